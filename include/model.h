@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.h: the recording as tasks, processes, slices, stacks: what every analysis
+ * reads. Built from a trace only; no root, no clock, no live /proc.
+ *
+ * ## States
+ * A task's recorded life [start_ns, end_ns] is tiled by slices, each
+ *
+ *     out_ns ........ queued_ns ....... in_ns ............ end_ns
+ *      |   blocked      |    runnable     |     on a CPU      |
+ *
+ * from one switch-out to the next. queued = in - (growth of the kernel's run_delay over
+ * the slice), clamped to [out, in]: the kernel's own moment of becoming runnable. A slice
+ * that begins preempted has queued == out. Open slices are closed at the end of the
+ * recording or of the task. Totals per task:
+ *     run_ns      = sum of exec (growth of sum_exec_runtime): what the kernel accounts;
+ *     blocked_ns  = sum of queued - out, split by cause;
+ *     runnable_ns = life - run_ns - blocked_ns: wanted a CPU. On a virtual machine this
+ *                   includes time stolen by the hypervisor while "on" a CPU (steal_ns).
+ * They add up to the life to the ns, by construction and by test.
+ *
+ * Ids are those of the trace, and trusted not at all: lookups of undefined ids return
+ * NULL or a placeholder, never crash.
+ */
+#ifndef MT_MODEL_H
+#define MT_MODEL_H
+
+#include "base.h"
+#include "trace.h"
+
+/* Why a task was blocked. Order = report order. X(NAME, json key, heading) append-only */
+#define BLOCK_CAUSES(X) \
+	X(FUTEX, "futex", "futex") X(JOIN, "join", "join") X(PIPE, "pipe", "pipe") \
+	X(SOCKET, "socket", "socket") X(POLL, "poll", "poll") X(FILE, "file", "file") \
+	X(SLEEP, "sleep", "sleep") X(CHILD, "child", "child") X(FAULT, "fault", "fault") \
+	X(STOPPED, "stopped", "stopped") X(OTHER, "other", "other")
+enum block_cause {
+#define X(NAME, key, heading) BLOCK_##NAME,
+	BLOCK_CAUSES(X)
+#undef X
+	BLOCK_N
+};
+
+struct counters { uint64_t voluntary, involuntary, run_ns, runnable_ns, minflt, majflt; };
+
+/* One turn of a task: off the CPU, ready, on it. Times are absolute trace times. */
+struct slice {
+	uint64_t out_ns, queued_ns, in_ns, end_ns;	/* in_ns == end_ns when it never ran again */
+	uint32_t site;		/* index for model_site(), 0 = none */
+	uint32_t ustack, kstack;/* stack ids of the switch-out, 0 = none */
+	uint32_t waker;		/* task id of the waker, 0 = unknown or not a task of ours */
+	uint32_t futex;		/* index + 1 into model futexes, 0 = not a futex wait */
+	uint16_t cpu;		/* where it ran after */
+	uint8_t cause;		/* enum block_cause of [out, queued] */
+	uint8_t waker_flags;	/* WK_F_* */
+};
+
+struct task {
+	uint32_t id, parent, proc, space;	/* trace ids; proc = id of the leader's task */
+	uint32_t tid, tgid, ns_tid, ns_tgid, ppid;
+	uint64_t flags, clone_flags;		/* TASK_F_*, CLONE_* */
+	const char *comm;			/* last name it had */
+	const char *first_comm;			/* name at its creation */
+	uint64_t start_ns, end_ns;		/* absolute trace times, inside the window */
+	bool alive;				/* still there when recording stopped */
+	bool has_base, has_end;			/* kernel counters known at both ends */
+	bool kernel_run_exact;			/* false: on a CPU at the end (or start), counter is stale */
+	int exit_status;			/* shell's form; -1 = unknown or alive */
+	uint64_t run_ns, runnable_ns, blocked_ns, on_cpu_ns, steal_ns;
+	uint64_t blocked_by[BLOCK_N];
+	uint64_t voluntary, involuntary;	/* as recorded: switch events */
+	struct counters kernel;			/* growth of the kernel's counters over the same time */
+	uint64_t futex_waits, wakes_given, samples;
+	uint64_t first_read_faults, first_write_faults, wp_faults;
+	VEC(struct slice) slices;		/* in time order; empty unless MODEL_SLICES */
+	/* loader's state */
+	void *priv;
+};
+
+struct rss_sample { uint64_t t_ns, anon_bytes, file_bytes, shmem_bytes; };
+struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared_bytes, swap_bytes; };
+
+/* One per thread group. */
+struct proc {
+	uint32_t id, pid, ppid, parent;		/* id = leader's task id; parent = task id that created it, or 0 */
+	const char *comm, *exe;			/* exe: file of the last exec, "" = not seen */
+	uint64_t start_ns, end_ns;
+	uint32_t n_tasks, n_execs;
+	bool alive;
+	int exit_status;			/* of the whole process; -1 unknown */
+	uint64_t rss_peak_bytes;		/* the kernel's high-water mark; 0 = unknown */
+	bool rss_peak_from_kernel;		/* read at its end; else the largest sample */
+	uint64_t wp_faults;
+	VEC(struct rss_sample) rss;
+	VEC(struct footprint_sample) footprint;
+};
+
+/* A futex word: (space, addr) for now; lock objects come on top. */
+struct futex_waiter { uint32_t task; uint64_t waits, wait_ns, max_ns; };
+struct futex {
+	uint32_t space; uint64_t addr;
+	bool is_private;			/* FUTEX_PRIVATE_FLAG seen */
+	uint64_t waits, wait_ns, max_ns;	/* wait = blocked time of a slice with this futex */
+	VEC(uint64_t) durations_ns;		/* every wait, or a uniform sample of 4096 (for p50, p99) */
+	VEC(struct futex_waiter) waiters;
+	uint32_t op;				/* futex op (low bits) of the last wait */
+};
+
+struct site { int32_t nr; uint64_t a[4]; uint8_t arch; };
+
+struct mstack { uint8_t kind, flags; uint32_t space, n; const uint64_t *frames; };
+
+/* Resolved frame. Strings are the model's. */
+struct frame {
+	const char *module;	/* file path, "[kernel]", "[vdso]" or "" when unmapped */
+	uint64_t offset;	/* in the file (kernel: the address) */
+	const char *name;	/* NULL = no symbol: print [module+0xoff] */
+	uint64_t name_off;
+	const char *src; uint32_t line;		/* NULL, 0 = unknown */
+	bool inlined;
+};
+
+struct bpf_cost { const char *name; uint64_t count, ns; };
+struct loss { const char *cause; uint64_t count; };
+
+/* Everything of the recording as a whole. */
+struct recording {
+	uint64_t start_ns, stop_ns;		/* MARK_START, MARK_STOP (or last event) */
+	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: start) to last exit (or stop), inside the window */
+	bool attached, complete, damaged;
+	int exit_status;			/* of the command; -1 unknown or attached */
+	double cpus;				/* CPUs the workload may use; 0 = unknown */
+	uint64_t events, lost;
+	uint64_t page_size;
+};
+
+struct model_opts {
+	uint64_t since_ns, until_ns;	/* relative to the wall start; until 0 = to the end */
+	unsigned flags;			/* MODEL_* */
+};
+enum { MODEL_SLICES = 1 << 0 };		/* keep every slice (56 bytes each) */
+
+struct model;
+/* Reads the whole trace. NULL on error (*err). Damaged parts are skipped; see recording.damaged. */
+struct model *model_load(struct trace_reader *r, const struct model_opts *opts, struct err *err);
+void model_free(struct model *m);
+
+const struct recording *model_recording(const struct model *m);
+/* Tasks by order of appearance; those that did not live inside the window are left out. */
+size_t model_n_tasks(const struct model *m);
+const struct task *model_task_at(const struct model *m, size_t i);
+const struct task *model_task(const struct model *m, uint32_t id);	/* by trace id, NULL unknown */
+size_t model_n_procs(const struct model *m);
+const struct proc *model_proc_at(const struct model *m, size_t i);
+const struct proc *model_proc(const struct model *m, uint32_t id);
+size_t model_n_futexes(const struct model *m);
+const struct futex *model_futex_at(const struct model *m, size_t i);
+const struct site *model_site(const struct model *m, uint32_t id);	/* NULL unknown */
+const struct mstack *model_stack(const struct model *m, uint32_t id);	/* NULL unknown */
+const char *model_meta(const struct model *m, const char *key);		/* NULL absent */
+size_t model_meta_bytes(const struct model *m, const char *key, const uint8_t **p);
+const struct trace_info *model_trace_info(const struct model *m);
+size_t model_losses(const struct model *m, const struct loss **out);
+size_t model_costs(const struct model *m, const struct bpf_cost **out);
+size_t model_notes(const struct model *m, const char *const **out);
+
+/* Wall time with exactly i tasks on CPUs, i < *n; sums to wall_end - wall_start. */
+const uint64_t *model_running_histogram(const struct model *m, size_t *n);
+
+/* Off-CPU time (blocked only, or blocked + runnable) and samples summed per stack:
+ * one row per (task, ustack, kstack, cause). */
+struct stack_row { uint32_t task, ustack, kstack; uint8_t cause; uint64_t blocked_ns, runnable_ns, count; };
+size_t model_off_cpu(const struct model *m, const struct stack_row **out);
+size_t model_on_cpu(const struct model *m, const struct stack_row **out);	/* count = samples */
+
+/* Frames of the address at `frames[i]` of stack s, outermost inlined last; at most max.
+ * Returns how many (at least 1: an unresolved frame is still a frame). */
+size_t model_resolve(const struct model *m, const struct mstack *s, uint32_t i, struct frame *out, size_t max);
+
+/* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */
+const char *syscall_name(const char *arch, int32_t nr);
+/* What a task blocked in that call waits for. */
+enum block_cause syscall_cause(const char *arch, const struct site *site);
+/* wait(2) status -> shell's form (code, or 128 + signal). */
+int shell_status(uint64_t wait_status);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * symbol.h: names for addresses. Works on files (ELF through elfutils) and on text of
+ * /proc/kallsyms; knows nothing of traces' tasks or of the model. ELF files belong to the
+ * workload and are hostile: everything here runs without privilege, within limits of size
+ * and time, and a bad file yields no name, never harm.
+ */
+#ifndef MT_SYMBOL_H
+#define MT_SYMBOL_H
+
+#include "base.h"
+
+struct sym {
+	const char *name;	/* the table's; NULL = none */
+	uint64_t name_off;	/* bytes past its start */
+	const char *src; uint32_t line;	/* NULL, 0 = unknown */
+};
+
+/* --- one ELF file ------------------------------------------------------------------- */
+
+struct elf_syms;
+/* Opens fd's ELF file (fd is duplicated; the caller keeps his). expect_build_id (may be empty): when the
+ * file's differs -> -ESTALE, because a wrong neighbour's name is worse than none.
+ * Also looks for separate debug files (.build-id path, debuglink beside it and in
+ * /usr/lib/debug). NULL on error (*err). */
+struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_build_id, size_t n, struct err *err);
+void elf_syms_free(struct elf_syms *e);
+/* The function at this file offset. 0 found, -ENOENT none (in a gap: no guess). */
+int elf_syms_lookup(struct elf_syms *e, uint64_t file_offset, struct sym *out);
+/* Build id of an ELF file: bytes in out (≤ 64), returns how many, 0 = none, -errno. */
+int elf_build_id(int fd, uint8_t out[64]);
+/* A data symbol that covers virtual address (already minus load bias), for naming locks. */
+int elf_syms_data(struct elf_syms *e, uint64_t vaddr, struct sym *out);
+
+/* --- the kernel -------------------------------------------------------------------------- */
+
+struct kallsyms;
+/* Parses an open /proc/kallsyms (opened while privileged; may be read later without). NULL:
+ * addresses are hidden (kptr_restrict) or it cannot be read; *err says which. */
+struct kallsyms *kallsyms_read(int fd, struct err *err);
+void kallsyms_free(struct kallsyms *k);
+int kallsyms_lookup(const struct kallsyms *k, uint64_t addr, struct sym *out);	/* 0 or -ENOENT */
+
+/* --- resolving everything a recording saw ------------------------------------------------- */
+
+/*
+ * Collects frames while recording, resolves them at the end and hands each symbol to
+ * `emit`. Maps are known per space; a forked space sees its parent's maps as of then.
+ */
+struct symbolizer;
+struct symbolizer *symbolizer_new(void);
+void symbolizer_free(struct symbolizer *s);
+struct sym_map { uint64_t start, end, offset; const char *file; const uint8_t *build_id; size_t build_id_n; uint64_t ts; };
+int symbolizer_space(struct symbolizer *s, uint32_t space, uint32_t parent, uint64_t ts);
+int symbolizer_map(struct symbolizer *s, uint32_t space, const struct sym_map *m);
+/* A stack's frames to be named later. space 0 = kernel addresses. */
+int symbolizer_stack(struct symbolizer *s, uint32_t space, uint64_t ts, const uint64_t *frames, size_t n);
+/* Where to open a file seen at `path` by a process: symbolizer tries /proc/<pid>/root/path
+ * of a live process first when one was given for the space, then path itself. */
+int symbolizer_pid(struct symbolizer *s, uint32_t space, uint32_t pid);
+struct symbol_out { const char *module; uint64_t offset; struct sym sym; unsigned inline_depth; };
+typedef int (*symbolizer_emit)(void *ctx, const struct symbol_out *o);
+struct symbolizer_limits { uint64_t max_file_bytes, max_total_ns; };	/* 0 = defaults (2 GiB, 20 s) */
+struct symbolizer_stats { uint64_t frames, resolved, files, files_failed; bool timed_out; };
+/* Resolves all collected frames, each (module, offset) once. Errors of single files become
+ * entries of `notes` (strings the caller frees). k may be NULL. */
+int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k, const struct symbolizer_limits *lim,
+		       symbolizer_emit emit, void *ctx, struct symbolizer_stats *st, struct buf *notes);
+
+#endif
