@@ -3,7 +3,7 @@ VERSION := 0.1.0
 B       ?= build
 CC      ?= cc
 CLANG   ?= clang
-BPFTOOL ?= $(firstword $(shell command -v bpftool 2>/dev/null) /usr/sbin/bpftool)
+BPFTOOL ?= $(shell tools/find-bpftool.sh)
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
@@ -49,11 +49,11 @@ $(B)/mpvtrace: $(B)/src/cli/main.o $(B)/libmpvtrace.a
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
-$(B)/tests/live/%: $(B)/tests/live/%.o $(SUPPORT) $(B)/libmpvtrace.a
+$(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
 $(B)/tests/workloads/%: tests/workloads/%.c
 	@mkdir -p $(@D)
-	$(CC) -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer $(WARN) -std=gnu11 -o $@ $< -lpthread -lm
+	$(CC) -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer $(WARN) -std=gnu11 -MMD -MP -o $@ $< -lpthread -lm
 $(B)/tools/%: $(B)/tools/%.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -65,6 +65,40 @@ tools-bins: $(TOOLS)
 clean:
 	rm -rf $(B)
 
+# --- targets that set everything up by themselves, on a machine with only git and make ---
+# They build by another make, as what set-up installs must be there when it reads this file.
+JOBS = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc 2>/dev/null || echo 2))
+MAKE_IT = $(MAKE) --no-print-directory $(JOBS)
+
+setup:
+	@tools/setup.sh test
+demo:
+	@tools/setup.sh demo
+	@$(MAKE_IT) all
+	@tools/demo.sh $(B)
+test:
+	@tools/setup.sh test
+	@$(MAKE_IT) all unit-bins live-bins
+	@tools/run-tests.sh $(UNIT) $(LIVE:%=-l %)
+test-unit:
+	@tools/setup.sh test
+	@$(MAKE_IT) unit-bins
+	@tools/run-tests.sh $(UNIT)
+test-live:
+	@tools/setup.sh test
+	@$(MAKE_IT) all live-bins
+	@tools/run-tests.sh $(LIVE:%=-l %)
+check:
+	@tools/setup.sh check
+	@tools/check.sh $(B)
+bench:
+	@tools/setup.sh bench
+	@$(MAKE_IT) all workloads tools-bins
+	@python3 tools/bench.py --build $(B) $(if $(QUICK),--quick)
+test-kernels:
+	@tools/test-kernels.sh $(B)
+
 .PHONY: all clean unit-bins workloads live-bins tools-bins
+.PHONY: setup demo test test-unit test-live check bench test-kernels
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,29 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# demo.sh [BUILD] - record one CPython program twice, once with threads and once
+# with processes, and print both reports. Recording needs root: asks sudo for it.
+set -eu
+
+build=${1:-build}
+here=$(dirname "$0")/..
+python=$(command -v python3)
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-demo.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+
+root=''
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null 2>&1 || { echo "demo: recording needs root, and there is no sudo" >&2; exit 3; }
+	root=sudo
+fi
+
+record() {
+	$root "$build/mpvtrace" run -o "$tmp/$1.mpv" -- \
+		"$python" "$here/tests/workloads/demo.py" --mode "$1" --workers 4
+}
+
+status=0
+record threads || status=$?
+printf '\n%s\n\n' '--------------------------------------------------------------------------------'
+record processes || status=$?
+exit "$status"

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# run-tests.sh [-l LIVE_BINARY]... UNIT_BINARY... - run Criterion binaries and add
+# up their results. The last line, alone, is "N passed, N failed, N skipped".
+#
+# Live tests need root and BPF. As another user they run through sudo when it asks
+# for no password; else they are skipped, with the reason.
+#
+# TEST_TIMEOUT   seconds that one binary may take (default 240)
+# TEST_FILTER    only tests whose suite/name matches this pattern
+set -u
+
+limit=${TEST_TIMEOUT:-240}
+passed=0 failed=0 skipped=0
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-tests.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+
+unit=() live=()
+while [ $# -gt 0 ]; do
+	case $1 in
+	-l) live+=("$2"); shift 2 ;;
+	*) unit+=("$1"); shift ;;
+	esac
+done
+
+# count TAP STATUS NAME: adds one binary's results. A test that the plan promised
+# and that has no line is failed, and so is a binary that never wrote its plan.
+count() {
+	local tap=$1 status=$2 name=$3 plan ok bad skip
+	plan=$(sed -n '/^1\.\./{s///p;q}' "$tap" 2>/dev/null)
+	skip=$(grep -c '^ok .*# SKIP' "$tap" 2>/dev/null)
+	ok=$(($(grep -c '^ok ' "$tap" 2>/dev/null) - skip))
+	bad=$(grep -c '^not ok ' "$tap" 2>/dev/null)
+	[ -n "$plan" ] || plan=$((ok + bad + skip + 1))
+	[ $((ok + bad + skip)) -ge "$plan" ] || bad=$((plan - ok - skip))
+	[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+	printf '%-44s %4d passed %4d failed %4d skipped\n' "$name" "$ok" "$bad" "$skip"
+	grep '^ok .*# SKIP' "$tap" | sed 's/^ok - /  skipped: /; s/ *# SKIP */: /'
+	grep '^not ok ' "$tap" | sed 's/^not ok - /  FAILED: /'
+	[ "$status" = 0 ] || [ "$bad" -gt 0 ] && [ "$status" -lt 2 ] || echo "  ended with status $status"
+}
+
+# run NAME COMMAND...: COMMAND must write its TAP to $tap.
+run() {
+	local name=$1 status
+	shift
+	timeout -k 10 "$limit" "$@" >"$tmp/out" 2>&1 </dev/null
+	status=$?
+	[ "$status" = 0 ] || cat "$tmp/out"
+	count "$tap" "$status" "$name"
+}
+
+filter=()
+[ -z "${TEST_FILTER-}" ] || filter=(--filter "$TEST_FILTER")
+
+for bin in ${unit[@]+"${unit[@]}"}; do
+	tap=$tmp/$(basename "$bin").tap
+	run "$bin" "$bin" --color=never "--tap=$tap" ${filter[@]+"${filter[@]}"}
+done
+
+# why_not MPVTRACE: prints why the live tests cannot run here, or nothing.
+as_root=()
+why_not() {
+	if [ "$(id -u)" != 0 ]; then
+		if ! sudo -n true 2>/dev/null; then
+			echo "not root (and sudo wants a password): run 'sudo make test-live'"
+			return
+		fi
+		as_root=(sudo -n)
+	fi
+	local status=0
+	timeout 60 ${as_root[@]+"${as_root[@]}"} "$1" check >"$tmp/check" 2>&1 </dev/null || status=$?
+	# 3: a privilege is missing; 4: this kernel cannot record. Any other failure
+	# of `check` is no reason to skip: the tests shall show it.
+	case $status in
+	3 | 4) echo "mpvtrace check: $(grep -E '^(no|mpvtrace:)' "$tmp/check" | head -n 3 | tr '\n' ';')" ;;
+	esac
+}
+
+if [ ${#live[@]} -gt 0 ]; then
+	build=$(dirname "$(dirname "$(dirname "${live[0]}")")")
+	why_not "$build/mpvtrace" >"$tmp/why"	# not in a subshell: it sets as_root
+	why=$(cat "$tmp/why")
+	for bin in "${live[@]}"; do
+		tap=$tmp/$(basename "$bin").tap
+		if [ "$why" ]; then
+			n=$("$bin" --list 2>/dev/null | grep -c '^[[:space:]]*├──\|^[[:space:]]*└──\|^[[:space:]]*[|\`]--')
+			[ "$n" -gt 0 ] || n=1
+			skipped=$((skipped + n))
+			printf '%-44s %4d passed %4d failed %4d skipped\n' "$bin" 0 0 "$n"
+			continue
+		fi
+		# One at a time: they look at what is loaded on the whole machine.
+		run "$bin" ${as_root[@]+"${as_root[@]}"} env "MPVTRACE_BUILD=$build" \
+			"$bin" --color=never -j1 "--tap=$tap" ${filter[@]+"${filter[@]}"}
+	done
+	if [ "$why" ]; then
+		echo
+		echo "LIVE TESTS SKIPPED: $why"
+		echo
+	fi
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
