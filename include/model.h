@@ -65,11 +65,16 @@ struct task {
 	bool alive;				/* still there when recording stopped */
 	bool has_base, has_end;			/* kernel counters known at both ends */
 	bool kernel_run_exact;			/* false: on a CPU at the end (or start), counter is stale */
+	bool kernel_runnable_exact;		/* false: it was waiting for a CPU at the end (or start), which
+						 * the kernel counts only when the wait is over */
+	bool placeholder;			/* its definition is missing: only its id is known */
 	int exit_status;			/* shell's form; -1 = unknown or alive */
 	uint64_t run_ns, runnable_ns, blocked_ns, on_cpu_ns, steal_ns;
 	uint64_t blocked_by[BLOCK_N];
 	uint64_t voluntary, involuntary;	/* as recorded: switch events */
-	struct counters kernel;			/* growth of the kernel's counters over the same time */
+	struct counters kernel;			/* growth of the kernel's counters over the same time: END - BASE,
+						 * less what was recorded outside the window (the faults
+						 * are those of the whole recording) */
 	uint64_t futex_waits, wakes_given, samples;
 	uint64_t first_read_faults, first_write_faults, wp_faults;
 	VEC(struct slice) slices;		/* in time order; empty unless MODEL_SLICES */
@@ -101,14 +106,20 @@ struct futex {
 	uint32_t space; uint64_t addr;
 	bool is_private;			/* FUTEX_PRIVATE_FLAG seen */
 	uint64_t waits, wait_ns, max_ns;	/* wait = blocked time of a slice with this futex */
-	VEC(uint64_t) durations_ns;		/* every wait, or a uniform sample of 4096 (for p50, p99) */
+	VEC(uint64_t) durations_ns;		/* every wait, or a uniform sample of 4096 (for p50, p99);
+						 * smaller samples when there are thousands of futexes */
 	VEC(struct futex_waiter) waiters;
 	uint32_t op;				/* futex op (low bits) of the last wait */
 };
 
-struct site { int32_t nr; uint64_t a[4]; uint8_t arch; };
+/* What the first argument of a call that takes a file descriptor refers to (second byte of
+ * REC_SITE.arch), append-only. */
+enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON };
 
-struct mstack { uint8_t kind, flags; uint32_t space, n; const uint64_t *frames; };
+struct site { int32_t nr; uint64_t a[4]; uint8_t arch; uint8_t fd_kind; };	/* nr -1 = not in a call */
+
+/* ts: when it was first seen. */
+struct mstack { uint8_t kind, flags; uint32_t space, n; const uint64_t *frames; uint64_t ts; };
 
 /* Resolved frame. Strings are the model's. */
 struct frame {
@@ -134,6 +145,14 @@ struct recording {
 	uint64_t page_size;
 };
 
+/* What did not fit while loading: signs of lost or damaged records. All 0 in a whole recording. */
+struct model_oddities {
+	uint64_t lost_in, lost_out;	/* a switch-out without its switch-in; a switch-in while running */
+	uint64_t late;			/* came after later ones, beyond what sorting repairs: time was clamped */
+	uint64_t undefined_tasks;	/* tasks known by id only */
+	uint64_t refused;		/* definitions beyond the limits of the model */
+};
+
 struct model_opts {
 	uint64_t since_ns, until_ns;	/* relative to the wall start; until 0 = to the end */
 	unsigned flags;			/* MODEL_* */
@@ -149,7 +168,8 @@ const struct recording *model_recording(const struct model *m);
 /* Tasks by order of appearance; those that did not live inside the window are left out. */
 size_t model_n_tasks(const struct model *m);
 const struct task *model_task_at(const struct model *m, size_t i);
-const struct task *model_task(const struct model *m, uint32_t id);	/* by trace id, NULL unknown */
+/* By trace id, also of tasks outside the window (a waker, a parent); NULL unknown. */
+const struct task *model_task(const struct model *m, uint32_t id);
 size_t model_n_procs(const struct model *m);
 const struct proc *model_proc_at(const struct model *m, size_t i);
 const struct proc *model_proc(const struct model *m, uint32_t id);
@@ -163,6 +183,7 @@ const struct trace_info *model_trace_info(const struct model *m);
 size_t model_losses(const struct model *m, const struct loss **out);
 size_t model_costs(const struct model *m, const struct bpf_cost **out);
 size_t model_notes(const struct model *m, const char *const **out);
+const struct model_oddities *model_oddities(const struct model *m);
 
 /* Wall time with exactly i tasks on CPUs, i < *n; sums to wall_end - wall_start. */
 const uint64_t *model_running_histogram(const struct model *m, size_t *n);
