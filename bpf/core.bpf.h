@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core.bpf.h: what all programs share: settings, the state of a followed task, the way
+ * into the ring buffers. Programs record facts (raw numbers, ns, bytes); every
+ * interpretation is user space's.
+ */
+#ifndef MT_CORE_BPF_H
+#define MT_CORE_BPF_H
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "mt_abi.h"
+#include "mt_flags.h"
+
+#define SITE_SLOTS 8 /* remembered wait sites per task; a power of two */
+
+/* A wait site whose stack is remembered (--stacks=auto). */
+struct site_slot {
+	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
+	u64 ustack, kstack;
+	u64 blocked_ns; /* blocked here since the stack was taken */
+	u32 filekind;
+	u32 has_stack;
+};
+
+/* A followed task. Only its own CPU writes it, but for the flags. */
+struct task_state {
+	u32 id, proc, space;
+	u32 flags; /* TS_* */
+	u64 last_exec, last_delay, last_nvcsw;
+	u64 block_ts; /* when it blocked; 0 = it did not */
+	u64 credit_ns; /* blocked time not yet spent on stacks */
+	u64 rss_next_ns;
+	u64 attach_ts;
+	u64 first_read, first_write, wp;
+	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
+	u32 pad;
+	struct site_slot slots[SITE_SLOTS];
+};
+enum {
+	TS_BASED = 1, /* its counters at the start are known or zero */
+	TS_ENDED = 2, /* its END has been sent: nothing more */
+	TS_ON_CPU = 4, /* attached while on a CPU */
+};
+
+extern const volatile struct mt_cfg cfg;
+extern volatile u32 phase; /* enum mt_phase */
+extern struct mt_cpu_stats stats[MT_MAX_CPUS];
+extern u32 last_task_id, last_space_id;
+
+struct task_map {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct task_state);
+};
+extern struct task_map tasks SEC(".maps");
+
+struct ring_map {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+};
+struct rings_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 64);
+	__type(key, u32);
+	__array(values, struct ring_map);
+};
+extern struct rings_map rings SEC(".maps");
+
+static __always_inline struct task_state *task_find(struct task_struct *t)
+{
+	return bpf_task_storage_get(&tasks, t, 0, 0);
+}
+
+static __always_inline struct mt_cpu_stats *my_stats(void)
+{
+	return &stats[bpf_get_smp_processor_id() & (MT_MAX_CPUS - 1)];
+}
+
+static __always_inline void *my_ring(u32 cpu)
+{
+	u32 key = cpu & cfg.ring_mask;
+
+	return bpf_map_lookup_elem(&rings, &key);
+}
+
+/* Room for one record in this CPU's ring; NULL (and counted) when it is full. */
+#define ring_reserve(type, ts_, kind_, task_)                                          \
+	({                                                                             \
+		u32 cpu_ = bpf_get_smp_processor_id();                                 \
+		struct mt_cpu_stats *st_ = &stats[cpu_ & (MT_MAX_CPUS - 1)];           \
+		void *ring_ = my_ring(cpu_);                                           \
+		struct type *e_ = ring_ ? bpf_ringbuf_reserve(ring_, sizeof(struct type), 0) : NULL; \
+		st_->seen++;                                                           \
+		if (e_) {                                                              \
+			e_->h.ts = (ts_);                                              \
+			e_->h.kind = (kind_);                                          \
+			e_->h.cpu = cpu_;                                              \
+			e_->h.task = (task_);                                          \
+		} else {                                                               \
+			st_->lost_ring++;                                              \
+		}                                                                      \
+		e_;                                                                    \
+	})
+
+/*
+ * Wake-ups of the recorder cost more than a record, so a record asks for none; but
+ * every 64th on a CPU looks whether the ring has filled up meanwhile.
+ */
+static __always_inline u64 ring_flags(void)
+{
+	struct mt_cpu_stats *st = my_stats();
+	void *ring;
+
+	if (++st->tick & 63)
+		return BPF_RB_NO_WAKEUP;
+	ring = my_ring(bpf_get_smp_processor_id());
+	if (ring && bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= cfg.wake_bytes)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+#define ring_submit(e) bpf_ringbuf_submit((e), ring_flags())
+
+static __always_inline u64 run_delay_of(struct task_struct *t)
+{
+	if (bpf_core_field_exists(t->sched_info.run_delay))
+		return t->sched_info.run_delay;
+	return 0;
+}
+
+/* The content hash of the current task's stack, its frames sent when they are new; 0 = none. */
+u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user) __hidden;
+
+/* Sends BASE: what the kernel's counters were before this task's first event. When that is a
+ * switch the kernel has already counted it, as `counted` says. */
+enum base_counted { COUNTED_NONE, COUNTED_VOLUNTARY, COUNTED_INVOLUNTARY };
+void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32 counted) __hidden;
+/* Sends END once. */
+void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags) __hidden;
+/* Sends RSS when the process's turn has come. */
+void send_rss(struct task_struct *t, struct task_state *s, u64 ts, bool now) __hidden;
+
+#endif

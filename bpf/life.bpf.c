@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * life.bpf.c: tasks come, change and go: creation, exec, rename, exit; and the walk over
+ * all tasks with which a recording begins (who is to be followed) and ends (counters of
+ * those that live on).
+ */
+#include "core.bpf.h"
+#include "regs.bpf.h"
+
+#define CLONE_VM 0x00000100
+#define CLONE_THREAD 0x00010000
+
+/* tgids to follow from the start: value = TASK_F_* flags of their tasks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, u32);
+} targets SEC(".maps");
+
+static __always_inline u32 ns_id(struct task_struct *t)
+{
+	struct pid *pid = BPF_CORE_READ(t, thread_pid);
+	u32 level = BPF_CORE_READ(pid, level);
+	const char *upids = (const char *)pid + bpf_core_field_offset(struct pid, numbers);
+	struct upid *upid = (void *)(upids + (u64)level * bpf_core_type_size(struct upid));
+
+	return BPF_CORE_READ(upid, nr);
+}
+
+/* State of a new followed task; NULL and counted when the kernel has no memory for it. */
+static __always_inline struct task_state *task_add(struct task_struct *t)
+{
+	struct task_state *s =
+		bpf_task_storage_get(&tasks, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!s) {
+		my_stats()->lost_task++;
+		return NULL;
+	}
+	s->id = __sync_fetch_and_add(&last_task_id, 1) + 1;
+	s->slot = SITE_SLOTS;
+	s->credit_ns = 32 * cfg.stack_price_ns;
+	return s;
+}
+
+static __always_inline void send_task(struct task_struct *t, struct task_state *s, u64 ts, u32 parent,
+				      u32 space_parent, u32 flags, u64 clone_flags)
+{
+	struct mt_task *e = ring_reserve(mt_task, ts, MT_EV_TASK, s->id);
+	u32 arch = 0;
+
+	if (!e)
+		return;
+	e->parent = parent;
+	e->proc = s->proc;
+	e->space = s->space;
+	e->space_parent = space_parent;
+	e->tid = t->pid;
+	e->tgid = t->tgid;
+	e->ns_tid = ns_id(t);
+	e->ns_tgid = t->pid == t->tgid ? e->ns_tid : ns_id(BPF_CORE_READ(t, group_leader));
+	e->ppid = BPF_CORE_READ(t, real_parent, tgid);
+	e->flags = flags;
+	e->clone_flags = clone_flags;
+	bpf_probe_read_kernel(e->comm, sizeof(e->comm), t->comm);
+	e->state = 0;
+	e->nr = -1;
+	e->arch = 0;
+	e->pad = 0;
+	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+	if (flags & TASK_F_ATTACHED) {
+		const struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
+
+		e->state = t->__state;
+		if (e->state && regs) {
+			e->nr = regs_syscall(t, regs, &e->args, &arch);
+			e->arch = arch;
+		}
+	}
+	ring_submit(e);
+}
+
+/* Called at the end of copy_process(), in the parent: the child exists, but never ran. */
+SEC("?tp_btf/task_newtask")
+int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
+{
+	struct task_state *ps, *s;
+	u32 space, space_parent = 0;
+	u64 ts;
+
+	if (phase != MT_PHASE_ON)
+		return 0;
+	ps = task_find(bpf_get_current_task_btf());
+	if (!ps || (ps->flags & TS_ENDED))
+		return 0;
+	ts = bpf_ktime_get_ns();
+	s = task_add(child);
+	if (!s)
+		return 0;
+	s->flags = TS_BASED;
+	if (clone_flags & CLONE_VM) {
+		space = ps->space;
+	} else {
+		space = __sync_fetch_and_add(&last_space_id, 1) + 1;
+		space_parent = ps->space;
+	}
+	s->space = space;
+	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
+	send_task(child, s, ts, ps->id, space_parent, 0, clone_flags);
+	return 0;
+}
+
+SEC("?tp_btf/sched_process_exec")
+int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *bprm)
+{
+	struct task_state *s = task_find(p);
+	struct mt_exec *e;
+
+	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+		return 0;
+	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
+	for (int i = 0; i < SITE_SLOTS; i++)
+		s->slots[i].key = 0;
+	e = ring_reserve(mt_exec, bpf_ktime_get_ns(), MT_EV_EXEC, s->id);
+	if (!e)
+		return 0;
+	e->space = s->space;
+	e->tid = p->pid;
+	bpf_probe_read_kernel(e->comm, sizeof(e->comm), p->comm);
+	if (bpf_probe_read_kernel_str(e->file, sizeof(e->file), bprm->filename) < 0)
+		e->file[0] = 0;
+	ring_submit(e);
+	return 0;
+}
+
+SEC("?tp_btf/task_rename")
+int BPF_PROG(mt_rename, struct task_struct *p, const char *comm)
+{
+	struct task_state *s = task_find(p);
+	struct mt_rename *e;
+
+	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+		return 0;
+	e = ring_reserve(mt_rename, bpf_ktime_get_ns(), MT_EV_RENAME, s->id);
+	if (!e)
+		return 0;
+	if (bpf_probe_read_kernel_str(e->comm, sizeof(e->comm), comm) < 0)
+		e->comm[0] = 0;
+	ring_submit(e);
+	return 0;
+}
+
+/* The task still runs a little after this; its last counters come with its last switch. */
+SEC("?tp_btf/sched_process_exit")
+int BPF_PROG(mt_exit, struct task_struct *p)
+{
+	struct task_state *s = task_find(p);
+	struct mt_exit_ev *e;
+	u64 ts;
+
+	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+		return 0;
+	ts = bpf_ktime_get_ns();
+	e = ring_reserve(mt_exit_ev, ts, MT_EV_EXIT, s->id);
+	if (!e)
+		return 0;
+	e->code = p->exit_code;
+	e->group_code = p->signal->group_exit_code;
+	e->last = p->signal->live.counter == 0;
+	e->pad = 0;
+	e->maxrss_pages = p->signal->maxrss;
+	ring_submit(e);
+	return 0;
+}
+
+static __always_inline struct task_state *attach_one(struct task_struct *t, u64 ts)
+{
+	struct task_state *s = task_find(t);
+
+	if (s)
+		return s;
+	s = task_add(t);
+	if (!s)
+		return NULL;
+	s->attach_ts = ts;
+	s->last_nvcsw = t->nvcsw;
+	return s;
+}
+
+SEC("?iter/task")
+int mt_attach(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task, *leader;
+	struct task_state *s, *ls;
+	u32 tgid, *flags, on_cpu;
+	u64 ts;
+
+	if (!t)
+		return 0;
+	tgid = t->tgid;
+	flags = bpf_map_lookup_elem(&targets, &tgid);
+	if (!flags)
+		return 0;
+	s = task_find(t);
+	if (s && s->proc)
+		return 0; /* followed already: its creator was */
+	ts = bpf_ktime_get_ns();
+	leader = t->group_leader;
+	ls = attach_one(leader, ts);
+	s = attach_one(t, ts);
+	if (!s || !ls)
+		return 0;
+	if (!ls->space)
+		ls->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
+	s->space = ls->space;
+	s->proc = ls->id;
+	on_cpu = t->on_cpu ? TASK_F_ON_CPU : 0;
+	send_task(t, s, ts, 0, 0, *flags | TASK_F_ATTACHED | on_cpu, 0);
+	return 0;
+}
+
+SEC("?iter/task")
+int mt_finish(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task;
+	struct task_state *s;
+	u64 ts;
+
+	if (!t)
+		return 0;
+	s = task_find(t);
+	if (!s || !s->proc || (s->flags & TS_ENDED))
+		return 0;
+	ts = bpf_ktime_get_ns();
+	if (!(s->flags & TS_BASED))
+		send_base(t, s, ts, t->se.sum_exec_runtime, COUNTED_NONE);
+	send_end(t, s, ts, CNT_F_ALIVE | (t->on_cpu ? CNT_F_ON_CPU : 0));
+	return 0;
+}

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * switch.bpf.c: sched_switch, the hook that nearly everything comes from. Runs with
+ * interrupts off in the context of `prev`, whose saved user registers say which system
+ * call it blocks in. The kernel has already charged prev (update_curr) and counted this
+ * switch, so prev's counters are exact here.
+ */
+#include "core.bpf.h"
+#include "regs.bpf.h"
+
+#define TASK_DEAD 0x80
+#define TASK_WAKING 0x200
+#define TASK_UNINTERRUPTIBLE 2
+
+#define FUTEX_CMD_MASK 0x7f
+#define S_IFMT 0170000
+
+static __always_inline bool futex_waits(u32 cmd)
+{
+	/* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
+	return cmd == 0 || cmd == 6 || cmd == 9 || cmd == 11 || cmd == 13;
+}
+
+/* What an fd of the current task is: 1 file, 2 pipe, 3 socket, 4 tty, 5 disk, 6 anonymous. */
+static __always_inline u32 file_kind(struct task_struct *t, u64 fd)
+{
+	struct fdtable *fdt = t->files->fdt;
+	struct file *f = NULL;
+	u32 mode;
+
+	if (fd >= fdt->max_fds)
+		return 0;
+	bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
+	if (!f)
+		return 0;
+	mode = BPF_CORE_READ(f, f_inode, i_mode);
+	switch (mode & S_IFMT) {
+	case 0100000:
+	case 0040000:
+		return 1;
+	case 0010000:
+		return 2;
+	case 0140000:
+		return 3;
+	case 0020000:
+		return 4;
+	case 0060000:
+		return 5;
+	case 0:
+		return 6;
+	}
+	return 0;
+}
+
+static __always_inline void read_futex(struct mt_switch *e, u64 uaddr)
+{
+	u32 words[3];
+
+	e->flags |= SW_F_FUTEX;
+	e->addr = uaddr;
+	if (!bpf_probe_read_user(words, sizeof(words), (void *)uaddr)) {
+		e->word = words[0];
+		e->owner = words[2];
+		e->flags |= SW_F_WORD | SW_F_OWNER;
+	} else if (!bpf_probe_read_user(words, sizeof(words[0]), (void *)uaddr)) {
+		e->word = words[0]; /* the last word of a page */
+		e->flags |= SW_F_WORD;
+	}
+}
+
+struct futex_waitv {
+	u64 val, uaddr;
+	u32 flags, reserved;
+};
+
+static __noinline void send_waitv(u64 ts, u32 task, u64 list, u64 n)
+{
+	struct mt_waitv *e = ring_reserve(mt_waitv, ts, MT_EV_WAITV, task);
+
+	if (!e)
+		return;
+	e->n = n > MT_MAX_WAITV ? MT_MAX_WAITV : n;
+	for (int i = 0; i < MT_MAX_WAITV; i++) {
+		struct futex_waitv w = {};
+
+		if ((u64)i < n)
+			bpf_probe_read_user(&w, sizeof(w), (void *)(list + i * sizeof(w)));
+		e->addrs[i] = w.uaddr;
+	}
+	ring_submit(e);
+}
+
+/* The system call's part of the record; returns the first word that identifies the wait. */
+static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct *prev,
+					 const struct pt_regs *regs)
+{
+	u32 arch = 0;
+
+	e->nr = regs_syscall(prev, regs, &e->args, &arch);
+	e->arch = arch;
+	if (e->nr < 0) {
+		e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+		e->flags |= SW_F_FAULT;
+		return 0;
+	}
+	e->flags |= SW_F_SYSCALL;
+	if (arch)
+		return e->args.a0;
+	if (e->nr == MT_NR_FUTEX) {
+		if (futex_waits(e->args.a1 & FUTEX_CMD_MASK))
+			read_futex(e, e->args.a0);
+	} else if (e->nr == MT_NR_FUTEX_WAIT) {
+		read_futex(e, e->args.a0);
+	} else if (e->nr == MT_NR_FUTEX_WAITV) {
+		struct futex_waitv w = {};
+
+		if (!bpf_probe_read_user(&w, sizeof(w), (void *)e->args.a0))
+			read_futex(e, w.uaddr);
+	}
+	return e->args.a0;
+}
+
+static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
+{
+	u64 h = (ip * 0x9e3779b97f4a7c15ULL) ^ (sp + (u64)(u32)nr * 0x100000001b3ULL);
+
+	h = (h ^ arg) * 0xff51afd7ed558ccdULL;
+	h ^= h >> 32;
+	return h ? h : 1;
+}
+
+/*
+ * The stack of a wait, at a cost bounded by blocked time: each site (system call, place,
+ * first argument) keeps the stack it was last seen with; a new one is taken for an unknown
+ * site, or when more than stack_refresh_ns were spent blocked there since, as long as the
+ * task has blocked time left to pay with (stack_price_ns each).
+ */
+static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct task_state *s,
+				       u64 key, u64 ts)
+{
+	u32 i = key & (SITE_SLOTS - 1);
+	struct site_slot *slot = &s->slots[i];
+
+	s->slot = i;
+	if (slot->key == key && slot->has_stack && cfg.stacks == 1 &&
+	    (slot->blocked_ns < cfg.stack_refresh_ns || s->credit_ns < cfg.stack_price_ns)) {
+		e->ustack = slot->ustack;
+		e->kstack = slot->kstack;
+		e->flags |= SW_F_SITE_STACK;
+		return;
+	}
+	if (slot->key != key) {
+		slot->key = key;
+		slot->has_stack = 0;
+		slot->blocked_ns = 0;
+	}
+	if (cfg.stacks == 1) {
+		if (s->credit_ns < cfg.stack_price_ns) {
+			e->flags |= SW_F_NOSTACK;
+			my_stats()->no_stack++;
+			return;
+		}
+		s->credit_ns -= cfg.stack_price_ns;
+	}
+	slot->kstack = e->kstack = stack_take(ctx, s->space, ts, s->id, false);
+	slot->ustack = e->ustack = stack_take(ctx, s->space, ts, s->id, true);
+	slot->has_stack = 1;
+	slot->blocked_ns = 0;
+}
+
+/* Growth of prev's kernel counters since its last switch-out. */
+static __always_inline void take_growth(struct task_struct *prev, struct task_state *s,
+					u64 *exec, u64 *delay)
+{
+	u64 run = prev->se.sum_exec_runtime, wait = run_delay_of(prev);
+
+	*exec = run - s->last_exec;
+	*delay = wait - s->last_delay;
+	s->last_exec = run;
+	s->last_delay = wait;
+}
+
+static __always_inline void send_blocked(void *ctx, struct task_struct *prev, struct task_state *s,
+					 u32 next, u32 state, u32 flags, u64 ts)
+{
+	const struct pt_regs *regs = (void *)bpf_task_pt_regs(prev);
+	struct mt_switch *e;
+	u64 arg, key;
+	u32 i;
+
+	e = ring_reserve(mt_switch, ts, MT_EV_SWITCH, s->id);
+	if (!e) {
+		take_growth(prev, s, &arg, &key);
+		return;
+	}
+	e->next = next;
+	e->state = state;
+	e->flags = flags;
+	e->pad = 0;
+	e->word = e->owner = 0;
+	e->addr = e->ustack = e->kstack = 0;
+	take_growth(prev, s, &e->exec_ns, &e->delay_ns);
+	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
+		e->flags |= SW_F_IOWAIT;
+	arg = describe_wait(e, prev, regs);
+	s->slot = SITE_SLOTS;
+	if (!(flags & SW_F_DEAD)) {
+		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);
+		i = key & (SITE_SLOTS - 1);
+		if (MT_NR_FORMAT_FD(e->nr) && !e->arch) {
+			/* Looked up once per site: five dependent loads. */
+			if (s->slots[i].key != key)
+				s->slots[i].filekind = file_kind(prev, arg);
+			e->arch = s->slots[i].filekind << 8;
+		}
+		if (cfg.stacks)
+			wait_stack(ctx, e, s, key, ts);
+		else
+			s->slots[i].key = key;
+	}
+	if (e->nr == MT_NR_FUTEX_WAITV && !(e->arch & 1) && e->args.a1 > 1) {
+		u64 list = e->args.a0, n = e->args.a1;
+
+		ring_submit(e);
+		send_waitv(ts, s->id, list, n);
+		return;
+	}
+	ring_submit(e);
+}
+
+static __always_inline void send_preempted(struct task_struct *prev, struct task_state *s, u32 next,
+					   u32 state, u32 flags, u64 ts)
+{
+	struct mt_preempt *e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
+	u64 exec, delay;
+
+	take_growth(prev, s, &exec, &delay);
+	s->slot = SITE_SLOTS;
+	if (!e)
+		return;
+	e->next = next;
+	e->state = state;
+	e->flags = flags | SW_F_RUNNABLE;
+	e->pad = 0;
+	e->exec_ns = exec;
+	e->delay_ns = delay;
+	ring_submit(e);
+}
+
+static __always_inline void switch_out(void *ctx, struct task_struct *prev, struct task_state *s,
+				       u32 next, u32 state, bool preempt, u64 ts)
+{
+	u64 vol = prev->nvcsw;
+	bool voluntary = vol != s->last_nvcsw;
+	u32 flags = voluntary ? SW_F_VOLUNTARY : 0;
+
+	if (!(s->flags & TS_BASED)) {
+		/* Attached while it ran: this switch is its first event. */
+		u64 run = prev->se.sum_exec_runtime, since = ts - s->attach_ts;
+
+		voluntary = !preempt && state;
+		flags = voluntary ? SW_F_VOLUNTARY : 0;
+		send_base(prev, s, ts, run > since ? run - since : 0,
+			  voluntary ? COUNTED_VOLUNTARY : COUNTED_INVOLUNTARY);
+	}
+	s->last_nvcsw = vol;
+	if (preempt || (!state && !(flags & SW_F_DEAD))) {
+		send_preempted(prev, s, next, state, flags, ts);
+		s->block_ts = 0;
+	} else {
+		if (state & TASK_DEAD)
+			flags |= SW_F_DEAD;
+		send_blocked(ctx, prev, s, next, state, flags, ts);
+		s->block_ts = ts;
+	}
+	if (ts >= s->rss_next_ns && !(flags & SW_F_DEAD))
+		send_rss(prev, s, ts, false);
+	if (flags & SW_F_DEAD)
+		send_end(prev, s, ts, 0);
+	else if (phase == MT_PHASE_STOPPING)
+		send_end(prev, s, ts, CNT_F_ALIVE);
+}
+
+static __always_inline void switch_in(struct task_struct *next, struct task_state *s, u64 ts)
+{
+	u64 blocked;
+
+	if (!(s->flags & TS_BASED))
+		send_base(next, s, ts, next->se.sum_exec_runtime, COUNTED_NONE);
+	if (!s->block_ts || ts <= s->block_ts)
+		return;
+	blocked = ts - s->block_ts;
+	s->block_ts = 0;
+	s->credit_ns += blocked;
+	if (s->credit_ns > 64 * cfg.stack_price_ns)
+		s->credit_ns = 64 * cfg.stack_price_ns;
+	if (s->slot < SITE_SLOTS)
+		s->slots[s->slot & (SITE_SLOTS - 1)].blocked_ns += blocked;
+}
+
+static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next,
+				     u32 state, bool preempt)
+{
+	struct task_state *out = NULL, *in = NULL;
+	struct mt_switch_in *e;
+	u64 ts;
+
+	if (phase == MT_PHASE_IDLE)
+		return 0;
+	if (prev->pid)
+		out = task_find(prev);
+	if (next->pid)
+		in = task_find(next);
+	if (out && (out->flags & TS_ENDED))
+		out = NULL;
+	if (in && (in->flags & TS_ENDED))
+		in = NULL;
+	if (!out && !in)
+		return 0;
+	ts = bpf_ktime_get_ns();
+	if (in) {
+		switch_in(next, in, ts);
+		if (phase == MT_PHASE_STOPPING) {
+			send_end(next, in, ts, CNT_F_ALIVE);
+			in = NULL;
+		}
+	}
+	if (out) {
+		switch_out(ctx, prev, out, in ? in->id : 0, state, preempt, ts);
+	} else if (in) {
+		e = ring_reserve(mt_switch_in, ts, MT_EV_SWITCH_IN, in->id);
+		if (e)
+			ring_submit(e);
+	}
+	return 0;
+}
+
+/* Since 5.18 (fa2c3254d7cf) the state is an argument: task->__state may change under us. */
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(mt_switch, bool preempt, struct task_struct *prev, struct task_struct *next,
+	     unsigned int prev_state)
+{
+	return on_switch(ctx, prev, next, prev_state, preempt);
+}
+
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(mt_switch_old, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	return on_switch(ctx, prev, next, prev->__state, preempt);
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * wake.bpf.c: who wakes whom. sched_waking runs in the waker's context, unless the wake
+ * comes out of an interrupt: then the task that happens to run is innocent. The kernel's
+ * own preempt_count would say so, but it cannot be read from BPF everywhere, so the
+ * entries and exits of timers, device interrupts and softirqs set a flag per CPU.
+ */
+#include "core.bpf.h"
+#include "regs.bpf.h"
+
+#define PF_KTHREAD 0x00200000
+
+enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
+enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };
+enum { SOFT_TIMER = 1, SOFT_OTHER = 2 };
+
+static __always_inline u32 context_flags(const struct mt_cpu_stats *st)
+{
+	u32 flags = 0;
+
+	if (st->irq)
+		flags |= WK_F_IRQ;
+	if (st->softirq)
+		flags |= WK_F_SOFTIRQ;
+	if ((st->irq & IRQ_TIMER) || (st->softirq & SOFT_TIMER))
+		flags |= WK_F_TIMER;
+	return flags;
+}
+
+/* The waker's part. Returns true when it is a task that is not followed. */
+static __always_inline bool describe_waker(struct mt_waker *e, struct task_struct *self, u32 flags)
+{
+	struct task_state *ws = NULL;
+	u32 arch = 0;
+
+	e->waker = 0;
+	e->nr = -1;
+	e->arch = 0;
+	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+	e->flags = flags;
+	if (!self->pid) {
+		/* The idle loop wakes for others: interrupts, or a remote CPU's list. */
+		e->flags |= flags & (WK_F_IRQ | WK_F_SOFTIRQ) ? 0 : WK_F_IRQ;
+		return false;
+	}
+	if (flags & (WK_F_IRQ | WK_F_SOFTIRQ))
+		return false;
+	if (self->flags & PF_KTHREAD) {
+		e->flags |= WK_F_KTHREAD;
+		return true;
+	}
+	ws = task_find(self);
+	if (ws)
+		e->waker = ws->id;
+	e->nr = regs_syscall(self, (void *)bpf_task_pt_regs(self), &e->args, &arch);
+	e->arch = arch;
+	if (e->nr >= 0)
+		e->flags |= WK_F_SYSCALL;
+	else
+		e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+	return !ws;
+}
+
+SEC("?tp_btf/sched_waking")
+int BPF_PROG(mt_waking, struct task_struct *p)
+{
+	struct task_struct *self;
+	struct mt_waking_ext *x;
+	struct task_state *s;
+	struct mt_waker w;
+	struct mt_waking *e;
+	u64 ts;
+
+	if (phase != MT_PHASE_ON)
+		return 0;
+	s = task_find(p);
+	if (!s || (s->flags & TS_ENDED))
+		return 0;
+	self = bpf_get_current_task_btf();
+	if (p->pid == self->pid)
+		return 0; /* it found its condition true before it slept */
+	ts = bpf_ktime_get_ns();
+	if (!(s->flags & TS_BASED))
+		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
+	if (describe_waker(&w, self, context_flags(my_stats()))) {
+		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
+		if (!x)
+			return 0;
+		x->w = w;
+		x->waker_tid = self->pid;
+		x->pad = 0;
+		bpf_probe_read_kernel(x->comm, sizeof(x->comm), self->comm);
+		ring_submit(x);
+	} else {
+		e = ring_reserve(mt_waking, ts, MT_EV_WAKING, s->id);
+		if (!e)
+			return 0;
+		e->w = w;
+		ring_submit(e);
+	}
+	return 0;
+}
+
+SEC("?tp_btf/hrtimer_expire_entry")
+int BPF_PROG(mt_timer_in)
+{
+	my_stats()->irq |= IRQ_TIMER;
+	return 0;
+}
+
+SEC("?tp_btf/hrtimer_expire_exit")
+int BPF_PROG(mt_timer_out)
+{
+	my_stats()->irq &= ~IRQ_TIMER;
+	return 0;
+}
+
+SEC("?tp_btf/irq_handler_entry")
+int BPF_PROG(mt_irq_in)
+{
+	my_stats()->irq |= IRQ_DEVICE;
+	return 0;
+}
+
+SEC("?tp_btf/irq_handler_exit")
+int BPF_PROG(mt_irq_out)
+{
+	my_stats()->irq &= ~IRQ_DEVICE;
+	return 0;
+}
+
+SEC("?tp_btf/softirq_entry")
+int BPF_PROG(mt_softirq_in, unsigned int vec)
+{
+	my_stats()->softirq = vec == TIMER_SOFTIRQ || vec == HRTIMER_SOFTIRQ ? SOFT_TIMER : SOFT_OTHER;
+	return 0;
+}
+
+SEC("?tp_btf/softirq_exit")
+int BPF_PROG(mt_softirq_out)
+{
+	my_stats()->softirq = 0;
+	return 0;
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mt_abi.h: what the BPF programs and the recorder share: ring buffer records,
+ * settings, counters. Compiled by both sides; each size is asserted. A recording has
+ * both sides from one build, so nothing here is ever persisted.
+ *
+ * Times are CLOCK_MONOTONIC ns (bpf_ktime_get_ns). Ids (task, space) are given out by
+ * the BPF side, dense from 1; 0 = none.
+ */
+#ifndef MT_ABI_H
+#define MT_ABI_H
+
+#ifndef MT_KERNEL_H /* the BPF side has its own, without headers */
+#include <linux/types.h>
+#endif
+
+#define MT_COMM_LEN 16
+#define MT_MAX_CPUS 1024	/* more CPUs share counters; nothing breaks, counts may race */
+#define MT_MAX_USER_FRAMES 127	/* the kernel's default perf_event_max_stack */
+#define MT_MAX_KERNEL_FRAMES 64
+#define MT_MAX_WAITV 8		/* addresses kept of one futex_waitv (the call allows 128) */
+#define MT_FILE_LEN 200
+
+/* Ring records. X(NAME, number, struct) */
+#define MT_EVENTS(X)                                                                   \
+	X(SWITCH, 1, mt_switch) /* prev is ours (next perhaps) */                      \
+	X(SWITCH_IN, 2, mt_switch_in) /* only next is ours */                          \
+	X(WAKING, 3, mt_waking)                                                        \
+	X(WAKING_EXT, 4, mt_waking_ext) /* woken by a task that is not ours */         \
+	X(TASK, 5, mt_task)                                                            \
+	X(BASE, 6, mt_counters)                                                        \
+	X(END, 7, mt_counters)                                                         \
+	X(EXIT, 8, mt_exit_ev)                                                         \
+	X(EXEC, 9, mt_exec)                                                            \
+	X(RENAME, 10, mt_rename)                                                       \
+	X(RSS, 11, mt_rss)                                                             \
+	X(SAMPLE, 12, mt_sample)                                                       \
+	X(STACK, 13, mt_stack)                                                         \
+	X(WAITV, 14, mt_waitv)                                                         \
+	X(PREEMPT, 15, mt_preempt) /* SWITCH of a task that still wants the CPU */
+
+enum mt_event {
+#define X(NAME, number, type) MT_EV_##NAME = (number),
+	MT_EVENTS(X)
+#undef X
+	MT_EV_MAX
+};
+
+struct mt_hdr {
+	__u64 ts;
+	__u16 kind;	/* enum mt_event */
+	__u16 cpu;
+	__u32 task;	/* id of the task the record is about */
+};
+
+struct mt_args { __u64 a0, a1, a2, a3; };
+
+struct mt_switch {
+	struct mt_hdr h;	/* task = prev */
+	__u32 next;		/* id or 0 */
+	__u32 flags;		/* SW_F_* of trace.h */
+	__u32 state;		/* kernel's prev_state */
+	__s32 nr;		/* system call or -1 */
+	__u32 arch;		/* as REC_SITE.arch: byte 0 compat, byte 1 kind of file */
+	__u32 word, owner;	/* futex word and the word after next */
+	__u32 pad;
+	struct mt_args args;
+	__u64 addr;		/* futex address */
+	__u64 exec_ns, delay_ns;
+	__u64 ustack, kstack;	/* content hashes, 0 = none */
+};
+
+struct mt_preempt {
+	struct mt_hdr h;
+	__u32 next;
+	__u32 flags;
+	__u32 state;
+	__u32 pad;
+	__u64 exec_ns, delay_ns;
+};
+
+struct mt_switch_in { struct mt_hdr h; /* task = next */ };
+
+struct mt_waker {
+	__u32 waker;		/* id or 0 */
+	__u32 flags;		/* WK_F_* */
+	__s32 nr;
+	__u32 arch;
+	struct mt_args args;
+};
+
+struct mt_waking {
+	struct mt_hdr h;	/* task = wakee */
+	struct mt_waker w;
+};
+
+struct mt_waking_ext {
+	struct mt_hdr h;
+	struct mt_waker w;
+	__u32 waker_tid;
+	__u32 pad;
+	char comm[MT_COMM_LEN];
+};
+
+struct mt_task {
+	struct mt_hdr h;
+	__u32 parent, proc, space, space_parent;	/* space_parent: set when space is new */
+	__u32 tid, tgid, ns_tid, ns_tgid;
+	__u32 ppid, flags;				/* TASK_F_* */
+	__u64 clone_flags;
+	char comm[MT_COMM_LEN];
+	__u32 state;					/* attached: task state; 0 = running or runnable */
+	__s32 nr;
+	__u32 arch;
+	__u32 pad;
+	struct mt_args args;
+};
+
+struct mt_counters {
+	struct mt_hdr h;
+	__u32 flags;		/* CNT_F_* */
+	__u32 state;
+	__u64 voluntary, involuntary, run_ns, runnable_ns, minflt, majflt;
+	__u64 first_read, first_write, wp;
+};
+
+struct mt_exit_ev {
+	struct mt_hdr h;
+	__u32 code;		/* wait(2) status */
+	__u32 group_code;
+	__u32 last;		/* last thread of its process */
+	__u32 pad;
+	__u64 maxrss_pages;
+};
+
+struct mt_exec {
+	struct mt_hdr h;
+	__u32 space, tid;
+	char comm[MT_COMM_LEN];
+	char file[MT_FILE_LEN];
+};
+
+struct mt_rename { struct mt_hdr h; char comm[MT_COMM_LEN]; };
+
+struct mt_rss { struct mt_hdr h; __u64 anon_pages, file_pages, shmem_pages, hiwater_pages; };
+
+struct mt_sample { struct mt_hdr h; __u64 ustack, kstack; };
+
+struct mt_stack {
+	struct mt_hdr h;
+	__u64 hash;
+	__u32 space;
+	__u16 kind;		/* STACK_KERNEL, STACK_USER */
+	__u16 n;
+	__u64 frames[MT_MAX_USER_FRAMES];	/* only n are sent */
+};
+
+struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
+
+/* Settings, fixed before the programs load (.rodata). */
+struct mt_cfg {
+	__u32 ring_mask;	/* rings - 1; a CPU writes ring cpu & mask */
+	__u32 stacks;		/* 0 off, 1 auto, 2 all */
+	__u32 page_shift;
+	__u32 has_prev_state;	/* unused by the programs themselves: which variant is loaded */
+	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
+	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
+	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */
+	__u64 rss_interval_ns;	/* RSS of a process at most this often */
+};
+
+/* Counters per CPU (.bss, mapped into the recorder). `seen` = written + lost_ring. */
+struct mt_cpu_stats {
+	__u64 seen;		/* records offered */
+	__u64 lost_ring;	/* no room in the ring */
+	__u64 lost_task;	/* a task could not be followed: no memory for its state */
+	__u64 no_stack;		/* waits without a stack: over budget */
+	__u64 stacks;		/* stacks taken */
+	__u64 bad_stack;	/* stack could not be read */
+	__u32 irq, softirq;	/* context flags, see irq.bpf.c */
+	__u64 tick;
+};
+
+/* What the programs are to do now (.bss). */
+enum mt_phase { MT_PHASE_IDLE, MT_PHASE_ON, MT_PHASE_STOPPING };
+
+#ifndef MT_KERNEL_H
+_Static_assert(sizeof(struct mt_hdr) == 16, "ring ABI");
+_Static_assert(sizeof(struct mt_switch) == 120, "ring ABI");
+_Static_assert(sizeof(struct mt_preempt) == 48, "ring ABI");
+_Static_assert(sizeof(struct mt_waking) == 64, "ring ABI");
+_Static_assert(sizeof(struct mt_cpu_stats) == 64, "one cache line");
+#endif
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mt_flags.h: bits of the trace's flag fields. Set by the BPF programs, stored as they
+ * are, so both sides include this; nothing else may be in here.
+ */
+#ifndef MT_FLAGS_H
+#define MT_FLAGS_H
+
+/* Bits of the flags fields; append-only. */
+enum { TASK_F_ATTACHED = 1 << 0,	/* existed before the recording; ts is the attach */
+       TASK_F_ROOT = 1 << 1,		/* the command that `run` started, or a PID named to attach */
+       TASK_F_ON_CPU = 1 << 2 };	/* attached while on a CPU */
+enum { STACK_KERNEL = 0, STACK_USER = 1 };
+enum { STACK_F_TRUNCATED = 1 << 0 };	/* deeper than was recorded */
+enum { MAP_F_DELETED = 1 << 0, MAP_F_SYNTHETIC = 1 << 1 /* read from /proc, not seen happening */ };
+enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw) */
+       SW_F_RUNNABLE = 1 << 1,		/* prev still wants the CPU (preempted or yielded) */
+       SW_F_DEAD = 1 << 2,		/* prev's last switch */
+       SW_F_SYSCALL = 1 << 3,		/* prev is inside the system call of `site` */
+       SW_F_FUTEX = 1 << 4,		/* … a futex wait: addr holds the futex address */
+       SW_F_WORD = 1 << 5,		/* word is valid */
+       SW_F_OWNER = 1 << 6,		/* owner is valid */
+       SW_F_IOWAIT = 1 << 7,		/* the kernel counts this wait as I/O */
+       SW_F_NOSTACK = 1 << 8,		/* no stack was taken here: over budget */
+       SW_F_FAULT = 1 << 9,		/* blocked outside a system call: a page fault */
+       SW_F_SITE_STACK = 1 << 10 };	/* the stack is the one remembered for this wait site */
+enum { WK_F_IRQ = 1 << 0,		/* hard interrupt context: the task that was running is not the waker */
+       WK_F_SOFTIRQ = 1 << 1, WK_F_TIMER = 1 << 2, /* a timer ran out */
+       WK_F_NMI = 1 << 3,
+       WK_F_NEW = 1 << 4,		/* first wake-up of a new task */
+       WK_F_SYSCALL = 1 << 5,		/* waker is inside the system call of `site` */
+       WK_F_KTHREAD = 1 << 6 };		/* waker is a kernel thread */
+enum { CNT_F_ALIVE = 1 << 0,		/* the task lives on; recording stopped */
+       CNT_F_ON_CPU = 1 << 1 };		/* … and was on a CPU: `run` is up to one tick old */
+enum { MARK_START = 1,	/* hooks are attached; first moment of the recording */
+       MARK_EXEC = 2,	/* the workload's first instruction: wall time starts here (run) */
+       MARK_STOP = 3,	/* recording stopped (last exit, -d, Ctrl-C) */
+       MARK_END = 4 };	/* all data written; value = exit status + 1 */
+
+#endif
