@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * blocked: one child for each cause of blocking, each blocked about --ms N (100) milliseconds
+ * in one call. Truth: "blocked" {tid, cause, ns} where ns is what the call took by the child's
+ * own clock (blocked plus waiting for a CPU), "reaped", "total" {tasks}. The cause "never" is
+ * a pipe read that nobody ends until the child is killed: ns is then a lower bound.
+ */
+#include "truth.h"
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+
+static uint64_t block_ns;
+static int pipe_fd[2], sock_fd[2];
+
+static void read_one(int fd)
+{
+	char c;
+
+	must(read(fd, &c, 1) == 1, "read");
+}
+
+static void in_pipe(void)
+{
+	read_one(pipe_fd[0]);
+}
+
+static void in_socket(void)
+{
+	read_one(sock_fd[0]);
+}
+
+static void in_recv(void)
+{
+	char c;
+
+	must(recv(sock_fd[0], &c, 1, 0) == 1, "recv");
+}
+
+static void in_poll(void)
+{
+	struct pollfd p = {.fd = pipe_fd[0], .events = POLLIN};
+
+	must(poll(&p, 1, -1) == 1, "poll");
+}
+
+static void in_select(void)
+{
+	fd_set set;
+
+	FD_ZERO(&set);
+	FD_SET(pipe_fd[0], &set);
+	must(select(pipe_fd[0] + 1, &set, NULL, NULL, NULL) == 1, "select");
+}
+
+static void in_epoll(void)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int fd = epoll_create1(0);
+
+	must(!epoll_ctl(fd, EPOLL_CTL_ADD, pipe_fd[0], &ev), "epoll_ctl");
+	must(epoll_wait(fd, &ev, 1, -1) == 1, "epoll_wait");
+}
+
+static void in_sleep(void)
+{
+	sleep_ns(block_ns);
+}
+
+static void in_child(void)
+{
+	pid_t pid = fork();
+
+	must(pid >= 0, "fork");
+	if (!pid) {
+		sleep_ns(block_ns);
+		_exit(0);
+	}
+	must(waitpid(pid, NULL, 0) == pid, "waitpid");
+}
+
+static void in_vfork(void)
+{
+	pid_t pid = vfork();
+
+	must(pid >= 0, "vfork");
+	if (!pid) {
+		struct timespec ts = {(time_t)(block_ns / 1000000000ull),
+		                      (long)(block_ns % 1000000000ull)};
+
+		nanosleep(&ts, NULL);
+		_exit(0);
+	}
+}
+
+static void in_futex(void)
+{
+	static uint32_t word;
+	struct timespec ts = {(time_t)(block_ns / 1000000000ull), (long)(block_ns % 1000000000ull)};
+
+	syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
+}
+
+static void *sleeper(void *unused)
+{
+	sleep_ns(block_ns);
+	return unused;
+}
+
+static void in_join(void)
+{
+	pthread_join(thread_start(sleeper, NULL, 0), NULL);
+}
+
+static void in_stop(void)
+{
+	raise(SIGSTOP);
+}
+
+static void in_sigwait(void)
+{
+	struct timespec ts = {(time_t)(block_ns / 1000000000ull), (long)(block_ns % 1000000000ull)};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigtimedwait(&set, NULL, &ts);
+}
+
+/* How the parent ends the wait: a byte into the pipe or socket, SIGCONT, a kill, or nothing. */
+enum end { BY_ITSELF, BY_PIPE, BY_SOCKET, BY_CONT, BY_KILL };
+
+static const struct how {
+	const char *cause, *how;
+	void (*block)(void);
+	enum end end;
+	unsigned more_tasks;
+} hows[] = {
+        {"pipe", "read of a pipe", in_pipe, BY_PIPE, 0},
+        {"socket", "read of a socket", in_socket, BY_SOCKET, 0},
+        {"socket", "recv", in_recv, BY_SOCKET, 0},
+        {"poll", "poll", in_poll, BY_PIPE, 0},
+        {"poll", "select", in_select, BY_PIPE, 0},
+        {"poll", "epoll_wait", in_epoll, BY_PIPE, 0},
+        {"sleep", "nanosleep", in_sleep, BY_ITSELF, 0},
+        {"child", "waitpid", in_child, BY_ITSELF, 1},
+        {"child", "vfork", in_vfork, BY_ITSELF, 1},
+        {"futex", "futex timeout", in_futex, BY_ITSELF, 0},
+        {"join", "pthread_join", in_join, BY_ITSELF, 1},
+        {"stopped", "SIGSTOP", in_stop, BY_CONT, 0},
+        {"other", "sigtimedwait", in_sigwait, BY_ITSELF, 0},
+        {"pipe", "never", in_pipe, BY_KILL, 0},
+};
+
+static void child(const struct how *h)
+{
+	uint64_t t0;
+
+	truth("{\"t\":\"enter\",\"tid\":%d}", gettid_()); /* warms up what truth() touches */
+	t0 = now_ns();
+	h->block();
+	truth("{\"t\":\"blocked\",\"tid\":%d,\"cause\":\"%s\",\"how\":\"%s\",\"ns\":%llu}",
+	      gettid_(), h->cause, h->how, (unsigned long long)(now_ns() - t0));
+	truth_task("blocked");
+	_exit(0);
+}
+
+static void end(const struct how *h, pid_t pid)
+{
+	if (h->end == BY_ITSELF)
+		return;
+	sleep_ns(block_ns);
+	if (h->end == BY_PIPE)
+		must(write(pipe_fd[1], "x", 1) == 1, "write");
+	if (h->end == BY_SOCKET)
+		must(write(sock_fd[1], "x", 1) == 1, "write");
+	if (h->end == BY_CONT)
+		kill(pid, SIGCONT);
+	if (h->end == BY_KILL) {
+		kill(pid, SIGKILL);
+		truth("{\"t\":\"blocked\",\"tid\":%d,\"cause\":\"%s\",\"how\":\"%s\",\"ns\":%llu}",
+		      pid, h->cause, h->how, (unsigned long long)(block_ns * 9 / 10));
+	}
+}
+
+int main(int argc, char **argv)
+{
+	unsigned tasks = 1;
+
+	truth_open(argc, argv);
+	block_ns = arg_u64(argc, argv, "--ms", 100) * MS;
+	for (size_t i = 0; i < sizeof(hows) / sizeof(hows[0]); i++) {
+		pid_t pid;
+
+		must(!pipe(pipe_fd) && !socketpair(AF_UNIX, SOCK_STREAM, 0, sock_fd), "pipe");
+		pid = fork();
+		must(pid >= 0, "fork");
+		if (!pid)
+			child(&hows[i]);
+		tasks += 1 + hows[i].more_tasks;
+		end(&hows[i], pid);
+		truth_reap(pid);
+		close(pipe_fd[0]);
+		close(pipe_fd[1]);
+		close(sock_fd[0]);
+		close(sock_fd[1]);
+	}
+	truth("{\"t\":\"total\",\"tasks\":%u}", tasks);
+	truth_task("main");
+	return 0;
+}
