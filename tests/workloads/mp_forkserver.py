@@ -1,0 +1,7 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A multiprocessing Pool started by forkserver. Truth: see pools.py."""
+import pools
+
+if __name__ == "__main__":
+    pools.main("forkserver")
