@@ -96,7 +96,8 @@ void buf_release(struct buf *b);
 /* --- hash map: u64 pair -> u64, open addressing ------------------------------ */
 
 /* Key is two words so that (space, address) or (hash, kind) need no squeezing.
- * Zeroed = empty. Values are the caller's; iteration order is unspecified. */
+ * Zeroed = empty. Values are the caller's; iteration order is unspecified and differs from
+ * run to run (the hash is keyed, against chosen collisions): sort what you show. */
 struct hmap { struct hmap_slot *slots; size_t n, cap; };
 struct hmap_slot { uint64_t k0, k1, value; uint8_t used; };
 /* The value's place, or NULL. Valid until the next hmap_put. */
