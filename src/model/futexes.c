@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "model_priv.h"
+
+uint32_t futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site)
+{
+	bool added = false;
+	uint64_t *at;
+	struct futex fresh = {.space = space, .addr = addr};
+
+	if (m->futexes.n >= NO_INDEX - 1)
+		return 0;
+	at = hmap_put(&m->futex_ids, space, addr, &added);
+	if (!at)
+		return 0;
+	if (added) {
+		*at = m->futexes.n;
+		if (vec_push(&m->futexes, fresh))
+			return 0;
+	}
+	if (site && site->is_futex) {
+		m->futexes.v[*at].op = site->op;
+		m->futexes.v[*at].is_private |= site->is_private;
+	}
+	return (uint32_t)*at + 1;
+}
+
+static uint64_t next_random(struct model *m)
+{
+	uint64_t x = m->random;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return m->random = x;
+}
+
+/* Thousands of futexes share the memory that a few may use freely. */
+static size_t reservoir_size(const struct model *m)
+{
+	return m->futexes.n <= 1024 ? RESERVOIR : m->futexes.n <= 65536 ? 256 : 16;
+}
+
+static int add_duration(struct model *m, struct futex *f, uint64_t wait_ns)
+{
+	uint64_t at;
+
+	if (f->waits <= f->durations_ns.n + 1 && f->durations_ns.n < reservoir_size(m))
+		return vec_push(&f->durations_ns, wait_ns);
+	at = next_random(m) % f->waits; /* f->waits counts this one already */
+	if (at < f->durations_ns.n)
+		f->durations_ns.v[at] = wait_ns;
+	return 0;
+}
+
+static struct futex_waiter *waiter_need(struct model *m, struct ltask *lt, uint32_t futex)
+{
+	struct futex *f = &m->futexes.v[futex];
+	struct futex_waiter fresh = {.task = lt->t.id};
+	bool added = false;
+	uint64_t *at;
+
+	if (lt->futex_used == futex + 1 && lt->waiter_used)
+		return &f->waiters.v[lt->waiter_used - 1];
+	at = hmap_put(&m->waiter_ids, futex, lt->t.id, &added);
+	if (!at)
+		return NULL;
+	if (added) {
+		*at = f->waiters.n;
+		if (vec_push(&f->waiters, fresh))
+			return NULL;
+	}
+	lt->futex_used = futex + 1;
+	lt->waiter_used = (uint32_t)*at + 1;
+	return &f->waiters.v[*at];
+}
+
+int futex_add_wait(struct model *m, struct ltask *lt, uint32_t futex, uint64_t wait_ns)
+{
+	struct futex *f = &m->futexes.v[futex];
+	struct futex_waiter *w = waiter_need(m, lt, futex);
+
+	if (!w)
+		return -ENOMEM;
+	w->waits++;
+	w->wait_ns = sat_add(w->wait_ns, wait_ns);
+	if (wait_ns > w->max_ns)
+		w->max_ns = wait_ns;
+	f->waits++;
+	f->wait_ns = sat_add(f->wait_ns, wait_ns);
+	if (wait_ns > f->max_ns)
+		f->max_ns = wait_ns;
+	return add_duration(m, f, wait_ns);
+}
+
+/* Keeps the words, drops what was counted: indices in open slices stay valid. */
+void futexes_reset(struct model *m)
+{
+	for (size_t i = 0; i < m->futexes.n; i++) {
+		struct futex *f = &m->futexes.v[i];
+
+		f->waits = f->wait_ns = f->max_ns = 0;
+		f->durations_ns.n = 0;
+		f->waiters.n = 0;
+	}
+	hmap_release(&m->waiter_ids);
+	for (size_t i = 0; i < m->tasks.n; i++)
+		m->tasks.v[i]->futex_used = m->tasks.v[i]->waiter_used = 0;
+}
+
+/* The indices were for loading; slices know futexes by their place. */
+void futexes_finish(struct model *m)
+{
+	hmap_release(&m->waiter_ids);
+	hmap_release(&m->futex_ids);
+}
+
+void futexes_release(struct model *m)
+{
+	for (size_t i = 0; i < m->futexes.n; i++) {
+		vec_release(&m->futexes.v[i].durations_ns);
+		vec_release(&m->futexes.v[i].waiters);
+	}
+	vec_release(&m->futexes);
+	hmap_release(&m->futex_ids);
+	hmap_release(&m->waiter_ids);
+}
+
+size_t model_n_futexes(const struct model *m)
+{
+	return m->futexes.n;
+}
+
+const struct futex *model_futex_at(const struct model *m, size_t i)
+{
+	return i < m->futexes.n ? &m->futexes.v[i] : NULL;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "model_priv.h"
+
+struct lproc *proc_get(const struct model *m, uint64_t id)
+{
+	uint32_t i = id ? idmap_get(&m->proc_ids, id) : NO_INDEX;
+
+	return i == NO_INDEX ? NULL : &m->procs.v[i];
+}
+
+/* Valid until the next call. */
+struct lproc *proc_need(struct model *m, uint32_t id, int *err)
+{
+	struct lproc *p = proc_get(m, id), fresh = {.p = {.id = id, .exit_status = -1}};
+
+	if (p)
+		return p;
+	if (idmap_put(&m->proc_ids, id, (uint32_t)m->procs.n) || vec_push(&m->procs, fresh)) {
+		*err = -ENOMEM;
+		return NULL;
+	}
+	return &m->procs.v[m->procs.n - 1];
+}
+
+static struct lproc *proc_of_task(const struct model *m, uint64_t task)
+{
+	const struct ltask *lt = task_get(m, task);
+
+	return lt ? proc_get(m, lt->t.proc) : NULL;
+}
+
+int on_rss(struct model *m, uint64_t ts, const struct rec_rss *r)
+{
+	struct lproc *p = proc_of_task(m, r->task);
+	struct rss_sample s = {ts, r->anon_bytes, r->file_bytes, r->shmem_bytes};
+
+	if (!p)
+		return 0;
+	if (r->hiwater_bytes > p->hiwater_bytes)
+		p->hiwater_bytes = r->hiwater_bytes;
+	return vec_push(&p->p.rss, s);
+}
+
+int on_footprint(struct model *m, uint64_t ts, const struct rec_footprint *r)
+{
+	struct lproc *p = proc_of_task(m, r->task);
+	struct footprint_sample s = {
+	        .t_ns = ts,
+	        .rss_bytes = r->rss_bytes,
+	        .pss_bytes = r->pss_bytes,
+	        .uss_bytes = r->uss_bytes,
+	        .shared_bytes = r->shared_bytes,
+	        .swap_bytes = r->swap_bytes,
+	};
+
+	return p ? vec_push(&p->p.footprint, s) : 0;
+}
+
+/* Once the tasks are listed: what a process has of them. */
+static void add_task(struct proc *p, const struct task *t)
+{
+	if (!p->n_tasks || t->start_ns < p->start_ns)
+		p->start_ns = t->start_ns;
+	if (!p->n_tasks || t->end_ns > p->end_ns)
+		p->end_ns = t->end_ns;
+	p->n_tasks++;
+	p->alive |= t->alive;
+	p->wp_faults = sat_add(p->wp_faults, t->wp_faults);
+}
+
+static void set_names(const struct model *m, struct lproc *lp)
+{
+	const struct ltask *leader = task_get(m, lp->p.id);
+
+	lp->p.exe = model_text(m, lp->exe);
+	lp->p.comm = leader ? leader->t.comm : "?";
+	if (leader) {
+		lp->p.ppid = leader->t.ppid;
+		lp->p.parent = leader->t.parent;
+	}
+}
+
+static void set_peak(struct lproc *lp)
+{
+	uint64_t peak = lp->hiwater_bytes;
+
+	for (size_t i = 0; i < lp->p.rss.n; i++) {
+		const struct rss_sample *s = &lp->p.rss.v[i];
+		uint64_t sum = sat_add(sat_add(s->anon_bytes, s->file_bytes), s->shmem_bytes);
+
+		if (sum > peak)
+			peak = sum;
+	}
+	lp->p.rss_peak_from_kernel = lp->maxrss_bytes > 0;
+	lp->p.rss_peak_bytes = lp->maxrss_bytes ? lp->maxrss_bytes : peak;
+}
+
+/* Drops the samples outside the window. */
+static void clip_samples(const struct model *m, struct proc *p)
+{
+	uint64_t lo = m->rec.wall_start_ns, hi = m->rec.wall_end_ns;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->rss.n; i++)
+		if (p->rss.v[i].t_ns >= lo && p->rss.v[i].t_ns <= hi)
+			p->rss.v[n++] = p->rss.v[i];
+	p->rss.n = n;
+	n = 0;
+	for (size_t i = 0; i < p->footprint.n; i++)
+		if (p->footprint.v[i].t_ns >= lo && p->footprint.v[i].t_ns <= hi)
+			p->footprint.v[n++] = p->footprint.v[i];
+	p->footprint.n = n;
+}
+
+int procs_finish(struct model *m)
+{
+	for (size_t i = 0; i < m->listed.n; i++) {
+		struct lproc *lp = proc_get(m, m->listed.v[i]->proc);
+
+		if (lp)
+			add_task(&lp->p, m->listed.v[i]);
+	}
+	for (size_t i = 0; i < m->procs.n; i++) {
+		struct lproc *lp = &m->procs.v[i];
+
+		set_names(m, lp);
+		set_peak(lp);
+		clip_samples(m, &lp->p);
+		if (lp->p.alive)
+			lp->p.exit_status = -1;
+		if (lp->p.n_tasks && vec_push(&m->listed_procs, (const struct proc *)&lp->p))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void procs_release(struct model *m)
+{
+	for (size_t i = 0; i < m->procs.n; i++) {
+		vec_release(&m->procs.v[i].p.rss);
+		vec_release(&m->procs.v[i].p.footprint);
+	}
+	vec_release(&m->procs);
+	vec_release(&m->listed_procs);
+	idmap_release(&m->proc_ids);
+}
+
+size_t model_n_procs(const struct model *m)
+{
+	return m->listed_procs.n;
+}
+
+const struct proc *model_proc_at(const struct model *m, size_t i)
+{
+	return i < m->listed_procs.n ? m->listed_procs.v[i] : NULL;
+}
+
+const struct proc *model_proc(const struct model *m, uint32_t id)
+{
+	const struct lproc *lp = proc_get(m, id);
+
+	return lp ? &lp->p : NULL;
+}

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The state machine: one slice per turn of a task, closed at the switch that ends it, for
+ * only then is it known how long the kernel made it wait for a CPU (see model.h).
+ *
+ * What a whole recording never shows, but a file may, is answered so that times stay
+ * ordered and tiled, and is counted in model_oddities: a switch-out without a switch-in
+ * (it ran for as long as the kernel says), a switch-in without a switch-out (it ran on),
+ * a record from before what is already closed (its time is clamped).
+ */
+#include <errno.h>
+
+#include "model_priv.h"
+
+/* A wake-up can overtake the switch-out of the task that it wakes: this much, no more, or
+ * it was for an earlier wait that did not come to be. */
+#define EARLY_WAKE_NS 50000u
+/* A kernel without run-delay accounting reports 0: then the wake-up says when it was ready. */
+#define NO_DELAY_NS 50000u
+
+#define STATE_STOPPED 4u
+#define STATE_TRACED  8u
+
+static bool in_window(const struct model *m, uint64_t ts)
+{
+	return ts >= m->lo_ns && ts <= m->hi_ns;
+}
+
+/* Share of exec that falls into the part of [in, end] that the window left. */
+static uint64_t share(uint64_t exec, uint64_t part, uint64_t whole)
+{
+	if (part == whole)
+		return exec;
+	return (uint64_t)((unsigned __int128)exec * part / whole);
+}
+
+/* Adds a closed slice to everything it counts for, clipped to the window. */
+static int account(struct model *m, struct ltask *lt, struct slice *s, uint64_t exec)
+{
+	uint64_t whole_on = s->end_ns - s->in_ns, blocked, queue;
+	bool outside = s->end_ns < m->lo_ns || s->out_ns > m->hi_ns;
+	bool waited = s->queued_ns >= m->lo_ns && s->out_ns <= m->hi_ns;
+	int err;
+
+	lt->all.run_ns = sat_add(lt->all.run_ns, exec);
+	lt->all.queue_ns += s->in_ns - s->queued_ns;
+	if (outside)
+		return 0;
+	s->out_ns = clamp_u64(s->out_ns, m->lo_ns, m->hi_ns);
+	s->queued_ns = clamp_u64(s->queued_ns, m->lo_ns, m->hi_ns);
+	s->in_ns = clamp_u64(s->in_ns, m->lo_ns, m->hi_ns);
+	s->end_ns = clamp_u64(s->end_ns, m->lo_ns, m->hi_ns);
+	blocked = s->queued_ns - s->out_ns;
+	queue = s->in_ns - s->queued_ns;
+	lt->t.run_ns = sat_add(lt->t.run_ns, share(exec, s->end_ns - s->in_ns, whole_on));
+	lt->t.on_cpu_ns += s->end_ns - s->in_ns;
+	lt->t.blocked_ns += blocked;
+	lt->t.blocked_by[s->cause] += blocked;
+	lt->queue_ns += queue;
+	lt->t.futex_waits += waited && (s->cause == BLOCK_FUTEX || s->cause == BLOCK_JOIN);
+	if (s->futex && waited) {
+		err = futex_add_wait(m, lt, s->futex - 1, blocked);
+		if (err)
+			return err;
+	}
+	if (!lt->first_slice || blocked || queue) {
+		err = stack_add_off(m, lt, blocked, queue);
+		if (err)
+			return err;
+	}
+	return m->opts.flags & MODEL_SLICES ? vec_push(&lt->t.slices, *s) : 0;
+}
+
+/* When it became runnable: the kernel's run delay, counted back from the switch-in. */
+static uint64_t queued_at(const struct ltask *lt, uint64_t in, uint64_t delay)
+{
+	uint64_t queued;
+
+	if (lt->runnable)
+		return lt->out_ns;
+	queued = sat_sub(in, delay);
+	if (!delay && lt->woken && sat_sub(in, lt->wake_ns) > NO_DELAY_NS)
+		queued = lt->wake_ns;
+	return clamp_u64(queued, lt->out_ns, in);
+}
+
+static int close_slice(struct model *m, struct ltask *lt, uint64_t queued, uint64_t in,
+                       uint64_t end, uint64_t exec)
+{
+	struct slice s = {
+	        .out_ns = lt->out_ns,
+	        .queued_ns = queued,
+	        .in_ns = in,
+	        .end_ns = end,
+	        .site = lt->site,
+	        .ustack = lt->ustack,
+	        .kstack = lt->kstack,
+	        .waker = lt->waker,
+	        .futex = lt->futex,
+	        .cpu = lt->cpu,
+	        .cause = lt->cause,
+	        .waker_flags = lt->waker_flags,
+	};
+	int err = account(m, lt, &s, exec);
+
+	lt->first_slice = false;
+	lt->out_ns = lt->last_ns = end;
+	return err;
+}
+
+/* A time of this task that must not lie before what is closed already. */
+static uint64_t not_before(struct model *m, const struct ltask *lt, uint64_t ts)
+{
+	if (ts >= lt->last_ns)
+		return ts;
+	m->odd.late++;
+	return lt->last_ns;
+}
+
+/* --- why it blocks -------------------------------------------------------------------------- */
+
+/* A futex wait for a thread's end: on the word that holds its id, shared because the kernel
+ * clears it. */
+static bool is_join(const struct model *m, const struct ltask *lt, const struct lsite *site,
+                    const struct rec_switch *r)
+{
+	uint64_t word = r->flags & SW_F_WORD ? r->word : 0;
+	const struct ltask *other;
+	const uint64_t *id;
+
+	if (!site || !site->maybe_join)
+		return false;
+	if (!(r->flags & SW_F_WORD))
+		word = site->s.a[2] & UINT32_MAX;
+	id = word ? hmap_get(&m->proc_tids, lt->t.proc, word) : NULL;
+	other = id ? task_get(m, *id) : NULL;
+	return other && other != lt && other->phase != PHASE_DEAD;
+}
+
+static enum block_cause cause_of(const struct model *m, const struct ltask *lt,
+                                 const struct rec_switch *r)
+{
+	const struct lsite *site = site_get(m, r->site);
+	enum block_cause cause = BLOCK_OTHER;
+
+	if (r->flags & (SW_F_RUNNABLE | SW_F_DEAD))
+		return BLOCK_OTHER;
+	if (r->flags & SW_F_FUTEX)
+		return is_join(m, lt, site, r) ? BLOCK_JOIN : BLOCK_FUTEX;
+	if (r->state & (STATE_STOPPED | STATE_TRACED))
+		return BLOCK_STOPPED;
+	if (r->flags & SW_F_FAULT)
+		return BLOCK_FAULT;
+	if (r->flags & SW_F_SYSCALL && site)
+		cause = site->cause;
+	/* A call without the futex flag waits for something else than the futex it names. */
+	if (cause == BLOCK_FUTEX)
+		cause = BLOCK_OTHER;
+	if (cause == BLOCK_OTHER && r->flags & SW_F_IOWAIT)
+		cause = BLOCK_FILE;
+	return cause;
+}
+
+/* --- leaving and getting the CPU -------------------------------------------------------------- */
+
+static void clear_open(struct ltask *lt)
+{
+	lt->site = lt->ustack = lt->kstack = lt->waker = lt->futex = 0;
+	lt->wake_ns = 0;
+	lt->cause = BLOCK_OTHER;
+	lt->waker_flags = 0;
+	lt->runnable = lt->woken = false;
+}
+
+static void set_waker(struct ltask *lt, uint32_t waker, uint8_t flags)
+{
+	lt->waker = waker;
+	lt->waker_flags = flags;
+}
+
+/* Begins the slice of a task that is off the CPU since `ts`. */
+static int begin_off(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
+{
+	clear_open(lt);
+	lt->out_ns = lt->last_ns = ts;
+	lt->phase = r->flags & SW_F_DEAD ? PHASE_DEAD : PHASE_OFF;
+	lt->runnable = r->flags & SW_F_RUNNABLE;
+	lt->cause = cause_of(m, lt, r);
+	lt->site = id32(r->site);
+	lt->ustack = id32(r->ustack);
+	lt->kstack = id32(r->kstack);
+	if (lt->early_wake_ns && !lt->runnable && ts - lt->early_wake_ns <= EARLY_WAKE_NS)
+		set_waker(lt, lt->early_waker, lt->early_flags);
+	lt->early_wake_ns = 0;
+	if (lt->cause == BLOCK_FUTEX) {
+		lt->futex = futex_need(m, lt->t.space, r->addr, site_get(m, lt->site));
+		if (!lt->futex)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* The first event of a task: it was off the CPU since its life began. What an attached
+ * task waited in is in its definition. */
+static int begin_life(struct model *m, struct ltask *lt, uint64_t ts)
+{
+	bool attached = lt->t.flags & TASK_F_ATTACHED;
+	struct rec_switch r = {.state = lt->def_state, .site = attached ? lt->def_site : 0};
+	const struct lsite *site = site_get(m, r.site);
+
+	if (ts < lt->t.start_ns)
+		lt->t.start_ns = ts;
+	lt->first_slice = true;
+	lt->early_wake_ns = 0;
+	if (site) {
+		r.flags |= site->is_futex ? SW_F_SYSCALL | SW_F_FUTEX : SW_F_SYSCALL;
+		r.addr = site->s.a[0];
+	}
+	if (attached && !lt->def_state) {
+		r.flags |= SW_F_RUNNABLE;
+		lt->t.kernel_runnable_exact = false;
+	}
+	return begin_off(m, lt, lt->t.start_ns, &r);
+}
+
+int task_attach_running(struct model *m, struct ltask *lt)
+{
+	clear_open(lt);
+	lt->out_ns = lt->in_ns = lt->last_ns = lt->t.start_ns;
+	lt->first_slice = lt->on_at_start = true;
+	lt->t.kernel_run_exact = false;
+	lt->phase = PHASE_ON;
+	return timeline_late(&m->running, lt->in_ns, 1);
+}
+
+/* A switch-out whose switch-in is missing. */
+static int assume_in(struct model *m, struct ltask *lt, uint64_t ts, uint64_t exec)
+{
+	if (lt->phase == PHASE_NEW && (lt->t.flags & TASK_F_ATTACHED || lt->t.placeholder)) {
+		if (ts < lt->t.start_ns)
+			lt->t.start_ns = ts;
+		return task_attach_running(m, lt);
+	}
+	m->odd.lost_in++;
+	if (lt->phase == PHASE_NEW) {
+		int err = begin_life(m, lt, ts);
+
+		if (err)
+			return err;
+	}
+	lt->in_ns = clamp_u64(sat_sub(ts, exec), lt->last_ns, ts < lt->last_ns ? lt->last_ns : ts);
+	lt->phase = PHASE_ON;
+	return timeline_late(&m->running, lt->in_ns, 1);
+}
+
+static bool is_over(const struct ltask *lt, uint64_t ts)
+{
+	return lt->phase == PHASE_DEAD || (lt->ended && ts > lt->end_ts);
+}
+
+static void count_switch(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
+{
+	bool voluntary = r->flags & SW_F_VOLUNTARY, inside = in_window(m, ts);
+
+	lt->all.voluntary += voluntary;
+	lt->all.involuntary += !voluntary;
+	lt->t.voluntary += voluntary && inside;
+	lt->t.involuntary += !voluntary && inside;
+	lt->all.delay_ns = sat_add(lt->all.delay_ns, r->delay);
+}
+
+static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
+{
+	uint64_t exec = r->exec;
+	int err = 0;
+
+	count_switch(m, lt, ts, r);
+	if (lt->phase != PHASE_ON)
+		err = assume_in(m, lt, ts, exec);
+	if (err)
+		return err;
+	ts = not_before(m, lt, ts);
+	/* Its counter was stale when the recording began and holds older time. */
+	if (lt->on_at_start && exec > ts - lt->in_ns)
+		exec = ts - lt->in_ns;
+	lt->on_at_start = false;
+	err = close_slice(m, lt, queued_at(lt, lt->in_ns, r->delay), lt->in_ns, ts, exec);
+	if (!err)
+		err = begin_off(m, lt, ts, r);
+	return err ? err : timeline_add(&m->running, ts, -1);
+}
+
+static int switch_in(struct model *m, struct ltask *lt, uint64_t ts, uint64_t cpu)
+{
+	int err;
+
+	if (lt->phase == PHASE_NEW) {
+		err = begin_life(m, lt, ts);
+		if (err)
+			return err;
+	}
+	if (lt->phase == PHASE_ON) {
+		m->odd.lost_out++;
+		return 0;
+	}
+	lt->in_ns = lt->last_ns = not_before(m, lt, ts);
+	lt->cpu = cpu < UINT16_MAX ? (uint16_t)cpu : UINT16_MAX;
+	lt->phase = PHASE_ON;
+	return timeline_add(&m->running, lt->in_ns, 1);
+}
+
+int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
+{
+	int err = 0;
+	struct ltask *prev = task_need(m, r->prev, ts, &err), *next;
+
+	if (prev && !is_over(prev, ts))
+		err = switch_out(m, prev, ts, r);
+	if (err || r->next == r->prev)
+		return err;
+	next = task_need(m, r->next, ts, &err);
+	if (next && !is_over(next, ts))
+		err = switch_in(m, next, ts, r->cpu);
+	return err;
+}
+
+/* In interrupt context the current task only happened to be there. */
+static struct ltask *waker_of(struct model *m, const struct rec_waking *r)
+{
+	return r->flags & (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_NMI) ? NULL : task_get(m, r->waker);
+}
+
+int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err), *waker = waker_of(m, r);
+	uint32_t waker_id = waker ? waker->t.id : 0;
+
+	if (waker && in_window(m, ts))
+		waker->t.wakes_given++;
+	if (!lt || is_over(lt, ts))
+		return err;
+	if (lt->phase == PHASE_NEW)
+		err = begin_life(m, lt, ts);
+	if (lt->phase == PHASE_ON) {
+		lt->early_wake_ns = ts;
+		lt->early_waker = waker_id;
+		lt->early_flags = (uint8_t)r->flags;
+	} else if (!lt->runnable && !lt->woken) {
+		lt->woken = true;
+		lt->wake_ns = ts > lt->out_ns ? ts : lt->out_ns;
+		set_waker(lt, waker_id, (uint8_t)r->flags);
+	}
+	return err;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+/* Still on a CPU: what the kernel counted since the last switch, where it did. */
+static int close_running(struct model *m, struct ltask *lt, uint64_t end)
+{
+	uint64_t exec = end - lt->in_ns, delay = 0;
+	uint64_t grown = sat_sub(lt->last.run_ns, lt->base.run_ns);
+
+	if (lt->t.has_base && lt->t.has_end) {
+		if (lt->t.kernel_run_exact && grown >= lt->all.run_ns)
+			exec = grown - lt->all.run_ns;
+		delay = sat_sub(sat_sub(lt->last.runnable_ns, lt->base.runnable_ns),
+		                lt->all.delay_ns);
+	}
+	return close_slice(m, lt, queued_at(lt, lt->in_ns, delay), lt->in_ns, end, exec);
+}
+
+static int close_waiting(struct model *m, struct ltask *lt, uint64_t end)
+{
+	uint64_t queued = lt->runnable ? lt->out_ns : lt->woken ? lt->wake_ns : end;
+
+	if (queued < end)
+		lt->t.kernel_runnable_exact = false;
+	return close_slice(m, lt, clamp_u64(queued, lt->out_ns, end), end, end, 0);
+}
+
+int task_close(struct model *m, struct ltask *lt, uint64_t end)
+{
+	int err = 0;
+
+	if (lt->phase == PHASE_NEW)
+		err = begin_life(m, lt, end);
+	if (!err && lt->phase == PHASE_OFF)
+		err = close_waiting(m, lt, end);
+	else if (!err && lt->phase == PHASE_ON)
+		err = close_running(m, lt, end) || timeline_late(&m->running, end, -1);
+	return err ? -ENOMEM : 0;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+
+#include "model_priv.h"
+
+int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r)
+{
+	struct lstack s = {
+	        .s =
+	                {
+	                        .kind = r->kind == STACK_USER ? STACK_USER : STACK_KERNEL,
+	                        .flags = r->flags & 0xff,
+	                        .space = id32(r->space),
+	                        .n = (uint32_t)r->frames.n,
+	                        .ts = ts,
+	                },
+	        .first = m->frames.n,
+	};
+
+	if (!id32(r->id))
+		return 0;
+	if (vec_reserve(&m->frames, r->frames.n))
+		return -ENOMEM;
+	for (uint64_t i = 0; i < s.s.n; i++)
+		m->frames.v[m->frames.n++] = r->frames.v[i];
+	if (idmap_put(&m->stack_ids, r->id, (uint32_t)m->stacks.n))
+		return -ENOMEM;
+	return vec_push(&m->stacks, s);
+}
+
+/* The frames no longer move. */
+void stacks_finish(struct model *m)
+{
+	for (size_t i = 0; i < m->stacks.n; i++)
+		m->stacks.v[i].s.frames = m->frames.v + m->stacks.v[i].first;
+}
+
+const struct mstack *model_stack(const struct model *m, uint32_t id)
+{
+	uint32_t i = id ? idmap_get(&m->stack_ids, id) : NO_INDEX;
+
+	return i == NO_INDEX ? NULL : &m->stacks.v[i].s;
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+static bool same_row(const struct stack_row *a, const struct stack_row *b)
+{
+	return a->task == b->task && a->ustack == b->ustack && a->kstack == b->kstack &&
+	       a->cause == b->cause;
+}
+
+/* Index of the row with key's task, stacks and cause, added when new. */
+static int row_need(struct hmap *ids, struct stack_row **rows, size_t *n, size_t *cap,
+                    const struct stack_row *key, uint32_t *index)
+{
+	bool added = false;
+	uint64_t *at = hmap_put(ids, (uint64_t)key->task << 32 | key->ustack,
+	                        (uint64_t)key->kstack << 8 | key->cause, &added);
+
+	if (!at || *n >= NO_INDEX)
+		return -ENOMEM;
+	if (added) {
+		if (vec_grow_((void **)rows, cap, *n, 1, sizeof(**rows)))
+			return -ENOMEM;
+		*at = *n;
+		(*rows)[(*n)++] = *key;
+	}
+	*index = (uint32_t)*at;
+	return 0;
+}
+
+int stack_add_off(struct model *m, struct ltask *lt, uint64_t blocked_ns, uint64_t runnable_ns)
+{
+	struct stack_row key = {
+	        .task = lt->t.id,
+	        .ustack = lt->ustack,
+	        .kstack = lt->kstack,
+	        .cause = lt->cause,
+	};
+	uint32_t i = lt->row - 1;
+	struct stack_row *row;
+
+	if (!lt->row || !same_row(&m->off_cpu.v[i], &key)) {
+		int err = row_need(&m->off_ids, &m->off_cpu.v, &m->off_cpu.n, &m->off_cpu.cap, &key,
+		                   &i);
+
+		if (err)
+			return err;
+		lt->row = i + 1;
+	}
+	row = &m->off_cpu.v[i];
+	row->blocked_ns = sat_add(row->blocked_ns, blocked_ns);
+	row->runnable_ns = sat_add(row->runnable_ns, runnable_ns);
+	row->count++;
+	return 0;
+}
+
+int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+	struct stack_row key;
+	uint32_t i;
+
+	if (!lt || ts < m->lo_ns || ts > m->hi_ns)
+		return err;
+	key = (struct stack_row){
+	        .task = lt->t.id,
+	        .ustack = id32(r->ustack),
+	        .kstack = id32(r->kstack),
+	};
+	err = row_need(&m->on_ids, &m->on_cpu.v, &m->on_cpu.n, &m->on_cpu.cap, &key, &i);
+	if (err)
+		return err;
+	m->on_cpu.v[i].count++;
+	lt->t.samples++;
+	return 0;
+}
+
+void stacks_reset(struct model *m)
+{
+	m->off_cpu.n = m->on_cpu.n = 0;
+	hmap_release(&m->off_ids);
+	hmap_release(&m->on_ids);
+	for (size_t i = 0; i < m->tasks.n; i++)
+		m->tasks.v[i]->row = 0;
+}
+
+void stacks_release(struct model *m)
+{
+	vec_release(&m->stacks);
+	vec_release(&m->frames);
+	vec_release(&m->off_cpu);
+	vec_release(&m->on_cpu);
+	idmap_release(&m->stack_ids);
+	hmap_release(&m->off_ids);
+	hmap_release(&m->on_ids);
+}
+
+size_t model_off_cpu(const struct model *m, const struct stack_row **out)
+{
+	*out = m->off_cpu.v;
+	return m->off_cpu.n;
+}
+
+size_t model_on_cpu(const struct model *m, const struct stack_row **out)
+{
+	*out = m->on_cpu.v;
+	return m->on_cpu.n;
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "model_priv.h"
+
+struct ltask *task_get(const struct model *m, uint64_t id)
+{
+	uint32_t i = id ? idmap_get(&m->task_ids, id) : NO_INDEX;
+
+	return i == NO_INDEX ? NULL : m->tasks.v[i];
+}
+
+static struct ltask *task_add(struct model *m, uint32_t id, uint64_t ts, int *err)
+{
+	struct ltask *lt;
+
+	if (m->tasks.n >= MAX_TASKS) {
+		m->odd.refused++;
+		return NULL;
+	}
+	lt = calloc(1, sizeof(*lt));
+	if (!lt || idmap_put(&m->task_ids, id, (uint32_t)m->tasks.n) || vec_push(&m->tasks, lt)) {
+		free(lt);
+		*err = -ENOMEM;
+		return NULL;
+	}
+	lt->t.id = id;
+	lt->t.start_ns = ts;
+	lt->t.exit_status = -1;
+	lt->t.kernel_run_exact = lt->t.kernel_runnable_exact = true;
+	lt->cause = BLOCK_OTHER;
+	return lt;
+}
+
+struct ltask *task_need(struct model *m, uint64_t id, uint64_t ts, int *err)
+{
+	struct ltask *lt;
+
+	if (!id32(id))
+		return NULL;
+	lt = task_get(m, id);
+	if (lt)
+		return lt;
+	lt = task_add(m, id32(id), ts, err);
+	if (!lt)
+		return NULL;
+	lt->t.placeholder = true;
+	lt->t.proc = lt->t.id;
+	m->odd.undefined_tasks++;
+	return proc_need(m, lt->t.id, err) ? lt : NULL;
+}
+
+static void define(struct ltask *lt, const struct rec_task *r)
+{
+	struct task *t = &lt->t;
+
+	t->placeholder = false;
+	t->parent = id32(r->parent);
+	t->proc = id32(r->proc) ? id32(r->proc) : t->id;
+	t->space = id32(r->space);
+	t->tid = (uint32_t)r->tid;
+	t->tgid = (uint32_t)r->tgid;
+	t->ns_tid = (uint32_t)r->ns_tid;
+	t->ns_tgid = (uint32_t)r->ns_tgid;
+	t->ppid = (uint32_t)r->ppid;
+	t->flags = r->flags;
+	t->clone_flags = r->clone_flags;
+	lt->def_state = r->state;
+	lt->def_site = id32(r->site);
+	if (!lt->comm)
+		lt->comm = id32(r->comm);
+	lt->first_comm = id32(r->comm);
+	/* A task that the recording saw begin had counters of 0 then. */
+	if (!(r->flags & (TASK_F_ATTACHED | TASK_F_ROOT)))
+		t->has_base = true;
+}
+
+int on_task(struct model *m, uint64_t ts, const struct rec_task *r)
+{
+	int err = 0;
+	struct ltask *lt = task_get(m, r->id);
+	struct lproc *proc;
+	uint64_t *tid;
+
+	if (!id32(r->id))
+		return 0;
+	if (lt && !lt->t.placeholder)
+		return 0;
+	if (!lt)
+		lt = task_add(m, id32(r->id), ts, &err);
+	if (!lt)
+		return err;
+	define(lt, r);
+	proc = proc_need(m, lt->t.proc, &err);
+	tid = hmap_put(&m->proc_tids, lt->t.proc, lt->t.ns_tid ? lt->t.ns_tid : lt->t.tid, NULL);
+	if (!proc || !tid)
+		return -ENOMEM;
+	*tid = lt->t.id;
+	if (!proc->p.pid)
+		proc->p.pid = lt->t.tgid;
+	if (lt->phase == PHASE_NEW && r->flags & TASK_F_ATTACHED && r->flags & TASK_F_ON_CPU)
+		return task_attach_running(m, lt);
+	return 0;
+}
+
+int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+
+	if (!lt)
+		return err;
+	lt->t.has_base = true;
+	lt->base = (struct counters){
+	        .voluntary = r->voluntary,
+	        .involuntary = r->involuntary,
+	        .run_ns = r->run,
+	        .runnable_ns = r->runnable,
+	        .minflt = r->minflt,
+	        .majflt = r->majflt,
+	};
+	return 0;
+}
+
+int on_end(struct model *m, uint64_t ts, const struct rec_end *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+
+	if (!lt || lt->ended)
+		return err;
+	lt->ended = lt->t.has_end = true;
+	lt->end_ts = ts;
+	lt->end_flags = r->flags;
+	lt->last = (struct counters){
+	        .voluntary = r->voluntary,
+	        .involuntary = r->involuntary,
+	        .run_ns = r->run,
+	        .runnable_ns = r->runnable,
+	        .minflt = r->minflt,
+	        .majflt = r->majflt,
+	};
+	if (r->flags & CNT_F_ON_CPU)
+		lt->t.kernel_run_exact = false;
+	lt->t.first_read_faults = r->first_read;
+	lt->t.first_write_faults = r->first_write;
+	lt->t.wp_faults = r->wp;
+	return 0;
+}
+
+int on_exit_event(struct model *m, uint64_t ts, const struct rec_exit *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+	struct lproc *p = lt ? proc_get(m, lt->t.proc) : NULL;
+
+	if (!lt)
+		return err;
+	lt->exited = true;
+	lt->exit_ts = ts;
+	lt->t.exit_status = shell_status(r->code);
+	if (!p)
+		return 0;
+	if (lt->t.id == p->p.id || (lt->t.tid && lt->t.tid == lt->t.tgid))
+		p->p.exit_status = lt->t.exit_status;
+	if (r->last) {
+		p->exited = true;
+		p->maxrss_bytes = r->maxrss_bytes;
+		if (r->group_code)
+			p->p.exit_status = shell_status(r->group_code);
+	}
+	return 0;
+}
+
+int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+	struct lproc *p = lt ? proc_get(m, lt->t.proc) : NULL;
+
+	if (!lt)
+		return err;
+	if (id32(r->space))
+		lt->t.space = id32(r->space);
+	if (r->tid) /* a thread that execs takes its leader's id */
+		lt->t.tid = (uint32_t)r->tid;
+	if (r->comm)
+		lt->comm = id32(r->comm);
+	if (p) {
+		p->exe = id32(r->file);
+		p->p.n_execs++;
+	}
+	return 0;
+}
+
+int on_rename(struct model *m, uint64_t ts, const struct rec_rename *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+
+	if (lt)
+		lt->comm = id32(r->comm);
+	return err;
+}
+
+/* --- once all is read ----------------------------------------------------------------------- */
+
+static uint64_t end_of(const struct model *m, struct ltask *lt)
+{
+	uint64_t end = m->stop_ns;
+
+	lt->t.alive = false;
+	if (lt->phase == PHASE_DEAD) {
+		end = lt->last_ns;
+	} else if (lt->ended) {
+		lt->t.alive = lt->end_flags & CNT_F_ALIVE;
+		end = lt->end_ts;
+	} else if (lt->exited) {
+		end = lt->exit_ts;
+	} else {
+		lt->t.alive = true;
+	}
+	if (end < lt->last_ns)
+		end = lt->last_ns;
+	return end < lt->t.start_ns ? lt->t.start_ns : end;
+}
+
+int tasks_finish(struct model *m)
+{
+	uint64_t last_end = 0;
+	bool any_alive = !m->tasks.n;
+
+	for (size_t i = 0; i < m->tasks.n; i++) {
+		struct ltask *lt = m->tasks.v[i];
+		uint64_t end = end_of(m, lt);
+		int err = task_close(m, lt, end);
+
+		if (err)
+			return err;
+		lt->t.end_ns = end;
+		any_alive |= lt->t.alive;
+		if (end > last_end)
+			last_end = end;
+	}
+	if (any_alive && last_end < m->stop_ns)
+		last_end = m->stop_ns;
+	m->rec.wall_end_ns = last_end;
+	return 0;
+}
+
+/* The kernel's growth over the same time: what was recorded outside the window is known. */
+static void kernel_growth(struct ltask *lt)
+{
+	struct task *t = &lt->t;
+	const struct counters *a = &lt->base, *b = &lt->last;
+
+	if (!t->has_base || !t->has_end)
+		return;
+	t->kernel = (struct counters){
+	        .voluntary = sat_sub(sat_sub(b->voluntary, a->voluntary),
+	                             lt->all.voluntary - t->voluntary),
+	        .involuntary = sat_sub(sat_sub(b->involuntary, a->involuntary),
+	                               lt->all.involuntary - t->involuntary),
+	        .run_ns =
+	                sat_sub(sat_sub(b->run_ns, a->run_ns), sat_sub(lt->all.run_ns, t->run_ns)),
+	        .runnable_ns = sat_sub(sat_sub(b->runnable_ns, a->runnable_ns),
+	                               sat_sub(lt->all.queue_ns, lt->queue_ns)),
+	        .minflt = sat_sub(b->minflt, a->minflt),
+	        .majflt = sat_sub(b->majflt, a->majflt),
+	};
+}
+
+/* Whether any of its life lies in the window; lives of no length count at their moment. */
+static bool clip_life(struct task *t, uint64_t lo, uint64_t hi)
+{
+	uint64_t start = clamp_u64(t->start_ns, lo, hi), end = clamp_u64(t->end_ns, lo, hi);
+	bool point = t->start_ns == t->end_ns;
+	bool inside = point ? start == t->start_ns : start < end;
+
+	t->start_ns = start;
+	t->end_ns = end;
+	return inside;
+}
+
+int tasks_list(struct model *m)
+{
+	uint64_t lo = m->rec.wall_start_ns, hi = m->rec.wall_end_ns;
+
+	for (size_t i = 0; i < m->tasks.n; i++) {
+		struct ltask *lt = m->tasks.v[i];
+		struct task *t = &lt->t;
+		uint64_t left;
+
+		kernel_growth(lt);
+		t->comm = lt->t.placeholder && !lt->comm ? "?" : model_text(m, lt->comm);
+		t->first_comm = lt->first_comm ? model_text(m, lt->first_comm) : t->comm;
+		if (!clip_life(t, lo, hi))
+			continue;
+		left = t->end_ns - t->start_ns - t->blocked_ns;
+		if (t->run_ns > left)
+			t->run_ns = left;
+		t->runnable_ns = left - t->run_ns;
+		t->steal_ns = sat_sub(t->on_cpu_ns, t->run_ns);
+		if (vec_push(&m->listed, (const struct task *)t))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void tasks_release(struct model *m)
+{
+	for (size_t i = 0; i < m->tasks.n; i++) {
+		vec_release(&m->tasks.v[i]->t.slices);
+		free(m->tasks.v[i]);
+	}
+	vec_release(&m->tasks);
+	vec_release(&m->listed);
+	idmap_release(&m->task_ids);
+	hmap_release(&m->proc_tids);
+}
+
+size_t model_n_tasks(const struct model *m)
+{
+	return m->listed.n;
+}
+
+const struct task *model_task_at(const struct model *m, size_t i)
+{
+	return i < m->listed.n ? m->listed.v[i] : NULL;
+}
+
+const struct task *model_task(const struct model *m, uint32_t id)
+{
+	const struct ltask *lt = task_get(m, id);
+
+	return lt ? &lt->t : NULL;
+}
