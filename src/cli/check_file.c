@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* check FILE: is the trace whole, who wrote it, what is in it, what was lost. */
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+/* A META value made safe for the terminal; "?" when the file has none. */
+static const char *meta(const struct model *m, const char *key, char *out, size_t n)
+{
+	const char *value = model_meta(m, key);
+
+	return fmt_safe(out, n, value && *value ? value : "?");
+}
+
+static bool meta_number(const struct model *m, const char *key, uint64_t *out)
+{
+	const char *value = model_meta(m, key);
+
+	return value && !parse_u64(value, 0, UINT64_MAX, out);
+}
+
+static void print_when(const struct model *m)
+{
+	char text[64] = "at an unknown time";
+	uint64_t ns;
+	struct tm tm;
+	time_t t;
+
+	if (meta_number(m, META_WHEN, &ns)) {
+		t = (time_t)(ns / 1000000000u);
+		if (localtime_r(&t, &tm))
+			strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z", &tm);
+	}
+	printf("%s", text);
+}
+
+static void print_command(const struct model *m)
+{
+	const uint8_t *p = NULL;
+	size_t n = model_meta_bytes(m, META_ARGV, &p), i = 0;
+	char text[600], pids[200];
+
+	printf("command   %s", meta(m, META_COMMAND, text, sizeof(text)));
+	if (model_meta(m, META_PIDS))
+		printf(" %s", meta(m, META_PIDS, pids, sizeof(pids)));
+	while (p && i < n) {
+		char arg[256];
+		size_t len = strnlen((const char *)p + i, n - i);
+
+		snprintf(arg, sizeof(arg), "%.*s", (int)(len < sizeof(arg) ? len : sizeof(arg) - 1),
+		         (const char *)p + i);
+		printf(" %s", fmt_safe(text, sizeof(text), arg));
+		i += len + 1;
+	}
+	putchar('\n');
+}
+
+static void print_origin(const struct model *m)
+{
+	char a[200], b[200], c[200], d[200];
+
+	printf("written   by mpvtrace %s, ", meta(m, META_VERSION, a, sizeof(a)));
+	print_when(m);
+	printf("\nmachine   %s, Linux %s, %s, %s CPUs\n", meta(m, META_HOST, a, sizeof(a)),
+	       meta(m, META_RELEASE, b, sizeof(b)), meta(m, META_MACHINE, c, sizeof(c)),
+	       meta(m, META_NCPU, d, sizeof(d)));
+	print_command(m);
+}
+
+static void print_contents(const struct trace_info *info)
+{
+	char a[32], b[32];
+	uint64_t span = info->last_ts > info->first_ts ? info->last_ts - info->first_ts : 0;
+
+	printf("time      %s\n", fmt_ns(a, sizeof(a), span));
+	printf("records   %s in %s blocks\n", fmt_count(a, sizeof(a), info->records),
+	       fmt_count(b, sizeof(b), info->blocks));
+	for (unsigned kind = 0; kind < REC_K_MAX; kind++)
+		if (info->by_kind[kind])
+			printf("  %-12s %12s\n", rec_kind_name((enum rec_kind)kind),
+			       fmt_count(a, sizeof(a), info->by_kind[kind]));
+	if (info->unknown_records)
+		printf("  %-12s %12s  (of kinds that this version does not know)\n", "others",
+		       fmt_count(a, sizeof(a), info->unknown_records));
+}
+
+static void print_state(const char *path, const struct trace_info *info, int status)
+{
+	char a[32], b[32];
+
+	printf("file      %s: %s, format %u.%u, %s\n", path,
+	       fmt_bytes(a, sizeof(a), info->file_bytes), info->major, info->minor,
+	       status            ? "DAMAGED"
+	       : info->complete  ? "whole"
+	       : info->truncated ? "not finished, and its last block is cut"
+	                         : "not finished");
+	if (info->damaged_blocks || info->skipped_bytes)
+		printf("damage    %s blocks, %s skipped\n",
+		       fmt_count(a, sizeof(a), info->damaged_blocks),
+		       fmt_bytes(b, sizeof(b), info->skipped_bytes));
+}
+
+/* What was seen must be what was written and what was lost. */
+static void print_losses(const struct model *m)
+{
+	const struct recording *rec = model_recording(m);
+	uint64_t seen = 0, written = 0;
+	const struct loss *losses;
+	size_t n = model_losses(m, &losses);
+	char a[32], cause[100];
+
+	printf("lost      %s\n", rec->lost ? fmt_count(a, sizeof(a), rec->lost) : "nothing");
+	for (size_t i = 0; i < n; i++)
+		if (losses[i].count)
+			printf("  %-12s %12s\n", fmt_safe(cause, sizeof(cause), losses[i].cause),
+			       fmt_count(a, sizeof(a), losses[i].count));
+	if (!meta_number(m, META_SEEN, &seen) || !meta_number(m, META_WRITTEN, &written))
+		return;
+	check_line(seen >= written && seen - written == rec->lost, "seen = written + lost",
+	           "%" PRIu64 " = %" PRIu64 " + %" PRIu64, seen, written, rec->lost);
+}
+
+static void print_checks(const struct report *r)
+{
+	for (size_t i = 0; i < r->checks.n; i++) {
+		const struct report_check *c = &r->checks.v[i];
+
+		if (!c->known)
+			continue;
+		check_line(c->ok, c->name,
+		           "%" PRIu64 " recorded, %" PRIu64 " by the kernel's count; %" PRIu64
+		           " of %" PRIu64 " tasks agree",
+		           c->recorded, c->kernel, c->tasks_ok, c->tasks);
+	}
+}
+
+int check_trace_file(const char *path)
+{
+	const struct model_opts opts = {};
+	const struct trace_info *info;
+	struct err err = {};
+	struct session s;
+	int rc, status;
+
+	rc = session_open(&s, path, &err);
+	if (!rc)
+		rc = session_load(&s, &opts, &err);
+	if (rc) {
+		session_release(&s);
+		return fail(rc, &err);
+	}
+	info = model_trace_info(s.model);
+	status = info->damaged_blocks || (info->complete && info->truncated) ? MT_EXIT_TRACE_DAMAGED
+	                                                                     : MT_EXIT_OK;
+	print_state(path, info, status);
+	print_origin(s.model);
+	print_contents(info);
+	print_losses(s.model);
+	print_checks(&s.report);
+	session_release(&s);
+	return status;
+}

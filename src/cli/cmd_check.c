@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define MAX_FEATURES 64
+#define WHAT_COLUMN  26
+
+void check_line(bool ok, const char *what, const char *fmt, ...)
+{
+	va_list args;
+
+	printf("%-4s %-*s ", ok ? "ok" : "no", WHAT_COLUMN, what);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+/* Returns whether everything that recording cannot do without is there. */
+static bool print_features(void)
+{
+	struct feature_status rows[MAX_FEATURES];
+	size_t n = collect_features(rows, MAX_FEATURES);
+	bool all = true;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct feature_status *f = &rows[i];
+
+		check_line(f->ok, f->name, "%s%s", f->detail,
+		           !f->ok && !f->required ? " (optional)" : "");
+		if (!f->ok && *f->remedy)
+			printf("%*s%s\n", 5 + WHAT_COLUMN + 1, "", f->remedy);
+		all &= f->ok || !f->required;
+	}
+	return all;
+}
+
+static int check_machine(void)
+{
+	bool able = print_features();
+	int status;
+
+	/* Even when a feature is missing: collect() knows the exact reason and its status. */
+	status = check_self_recording();
+	if (!status && !able)
+		status = MT_EXIT_UNSUPPORTED;
+	printf("\n%s\n", !status ? "This machine can record."
+	                 : status == MT_EXIT_PRIVILEGE && geteuid()
+	                         ? "Not as this user: try sudo mpvtrace check."
+	                         : "Something is wrong: see the lines that begin with no.");
+	return status;
+}
+
+int cmd_check(const struct command *cmd, int argc, char **argv)
+{
+	struct plain_settings set = {};
+	int first, status;
+
+	status = begin_command(cmd, argc, argv, &set, &first);
+	if (status < 0)
+		status = check_operands(cmd, argc, argv, first, 1);
+	if (status >= 0)
+		return status;
+	return first < argc ? check_trace_file(argv[first]) : check_machine();
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* What run and attach have in common: check everything, record, report. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+#define MAX_VARIANTS 10000 /* mpvtrace.1.mpv … */
+
+void record_defaults(struct record_settings *set)
+{
+	*set = (struct record_settings){
+	        .collect = {.freq_hz = DEFAULT_FREQ_HZ,
+	                    .footprint_permille = DEFAULT_FOOTPRINT_PERMILLE,
+	                    .stacks = STACKS_AUTO},
+	};
+}
+
+static bool exists(const char *path)
+{
+	struct stat st;
+
+	return !lstat(path, &st);
+}
+
+/* collect() refuses as well, atomically; asking first gives the answer before any set-up. */
+static int named_trace(const struct record_settings *set, struct err *err)
+{
+	if (set->collect.overwrite || !exists(set->collect.output))
+		return 0;
+	return err_set(err, -EEXIST, MT_EXIT_OUTPUT,
+	               "%s exists already: name another file with -o, or replace it with -f",
+	               set->collect.output);
+}
+
+int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *err)
+{
+	set->collect.overwrite = set->out.overwrite;
+	if (set->collect.output)
+		return named_trace(set, err);
+	set->collect.output = DEFAULT_TRACE;
+	if (set->collect.overwrite || !exists(DEFAULT_TRACE))
+		return 0;
+	for (unsigned i = 1; i < MAX_VARIANTS; i++) {
+		snprintf(buf, n, "mpvtrace.%u.mpv", i);
+		if (exists(buf))
+			continue;
+		notice(DEFAULT_TRACE " exists already and is kept; this recording goes to %s", buf);
+		set->collect.output = buf;
+		return 0;
+	}
+	return err_set(err, -EEXIST, MT_EXIT_OUTPUT,
+	               "%u trace files are here already: remove some, or name a file with -o",
+	               MAX_VARIANTS);
+}
+
+/* Talk about how the recording ended; returns the exit status so far. */
+static int say_result(const struct record_settings *set, const struct collect_result *res)
+{
+	char events[32];
+
+	if (res->disk_full) {
+		fprintf(stderr,
+		        "mpvtrace: the disk filled up while recording: %s holds what came before, "
+		        "%s events; "
+		        "the workload was not disturbed\n",
+		        set->collect.output, fmt_count(events, sizeof(events), res->events));
+		return MT_EXIT_DISK_FULL;
+	}
+	if (res->still_running)
+		notice("%s and is not disturbed further; the report ends at the end of the "
+		       "recording",
+		       set->collect.argv ? "the workload is still running"
+		                         : "the processes are still running");
+	return res->exit_status > 0 ? res->exit_status : MT_EXIT_OK;
+}
+
+static int show(const struct record_settings *set, struct out_file *json, struct err *err)
+{
+	bool text = !set->no_report && json->f != stdout;
+	struct model_opts opts;
+	struct session s;
+	int rc;
+
+	if (!text && !json->f)
+		return 0;
+	view_model_opts(&set->view, &opts);
+	rc = session_open(&s, set->collect.output, err);
+	if (!rc)
+		rc = session_load(&s, &opts, err);
+	if (!rc)
+		rc = view_render(&s, &set->view, json, text, err);
+	session_release(&s);
+	return rc;
+}
+
+static int record_into(struct record_settings *set, struct out_file *json, struct err *err)
+{
+	struct collect_result res = {.exit_status = -1};
+	int rc, status;
+
+	set->collect.progress = isatty(STDERR_FILENO) && log_level == LOG_WARN;
+	rc = collect(&set->collect, &res, err);
+	if (rc)
+		return fail(rc, err);
+	status = say_result(set, &res);
+	rc = show(set, json, err);
+	return rc ? fail(rc, err) : status;
+}
+
+int record(struct record_settings *set)
+{
+	struct out_file json = {};
+	struct err err = {};
+	char name[64];
+	int rc, status;
+
+	rc = view_check(&set->view, &err);
+	if (!rc)
+		rc = choose_trace(set, name, sizeof(name), &err);
+	if (!rc && set->view.json && !strcmp(set->view.json, set->collect.output))
+		rc = err_set(&err, -EINVAL, MT_EXIT_USAGE,
+		             "%s cannot be both the trace and the JSON file", set->view.json);
+	if (!rc && set->view.json)
+		rc = out_open(&json, set->view.json, set->out.overwrite, &err);
+	if (rc)
+		return fail(rc, &err);
+	status = record_into(set, &json, &err);
+	out_discard(&json);
+	return status;
+}

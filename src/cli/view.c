@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* A report on its way to the terminal, a pipe or a file. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+int view_check(const struct view_settings *v, struct err *err)
+{
+	if (v->until_ns && v->since_ns >= v->until_ns)
+		return err_set(err, -EINVAL, MT_EXIT_USAGE, "--since is not before --until");
+	if (v->sort && !report_sort_known(v->sort))
+		return err_set(err, -EINVAL, MT_EXIT_USAGE, "--sort: \"%s\" is not one of %s",
+		               v->sort, report_sort_keys());
+	return 0;
+}
+
+void view_model_opts(const struct view_settings *v, struct model_opts *o)
+{
+	*o = (struct model_opts){.since_ns = v->since_ns, .until_ns = v->until_ns};
+}
+
+static unsigned terminal_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+	uint64_t width;
+
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+		return size.ws_col;
+	return columns && !parse_u64(columns, 20, 10000, &width) ? (unsigned)width : 0;
+}
+
+static bool use_colour(int mode)
+{
+	const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+
+	if (mode != COLOR_AUTO)
+		return mode == COLOR_ALWAYS;
+	return isatty(STDOUT_FILENO) && !(no && *no) && term && strcmp(term, "dumb");
+}
+
+int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
+                bool text, struct err *err)
+{
+	struct report_opts o = {
+	        .sort = v->sort,
+	        .top = v->top,
+	        .task = v->task,
+	        .width = terminal_width(),
+	        .colour = use_colour(v->color),
+	        .trace_path = strcmp(s->path, "-") ? s->path : NULL,
+	};
+	int rc;
+
+	/* JSON first: a reader of stdout that goes away (| head) must not cost the file. */
+	if (json->f) {
+		rc = report_json(&s->report, &o, json->f, err);
+		if (rc)
+			return rc;
+		rc = out_close(json, err);
+		if (rc)
+			return rc;
+	}
+	return text ? report_text(&s->report, &o, stdout, err) : 0;
+}
