@@ -4,9 +4,9 @@
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 const volatile struct mt_cfg cfg = {};
-volatile u32 phase = MT_PHASE_IDLE;
+volatile __u32 phase = MT_PHASE_IDLE;
 struct mt_cpu_stats stats[MT_MAX_CPUS] = {};
-u32 last_task_id = 0, last_space_id = 0;
+__u32 last_task_id = 0, last_space_id = 0;
 
 struct task_map tasks SEC(".maps");
 struct rings_map rings SEC(".maps");

@@ -46,9 +46,9 @@ enum {
 };
 
 extern const volatile struct mt_cfg cfg;
-extern volatile u32 phase; /* enum mt_phase */
+extern volatile __u32 phase; /* enum mt_phase */
 extern struct mt_cpu_stats stats[MT_MAX_CPUS];
-extern u32 last_task_id, last_space_id;
+extern __u32 last_task_id, last_space_id;
 
 struct task_map {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);

@@ -12,6 +12,8 @@
 #define TASK_WAKING 0x200
 #define TASK_UNINTERRUPTIBLE 2
 
+#define keep_apart(var) asm volatile("" : "+r"(var))
+
 #define FUTEX_CMD_MASK 0x7f
 #define S_IFMT 0170000
 
@@ -315,8 +317,13 @@ static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct
 		out = NULL;
 	if (in && (in->flags & TS_ENDED))
 		in = NULL;
-	if (!out && !in)
-		return 0;
+	/* Two tests: or-ed together, as the compiler would, pointers are refused. */
+	keep_apart(out);
+	if (!out) {
+		keep_apart(in);
+		if (!in)
+			return 0;
+	}
 	ts = bpf_ktime_get_ns();
 	if (in) {
 		switch_in(next, in, ts);

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * collect_priv.h: how the parts of the recorder fit together.
+ *
+ *     target.c   the workload: started held back, or found in /proc
+ *     session.c  the BPF programs: open, configure, load, attach, stop
+ *     rings.c    what they write: ring buffers, merged into one stream by time
+ *     perfmaps.c executable mappings as they happen (perf's MMAP2 records)
+ *     drain.c    that stream into trace records, with everything interned
+ *     footprint.c PSS and USS from /proc within a budget
+ *     symbols.c  names at the end, without privilege
+ *     user.c     who asked for all this, and giving up privilege
+ *     machine.c  facts about the machine
+ *     record.c   collect(): the order of all of it
+ */
+#ifndef MT_COLLECT_PRIV_H
+#define MT_COLLECT_PRIV_H
+
+#include <sys/types.h>
+
+#include "base.h"
+#include "collect.h"
+#include "mt_abi.h"
+#include "symbol.h"
+#include "trace.h"
+
+uint64_t now_ns(void); /* CLOCK_MONOTONIC, as the BPF programs stamp */
+
+/* --- user.c ------------------------------------------------------------------------ */
+
+/* The user on whose behalf we run: SUDO_UID, DOAS_USER or PKEXEC_UID when root, else ourselves. */
+struct invoker {
+	uid_t uid;
+	gid_t gid;
+	char name[64], home[256], shell[128];
+	bool known; /* found in the user database */
+};
+int invoker_get(struct invoker *who, struct err *err);
+/* A user by name ("root", "alice") or number. */
+int invoker_named(const char *name, struct invoker *who, struct err *err);
+/* In the workload's process, before exec: becomes `who` for good, with groups and HOME. 0 or -errno. */
+int invoker_become(const struct invoker *who);
+/* Keeps only what a running recording needs (reading /proc of the workload, BPF statistics). */
+int privileges_reduce(struct err *err);
+/* NULL, or the name of a capability that recording needs and we lack. */
+const char *privileges_missing(void);
+
+/* --- target.c --------------------------------------------------------------------- */
+
+/* The command, started but held before its exec. */
+struct target {
+	pid_t pid;
+	int go_fd;	/* write a byte: it execs */
+	int status_fd;	/* errno of a failed exec, or end of file when it succeeded */
+	int pidfd;	/* readable when it has ended */
+};
+int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err);
+/* Lets it go and waits for its exec: 0, or -errno with *err (status 126 or 127). */
+int target_release(struct target *t, const char *name, struct err *err);
+void target_close(struct target *t);
+/* All descendants of the processes in pids, added to it. */
+int target_descendants(uint32_t **pids, size_t *n);
+bool target_exists(uint32_t tid);
+
+/* --- session.c ------------------------------------------------------------------- */
+
+struct session;
+/* Loads and attaches everything; nothing is recorded yet. */
+int session_new(struct session **out, const struct collect_opts *o, struct err *err);
+void session_free(struct session *s); /* detaches; nothing of ours stays in the kernel */
+/* From now on. */
+void session_start(struct session *s);
+/* Adds all tasks of these processes; flags are TASK_F_*. */
+int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t flags, struct err *err);
+/* First half of the end: each task's next switch is its last. */
+void session_stopping(struct session *s);
+/* Second half: the counters of tasks that did not switch meanwhile; then silence. */
+int session_stop(struct session *s);
+/* Ends the measuring of the programs' cost (it costs itself); called again it does nothing. */
+void session_cost_window_end(struct session *s);
+
+struct session_totals {
+	uint64_t seen, lost_ring, lost_task, lost_missed, no_stack, stacks, bad_stack;
+};
+void session_totals(struct session *s, struct session_totals *t);
+struct session_cost {
+	char name[32];
+	uint64_t runs, ns;
+};
+/* Per program, within the measuring window; *window_seen: records offered within it. */
+size_t session_costs(struct session *s, struct session_cost *out, size_t max, uint64_t *window_seen);
+/* Comma-separated names of what is in use, for the trace. */
+const char *session_features(const struct session *s);
+struct rings *session_rings(struct session *s);
+
+/* --- rings.c -------------------------------------------------------------------------- */
+
+struct rings;
+struct rings *rings_new(const int *map_fds, size_t n, size_t bytes_each, struct err *err);
+void rings_free(struct rings *r);
+/* The oldest record of all rings whose time is at most `until_ts`: NULL when there is none.
+ * Valid until rings_next() is called again. */
+const struct mt_hdr *rings_next(struct rings *r, uint64_t until_ts, uint32_t *len);
+/* Gives everything returned so far back to the kernel. */
+void rings_release_consumed(struct rings *r);
+/* Looks for new records; returns the largest ring's fill in permille. */
+unsigned rings_refresh(struct rings *r);
+int rings_epoll_add(struct rings *r, int epoll_fd);
+
+/* --- perfmaps.c ------------------------------------------------------------------------- */
+
+struct map_event {
+	uint64_t ts;
+	uint32_t pid;
+	bool is_exec; /* a new image begins: what follows belongs to it */
+	uint64_t start, end, offset;
+	uint8_t build_id[20];
+	uint8_t build_id_n;
+	uint32_t dev;
+	uint64_t inode;
+	const char *file; /* valid until the next call */
+};
+struct perfmaps;
+struct perfmaps *perfmaps_new(struct err *err);
+void perfmaps_free(struct perfmaps *p);
+/* Oldest event up to until_ts: 1, or 0 when there is none. */
+int perfmaps_next(struct perfmaps *p, uint64_t until_ts, struct map_event *out);
+uint64_t perfmaps_lost(const struct perfmaps *p);
+
+/* --- drain.c ------------------------------------------------------------------------------ */
+
+struct live_task {
+	uint32_t id, tid, tgid, proc, space;
+	bool alive, root;
+};
+
+struct drain;
+struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run_mode);
+void drain_free(struct drain *d);
+/* Writes everything up to until_ts. 0 or -errno (of the trace file). */
+int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
+uint32_t drain_string(struct drain *d, const char *s); /* interned; 0 on error */
+size_t drain_alive(const struct drain *d);
+/* Walks the tasks that are still alive: *pos starts at 0; NULL at the end. */
+struct live_task *drain_next_alive(struct drain *d, size_t *pos);
+void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (events were lost) */
+uint64_t drain_written(const struct drain *d); /* ring records consumed */
+uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 = not yet */
+/* Executable mappings of a process that was there before us, from /proc. */
+int drain_existing_maps(struct drain *d, uint32_t pid);
+
+/* --- footprint.c --------------------------------------------------------------------------- */
+
+struct footprint {
+	uint64_t next_ns, interval_ns, spent_ns, start_ns, skipped, reads;
+	unsigned permille;
+	size_t pos;
+};
+void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns);
+/* Reads what is due and affordable. */
+int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w, uint64_t now);
+
+/* --- symbols.c, machine.c -------------------------------------------------------------------- */
+
+int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w);
+int machine_write(struct trace_writer *w, const struct collect_opts *o, const struct invoker *who,
+		  const char *features);
+int meta_write(struct trace_writer *w, const char *key, const char *value);
+int meta_write_u64(struct trace_writer *w, const char *key, uint64_t value);
+int note_write(struct drain *d, struct trace_writer *w, const char *text);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* features.c: what this machine can record, found by trying. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <bpf/btf.h>
+
+#include "collect_priv.h"
+#include "probe_priv.h"
+
+struct rows {
+	struct feature_status *v;
+	size_t n, max;
+};
+
+static struct feature_status *row(struct rows *r, const char *name, bool required, bool ok)
+{
+	static struct feature_status beyond; /* more rows than the caller has room for */
+	struct feature_status *f = r->n < r->max ? &r->v[r->n++] : &beyond;
+
+	memset(f, 0, sizeof(*f));
+	f->name = name;
+	f->required = required;
+	f->ok = ok;
+	return f;
+}
+
+#define detail(f, ...) snprintf((f)->detail, sizeof((f)->detail), __VA_ARGS__)
+#define remedy(f, ...) snprintf((f)->remedy, sizeof((f)->remedy), __VA_ARGS__)
+
+static bool check_kernel(struct rows *r)
+{
+	struct feature_status *f;
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+
+	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
+		memset(&u, 0, sizeof(u));
+	f = row(r, "kernel", true, major > 5 || (major == 5 && minor >= 15));
+	detail(f, "Linux %s %s", u.release, u.machine);
+	if (!f->ok)
+		remedy(f, "mpvtrace needs Linux 5.15 or later");
+	return f->ok;
+}
+
+static bool check_root(struct rows *r)
+{
+	const char *missing = privileges_missing();
+	struct feature_status *f = row(r, "privileges", true, !missing);
+
+	if (!missing) {
+		detail(f, "BPF, performance events and /proc of other processes");
+		return true;
+	}
+	detail(f, "%s is missing", missing);
+	if (geteuid())
+		remedy(f, "run it with sudo");
+	else
+		remedy(f, "this root lacks it: run outside the container, or give the container %s", missing);
+	return false;
+}
+
+static struct btf *check_btf(struct rows *r)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	struct feature_status *f = row(r, "kernel types (BTF)", true, btf);
+
+	detail(f, "/sys/kernel/btf/vmlinux%s", btf ? "" : " is not there");
+	if (!btf)
+		remedy(f, "a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution's is)");
+	return btf;
+}
+
+/* One row for a group of tracepoints; `lacking` says what the recording is without. */
+static void check_tracepoints(struct rows *r, const struct btf *btf, const char *name, bool required,
+			      const char *const *points, const char *lacking)
+{
+	struct feature_status *f = row(r, name, required, true);
+
+	for (size_t i = 0; points[i]; i++) {
+		if (btf && btf_tracepoint_args(btf, points[i])) {
+			size_t n = strlen(f->detail);
+
+			snprintf(f->detail + n, sizeof(f->detail) - n, "%s%s", n ? ", " : "tracepoints ", points[i]);
+			continue;
+		}
+		f->ok = false;
+		detail(f, "this kernel has no tracepoint %s", points[i]);
+		remedy(f, "%s", lacking);
+		return;
+	}
+}
+
+static void check_all_tracepoints(struct rows *r, const struct btf *btf)
+{
+	static const char *const sched[] = { "sched_switch", "sched_waking", NULL };
+	static const char *const life[] = { "task_newtask", "sched_process_exec", "task_rename",
+					    "sched_process_exit", NULL };
+	static const char *const faults[] = { "page_fault_user", "page_fault_kernel", NULL };
+	static const char *const irqs[] = { "hrtimer_expire_entry", "irq_handler_entry", "softirq_entry", NULL };
+
+	check_tracepoints(r, btf, "switches and wake-ups", true, sched, "nothing can be recorded without");
+	check_tracepoints(r, btf, "tasks: creation, exec, exit", true, life, "nothing can be recorded without");
+	check_tracepoints(r, btf, "first touch, copy-on-write", false, faults,
+			  "reported as null; minor and major faults are counted all the same");
+	check_tracepoints(r, btf, "wakes by timers and devices", false, irqs,
+			  "a timer's wake may be charged to the task that it interrupted");
+}
+
+static void check_session(struct rows *r, bool able)
+{
+	struct collect_opts o = { .freq_hz = 99, .stacks = STACKS_AUTO };
+	enum log_level level = log_level;
+	struct session *s = NULL;
+	struct err err = { 0 };
+	struct feature_status *f;
+	int rc = -EPERM;
+
+	if (level < LOG_DEBUG)
+		log_level = LOG_QUIET;
+	if (able)
+		rc = session_new(&s, &o, &err);
+	log_level = level;
+	f = row(r, "BPF programs load and attach", true, !rc);
+	if (rc) {
+		detail(f, "%s", able ? err.msg : "not tried: see above");
+		remedy(f, "%s", able ? "mpvtrace -vv check shows the kernel's own words" : "");
+	} else {
+		detail(f, "all of them, with ring buffers, task storage and task iterator");
+	}
+	f = row(r, "on-CPU samples", false, s && strstr(session_features(s), "samples"));
+	if (f->ok)
+		detail(f, "software CPU clock, one event per CPU");
+	else
+		detail(f, "%s", s ? "perf_event_open refuses the software clock" : "not tried: see above");
+	session_free(s);
+}
+
+static void check_maps(struct rows *r, bool able)
+{
+	struct err err = { 0 };
+	struct perfmaps *p = able ? perfmaps_new(&err) : NULL;
+	struct feature_status *f = row(r, "executable mappings", true, p);
+
+	if (p)
+		detail(f, "perf MMAP2 records: symbols also for processes that end at once");
+	else
+		detail(f, "%s", able ? err.msg : "not tried: see above");
+	perfmaps_free(p);
+}
+
+static void check_kallsyms(struct rows *r)
+{
+	struct err err = { 0 };
+	int fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
+	struct kallsyms *k = fd >= 0 ? kallsyms_read(fd, &err) : NULL;
+	struct feature_status *f = row(r, "kernel symbols", false, k);
+
+	if (k) {
+		detail(f, "/proc/kallsyms");
+	} else {
+		detail(f, "%s", fd < 0 ? strerror(errno) : err.msg);
+		remedy(f, "kernel frames stay numbers; sysctl kernel.kptr_restrict=1 shows them to root");
+	}
+	kallsyms_free(k);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void check_kernel_counters(struct rows *r, const struct btf *btf)
+{
+	int id = btf ? btf__find_by_name_kind(btf, "sched_info", BTF_KIND_STRUCT) : -1;
+	const struct btf_type *t = id >= 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+	struct feature_status *f = row(r, "run-queue delay counters", false, t && btf_vlen(t) > 1);
+
+	if (f->ok) {
+		detail(f, "sched_info.run_delay of each task");
+	} else {
+		detail(f, "the kernel was built without CONFIG_SCHED_INFO");
+		remedy(f, "runnable time is taken from wake-ups alone");
+	}
+	f = row(r, "footprint (PSS, USS)", false, !access("/proc/self/smaps_rollup", R_OK));
+	detail(f, "%s", f->ok ? "/proc/PID/smaps_rollup, within --footprint-budget" :
+				"this kernel has no /proc/PID/smaps_rollup");
+}
+
+size_t collect_features(struct feature_status *out, size_t max)
+{
+	struct rows r = { out, 0, max };
+	bool able = check_kernel(&r);
+	struct btf *btf;
+
+	able &= check_root(&r);
+	btf = check_btf(&r);
+	able &= btf != NULL;
+	check_all_tracepoints(&r, btf);
+	check_session(&r, able);
+	check_maps(&r, able);
+	check_kernel_counters(&r, btf);
+	check_kallsyms(&r);
+	btf__free(btf);
+	return r.n;
+}

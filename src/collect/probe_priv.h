@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MT_PROBE_PRIV_H
+#define MT_PROBE_PRIV_H
+
+struct btf;
+/* How many arguments the kernel's tracepoint passes; 0 = there is no such tracepoint. */
+int btf_tracepoint_args(const struct btf *btf, const char *name);
+
+#endif

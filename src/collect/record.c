@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record.c: one recording from beginning to end. The order matters:
+ *
+ *  1. check privileges; open the trace file as the invoking user;
+ *  2. start the command, held before its exec; load and attach the programs;
+ *  3. give up what is not needed while recording;
+ *  4. let the command go; drain until its last task has gone (or a signal, or -d);
+ *  5. stop; take the counters of what lives on; detach everything;
+ *  6. give up all privilege; resolve symbols; finish the file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "collect_priv.h"
+
+#define SLACK_NS 1000000	   /* a record may reach its ring this much after its time stamp */
+#define FLUSH_NS 1000000000	   /* so much is lost at most when we are killed */
+#define COST_WINDOW_NS 100000000   /* the programs' cost is measured so long */
+#define GRACE_NS 2000000000ull	   /* after Ctrl-C: time for the workload to end by itself */
+#define SETTLE_NS 20000000	   /* at the end: tasks that switch in this time end exactly there */
+
+enum { EV_SIGNAL = 1, EV_CHILD = 2 };
+
+struct recording_run {
+	const struct collect_opts *o;
+	struct collect_result *res;
+	struct invoker who;
+	struct target target;
+	struct session *session;
+	struct perfmaps *maps;
+	struct symbolizer *sym;
+	struct trace_writer *w;
+	struct drain *d;
+	struct footprint fp;
+	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
+	sigset_t old_mask;
+	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, stop_at_ns, told_ns;
+	bool root_gone, done, mask_set;
+	int signals;
+};
+
+static int mark(struct recording_run *r, uint64_t what, uint64_t ts, uint64_t value)
+{
+	struct rec_mark m = { .what = what, .value = value };
+
+	return trace_write(r->w, REC_K_MARK, ts, &m);
+}
+
+static int catch_signals(struct recording_run *r, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	if (sigprocmask(SIG_BLOCK, &set, &r->old_mask))
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot block signals: %s", strerror(errno));
+	r->mask_set = true;
+	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (r->signal_fd < 0 || r->epoll_fd < 0)
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot wait for signals: %s", strerror(errno));
+	return 0;
+}
+
+static int watch(struct recording_run *r, int fd, uint64_t what)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
+
+	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
+}
+
+static int open_outputs(struct recording_run *r, struct err *err)
+{
+	r->out_fd = output_open(r->o->output, r->o->overwrite, err);
+	if (r->out_fd < 0)
+		return r->out_fd;
+	r->w = trace_writer_new(trace_sink_fd(&r->out_fd), err);
+	r->sym = symbolizer_new();
+	r->d = r->w && r->sym ? drain_new(r->w, r->sym, r->o->argv) : NULL;
+	if (!r->d)
+		return err_set(err, -ENOMEM, err->status ? err->status : MT_EXIT_FAIL, "%s",
+			       err->msg[0] ? err->msg : "no memory");
+	return 0;
+}
+
+static int check_pids(const struct collect_opts *o, struct err *err)
+{
+	for (size_t i = 0; i < o->n_pids; i++)
+		if (!target_exists(o->pids[i]))
+			return err_set(err, -ESRCH, MT_EXIT_NO_PID, "there is no process %u", o->pids[i]);
+	return 0;
+}
+
+static int check_privileges(struct err *err)
+{
+	const char *missing = privileges_missing();
+
+	if (!missing)
+		return 0;
+	if (geteuid())
+		return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
+			       "recording needs root (%s is missing): run it with sudo", missing);
+	return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
+		       "recording needs %s, which this root lacks (a container? add it, or run outside)", missing);
+}
+
+/* What runs with full privilege. */
+static int prepare(struct recording_run *r, struct err *err)
+{
+	int rc = check_privileges(err);
+
+	if (!rc)
+		rc = r->o->user ? invoker_named(r->o->user, &r->who, err) : invoker_get(&r->who, err);
+	if (!rc)
+		rc = check_pids(r->o, err);
+	if (!rc)
+		rc = open_outputs(r, err);
+	/* The command is forked before signals are blocked and descriptors multiply. */
+	if (!rc && r->o->argv)
+		rc = target_launch(&r->target, r->o->argv, &r->who, err);
+	if (!rc)
+		rc = catch_signals(r, err);
+	if (!rc)
+		rc = session_new(&r->session, r->o, err);
+	if (rc)
+		return rc;
+	r->maps = perfmaps_new(err);
+	if (!r->maps)
+		return -EPERM;
+	r->kallsyms_fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+static int follow_run(struct recording_run *r, struct err *err)
+{
+	uint32_t pid = (uint32_t)r->target.pid;
+
+	return session_follow(r->session, &pid, 1, TASK_F_ROOT, err);
+}
+
+static int follow_attached(struct recording_run *r, struct err *err)
+{
+	size_t n = r->o->n_pids;
+	uint32_t *pids = malloc(n * sizeof(*pids));
+	int rc;
+
+	if (!pids)
+		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
+	memcpy(pids, r->o->pids, n * sizeof(*pids));
+	rc = session_follow(r->session, pids, n, TASK_F_ROOT, err);
+	/* Children that exist already; those to come are followed from their creation. */
+	if (!rc)
+		rc = target_descendants(&pids, &n);
+	if (!rc && n > r->o->n_pids)
+		rc = session_follow(r->session, pids + r->o->n_pids, n - r->o->n_pids, 0, err);
+	if (!rc)
+		rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
+	for (size_t i = 0; i < n && !rc; i++)
+		drain_existing_maps(r->d, pids[i]);
+	free(pids);
+	if (!rc && !drain_alive(r->d))
+		rc = err_set(err, -ESRCH, MT_EXIT_NO_PID, "the process ended before recording began");
+	return rc;
+}
+
+static int start(struct recording_run *r, struct err *err)
+{
+	int rc = machine_write(r->w, r->o, &r->who, session_features(r->session));
+
+	rc = rc ? rc : rings_epoll_add(session_rings(r->session), r->epoll_fd);
+	rc = rc ? rc : watch(r, r->signal_fd, EV_SIGNAL);
+	if (r->o->argv)
+		rc = rc ? rc : watch(r, r->target.pidfd, EV_CHILD);
+	if (rc)
+		return err_set(err, rc, rc == -ENOSPC ? MT_EXIT_DISK_FULL : MT_EXIT_FAIL,
+			       "cannot begin the recording: %s", strerror(-rc));
+	r->start_ns = now_ns();
+	mark(r, MARK_START, r->start_ns, 0);
+	session_start(r->session);
+	rc = r->o->argv ? follow_run(r, err) : follow_attached(r, err);
+	if (!rc)
+		rc = privileges_reduce(err);
+	if (!rc)
+		footprint_init(&r->fp, r->o->footprint_permille, now_ns());
+	if (!rc && r->o->argv)
+		rc = target_release(&r->target, r->o->argv[0], err);
+	return rc;
+}
+
+/* --- while it runs -------------------------------------------------------------------------- */
+
+static void on_signal(struct recording_run *r)
+{
+	struct signalfd_siginfo si;
+
+	while (read(r->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		int sig = (int)si.ssi_signo;
+
+		r->signals++;
+		/* The terminal sends its signals to the workload too; what somebody sends to
+		 * us alone is passed on, as `timeout mpvtrace run …` expects. */
+		if (r->o->argv && !r->root_gone && si.ssi_code != SI_KERNEL)
+			kill(r->target.pid, sig);
+		if (!r->o->argv || r->signals > 1)
+			r->done = true;
+		else if (!r->stop_at_ns)
+			r->stop_at_ns = now_ns() + GRACE_NS;
+	}
+}
+
+static void on_child(struct recording_run *r)
+{
+	int status;
+
+	if (r->root_gone || waitpid(r->target.pid, &status, WNOHANG) != r->target.pid)
+		return;
+	r->root_gone = true;
+	r->res->exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, r->target.pidfd, NULL);
+}
+
+/* When events were lost a task's end may be among them: look whether they are still there. */
+static void sweep(struct recording_run *r, uint64_t now)
+{
+	struct live_task *t;
+	size_t pos = 0;
+
+	if (now < r->sweep_ns)
+		return;
+	r->sweep_ns = now + 200000000;
+	while ((t = drain_next_alive(r->d, &pos)))
+		if (!target_exists(t->tid))
+			drain_forget(r->d, t);
+}
+
+static void tell_progress(struct recording_run *r, uint64_t now)
+{
+	char n[32], left[64] = "";
+
+	if (!r->o->progress || now - r->begin_ns < 3000000000ull || now < r->told_ns)
+		return;
+	r->told_ns = now + 1000000000;
+	fmt_count(n, sizeof(n), trace_writer_stats(r->w)->events);
+	if (r->root_gone)
+		snprintf(left, sizeof(left), ", %zu descendants still run (Ctrl-C stops recording)",
+			 drain_alive(r->d));
+	fprintf(stderr, "\r\033[Kmpvtrace: %.0f s, %s events%s", (double)(now - r->start_ns) / 1e9, n, left);
+}
+
+/* How long to sleep: short while rings fill quickly. */
+static int pause_ms(unsigned fill_permille)
+{
+	if (fill_permille > 250)
+		return 0;
+	if (fill_permille > 60)
+		return 2;
+	return fill_permille > 5 ? 10 : 40;
+}
+
+static int one_round(struct recording_run *r, uint64_t now)
+{
+	int rc = drain_round(r->d, session_rings(r->session), r->maps, now - SLACK_NS);
+
+	if (!rc)
+		rc = footprint_round(&r->fp, r->d, r->w, now);
+	if (!rc && now >= r->flush_ns) {
+		r->flush_ns = now + FLUSH_NS;
+		rc = trace_writer_flush(r->w);
+	}
+	if (now - r->start_ns > COST_WINDOW_NS)
+		session_cost_window_end(r->session);
+	if (r->root_gone || !r->o->argv)
+		sweep(r, now);
+	if ((r->root_gone || !r->o->argv) && !drain_alive(r->d))
+		r->done = true;
+	if (r->o->duration_ns && now - r->start_ns >= r->o->duration_ns)
+		r->done = true;
+	if (r->stop_at_ns && now >= r->stop_at_ns)
+		r->done = true;
+	tell_progress(r, now);
+	return rc;
+}
+
+static int wait_events(struct recording_run *r, int timeout_ms)
+{
+	struct epoll_event ev[8];
+	int n = epoll_wait(r->epoll_fd, ev, ARRAY_LEN(ev), timeout_ms);
+
+	if (n < 0 && errno != EINTR)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 == EV_SIGNAL)
+			on_signal(r);
+		else if (ev[i].data.u64 == EV_CHILD)
+			on_child(r);
+	}
+	return 0;
+}
+
+static int record(struct recording_run *r)
+{
+	unsigned fill = 0;
+	int rc = 0;
+
+	while (!r->done && !rc) {
+		int ms = pause_ms(fill);
+
+		if (r->o->duration_ns) {
+			int64_t left = (int64_t)(r->start_ns + r->o->duration_ns) - (int64_t)now_ns();
+
+			if (left < ms * 1000000ll)
+				ms = left > 0 ? (int)(left / 1000000) + 1 : 0;
+		}
+		if (r->root_gone && ms > 2)
+			ms = 2; /* nearly over: do not keep the user waiting */
+		rc = wait_events(r, ms);
+		fill = rings_refresh(session_rings(r->session));
+		rc = rc ? rc : one_round(r, now_ns());
+	}
+	if (r->told_ns)
+		fputs("\r\033[K", stderr);
+	return rc;
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+static void stop(struct recording_run *r)
+{
+	struct timespec settle = { .tv_nsec = SETTLE_NS };
+	int rc;
+
+	if (drain_alive(r->d)) {
+		session_stopping(r->session);
+		nanosleep(&settle, NULL);
+	}
+	rc = session_stop(r->session);
+	if (rc)
+		log_warn("the counters of tasks that live on could not be read: %s", strerror(-rc));
+	rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
+	if (rc)
+		log_debug("last round: %s", strerror(-rc));
+	r->res->still_running = r->o->argv && !r->root_gone;
+}
+
+static void write_loss(struct recording_run *r, const char *cause, uint64_t count)
+{
+	struct rec_loss l = { .cause = drain_string(r->d, cause), .count = count };
+
+	if (!count)
+		return;
+	r->res->lost += count;
+	trace_write(r->w, REC_K_LOSS, now_ns(), &l);
+}
+
+static void write_cost(struct recording_run *r, const char *name, uint64_t count, uint64_t ns)
+{
+	struct rec_cost c = { .name = drain_string(r->d, name), .count = count, .ns = ns };
+
+	trace_write(r->w, REC_K_COST, now_ns(), &c);
+}
+
+static void write_quality(struct recording_run *r)
+{
+	struct session_cost costs[32];
+	struct session_totals t;
+	struct rusage ru;
+	uint64_t window_seen, total_ns = 0;
+	size_t n;
+
+	session_totals(r->session, &t);
+	write_loss(r, "ring-full", t.lost_ring);
+	write_loss(r, "task-state", t.lost_task);
+	write_loss(r, "program-missed", t.lost_missed);
+	write_loss(r, "mapping", perfmaps_lost(r->maps));
+	meta_write_u64(r->w, META_SEEN, t.seen);
+	meta_write_u64(r->w, META_WRITTEN, drain_written(r->d));
+	r->res->events = trace_writer_stats(r->w)->events;
+	n = session_costs(r->session, costs, ARRAY_LEN(costs), &window_seen);
+	for (size_t i = 0; i < n; i++) {
+		write_cost(r, costs[i].name, costs[i].runs, costs[i].ns);
+		total_ns += costs[i].ns;
+	}
+	/* Measured in a window (measuring costs, too), scaled by the records of the whole. */
+	if (window_seen)
+		write_cost(r, "bpf total", t.seen, (uint64_t)((double)total_ns / (double)window_seen * (double)t.seen));
+	getrusage(RUSAGE_SELF, &ru);
+	write_cost(r, "recorder cpu", 1,
+		   ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +
+			   ((uint64_t)ru.ru_utime.tv_usec + (uint64_t)ru.ru_stime.tv_usec) * 1000);
+	write_cost(r, "recorder memory peak bytes", (uint64_t)ru.ru_maxrss * 1024, 0);
+	write_cost(r, "footprint", r->fp.reads, r->fp.spent_ns);
+	if (r->fp.skipped)
+		note_write(r->d, r->w, "some PSS/USS readings were left out to stay within the budget (--footprint-budget)");
+	if (t.no_stack)
+		write_cost(r, "waits without stack", t.no_stack, 0);
+	write_cost(r, "stacks", t.stacks, 0);
+	if (drain_exec_ts(r->d))
+		meta_write_u64(r->w, META_START_NS, drain_exec_ts(r->d) - r->begin_ns);
+}
+
+static void close_recorder(struct recording_run *r)
+{
+	session_free(r->session);
+	perfmaps_free(r->maps);
+	r->session = NULL;
+	r->maps = NULL;
+}
+
+static int finish(struct recording_run *r, int rc, struct err *err)
+{
+	int drop;
+
+	stop(r);
+	if (!rc) {
+		mark(r, MARK_STOP, now_ns(), 0);
+		write_quality(r);
+	}
+	close_recorder(r);
+	drop = privileges_drop(err);
+	if (drop)
+		return drop;
+	if (!rc && !r->o->no_symbols)
+		rc = symbols_write(r->sym, r->kallsyms_fd, r->d, r->w);
+	if (!rc)
+		rc = mark(r, MARK_END, now_ns(), (uint64_t)(r->res->exit_status + 1));
+	if (!rc)
+		rc = trace_writer_finish(r->w);
+	r->res->trace_bytes = trace_writer_stats(r->w)->file_bytes;
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		r->res->disk_full = true;
+		return 0;
+	}
+	if (rc)
+		return err_set(err, rc, MT_EXIT_OUTPUT, "writing %s failed: %s (what was written before is readable)",
+			       r->o->output, strerror(-rc));
+	return 0;
+}
+
+/* The disk is full: the trace ends here, the workload does not. */
+static void wait_for_workload(struct recording_run *r)
+{
+	while (r->o->argv && !r->root_gone) {
+		if (wait_events(r, -1))
+			return;
+		if (r->signals > 1)
+			return;
+	}
+}
+
+static void release(struct recording_run *r)
+{
+	close_recorder(r);
+	target_close(&r->target);
+	drain_free(r->d);
+	trace_writer_free(r->w);
+	symbolizer_free(r->sym);
+	if (r->out_fd >= 0)
+		close(r->out_fd);
+	if (r->kallsyms_fd >= 0)
+		close(r->kallsyms_fd);
+	if (r->signal_fd >= 0)
+		close(r->signal_fd);
+	if (r->epoll_fd >= 0)
+		close(r->epoll_fd);
+	if (r->mask_set)
+		sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+}
+
+/* Nothing was recorded: an empty trace file would only be in the way. */
+static void abandon(struct recording_run *r)
+{
+	struct stat st;
+
+	if (r->out_fd >= 0 && !fstat(r->out_fd, &st) && S_ISREG(st.st_mode))
+		unlink(r->o->output);
+	target_close(&r->target);
+	if (r->target.pid > 0 && !r->root_gone)
+		waitpid(r->target.pid, NULL, 0);
+}
+
+int collect(const struct collect_opts *o, struct collect_result *res, struct err *err)
+{
+	struct recording_run r = { .o = o, .res = res, .out_fd = -1, .kallsyms_fd = -1, .signal_fd = -1,
+				   .epoll_fd = -1, .begin_ns = now_ns(),
+				   .target = { .go_fd = -1, .status_fd = -1, .pidfd = -1 } };
+	int rc;
+
+	memset(res, 0, sizeof(*res));
+	res->exit_status = -1;
+	rc = prepare(&r, err);
+	if (!rc)
+		rc = start(&r, err);
+	if (rc) {
+		abandon(&r);
+		release(&r);
+		return rc;
+	}
+	rc = record(&r);
+	if (rc == -ENOSPC || rc == -EDQUOT) {
+		log_warn("the disk is full: recording stopped, the workload goes on");
+		stop(&r);
+		wait_for_workload(&r);
+	}
+	rc = finish(&r, rc, err);
+	release(&r);
+	return rc;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "collect_priv.h"
+
+/* The child's side: waits for the word, then becomes the command. Never returns. */
+static void run_command(char *const argv[], const struct invoker *who, int go_fd, int status_fd)
+{
+	sigset_t none;
+	int failed;
+	char byte;
+
+	for (int sig = 1; sig < NSIG; sig++) {
+		struct sigaction sa;
+
+		/* What mpvtrace's caller ignores (nohup) stays ignored; our own handlers go. */
+		if (!sigaction(sig, NULL, &sa) && sa.sa_handler != SIG_IGN && sa.sa_handler != SIG_DFL)
+			signal(sig, SIG_DFL);
+	}
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	failed = -invoker_become(who);
+	while (!failed) {
+		ssize_t n = read(go_fd, &byte, 1);
+
+		if (n == 1)
+			break;
+		if (n == 0)
+			_exit(1); /* the recorder died or changed its mind */
+		if (errno != EINTR)
+			failed = errno;
+	}
+	if (!failed) {
+		execvp(argv[0], argv);
+		failed = errno;
+	}
+	if (write(status_fd, &failed, sizeof(failed)) < 0)
+		_exit(126);
+	_exit(failed == ENOENT ? 127 : 126);
+}
+
+int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err)
+{
+	int go[2] = { -1, -1 }, status[2] = { -1, -1 };
+
+	memset(t, 0, sizeof(*t));
+	t->go_fd = t->status_fd = t->pidfd = -1;
+	if (pipe2(go, O_CLOEXEC) || pipe2(status, O_CLOEXEC))
+		goto fail;
+	t->pid = fork();
+	if (t->pid < 0)
+		goto fail;
+	if (!t->pid) {
+		close(go[1]);
+		close(status[0]);
+		run_command(argv, who, go[0], status[1]);
+	}
+	close(go[0]);
+	close(status[1]);
+	t->go_fd = go[1];
+	t->status_fd = status[0];
+	t->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
+	if (t->pidfd < 0)
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot watch the command: %s", strerror(errno));
+	return 0;
+fail:
+	err_set(err, -errno, MT_EXIT_FAIL, "cannot start %s: %s", argv[0], strerror(errno));
+	for (int i = 0; i < 2; i++) {
+		if (go[i] >= 0)
+			close(go[i]);
+		if (status[i] >= 0)
+			close(status[i]);
+	}
+	return -1;
+}
+
+int target_release(struct target *t, const char *name, struct err *err)
+{
+	int failed = 0;
+	ssize_t n;
+
+	if (write_full(t->go_fd, "g", 1))
+		return err_set(err, -EPIPE, MT_EXIT_FAIL, "the command's process died before it could start");
+	do
+		n = read(t->status_fd, &failed, sizeof(failed));
+	while (n < 0 && errno == EINTR);
+	close(t->status_fd);
+	t->status_fd = -1;
+	if (n != sizeof(failed))
+		return 0;
+	if (failed == ENOENT && !strchr(name, '/'))
+		return err_set(err, -failed, MT_EXIT_NOT_FOUND, "%s: command not found", name);
+	if (failed == ENOENT)
+		return err_set(err, -failed, MT_EXIT_NOT_FOUND,
+			       "%s: no such file (or its interpreter is missing)", name);
+	return err_set(err, -failed, MT_EXIT_NOT_EXECUTABLE, "%s: cannot be executed: %s", name,
+		       strerror(failed));
+}
+
+void target_close(struct target *t)
+{
+	if (t->go_fd >= 0)
+		close(t->go_fd); /* a command that was never let go ends here */
+	if (t->status_fd >= 0)
+		close(t->status_fd);
+	if (t->pidfd >= 0)
+		close(t->pidfd);
+	t->go_fd = t->status_fd = t->pidfd = -1;
+}
+
+bool target_exists(uint32_t tid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%u", tid);
+	return !access(path, F_OK);
+}
+
+/* Parent of a process as /proc tells, 0 = gone. */
+static uint32_t parent_of(uint32_t pid)
+{
+	struct buf b = { 0 };
+	char path[32], *p;
+	uint32_t ppid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%u/stat", pid);
+	if (!read_file_at(AT_FDCWD, path, 4096, &b) && b.n) {
+		/* The name in parentheses may hold anything, parentheses too: look from the end. */
+		p = memrchr(b.p, ')', b.n);
+		if (p && sscanf(p + 1, " %*c %u", &ppid) != 1)
+			ppid = 0;
+	}
+	buf_release(&b);
+	return ppid;
+}
+
+struct pid_pair {
+	uint32_t pid, ppid;
+};
+
+int target_descendants(uint32_t **pids, size_t *n)
+{
+	VEC(struct pid_pair) all = { 0 };
+	struct hmap in = { 0 };
+	struct dirent *e;
+	DIR *proc = opendir("/proc");
+	bool grew = true;
+	int rc = 0;
+
+	if (!proc)
+		return -errno;
+	while ((e = readdir(proc))) {
+		uint64_t pid;
+
+		if (!parse_u64(e->d_name, 1, UINT32_MAX, &pid)) {
+			struct pid_pair p = { (uint32_t)pid, parent_of((uint32_t)pid) };
+
+			rc = rc ? rc : vec_push(&all, p);
+		}
+	}
+	closedir(proc);
+	for (size_t i = 0; i < *n; i++)
+		hmap_put(&in, (*pids)[i], 0, NULL);
+	while (grew && !rc) {
+		grew = false;
+		for (size_t i = 0; i < all.n; i++) {
+			uint32_t *more;
+
+			if (!hmap_get(&in, all.v[i].ppid, 0) || hmap_get(&in, all.v[i].pid, 0))
+				continue;
+			more = reallocarray(*pids, *n + 1, sizeof(**pids));
+			if (!more || !hmap_put(&in, all.v[i].pid, 0, NULL)) {
+				*pids = more ? more : *pids;
+				rc = -ENOMEM;
+				break;
+			}
+			*pids = more;
+			(*pids)[(*n)++] = all.v[i].pid;
+			grew = true;
+		}
+	}
+	hmap_release(&in);
+	vec_release(&all);
+	return rc;
+}
