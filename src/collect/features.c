@@ -27,8 +27,18 @@ static struct feature_status *row(struct rows *r, const char *name, bool require
 	return f;
 }
 
-#define detail(f, ...) snprintf((f)->detail, sizeof((f)->detail), __VA_ARGS__)
-#define remedy(f, ...) snprintf((f)->remedy, sizeof((f)->remedy), __VA_ARGS__)
+/* Cut where it is too long. */
+static void MT_PRINTF(2, 3) say(char out[200], const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(out, 200, fmt, ap);
+	va_end(ap);
+}
+
+#define detail(f, ...) say((f)->detail, __VA_ARGS__)
+#define remedy(f, ...) say((f)->remedy, __VA_ARGS__)
 
 static bool check_kernel(struct rows *r)
 {
