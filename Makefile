@@ -8,7 +8,7 @@ PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -Iinclude -Isrc -I$(B)
-LIBS    := -lbpf -ldw -lelf -lz -ljansson -lcap -lm
+LIBS    := -lbpf -ldw -lelf -lz -ljansson -lcap -lm -pthread
 ARCH    := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 
 BPF_SRC := $(wildcard bpf/*.bpf.c)
@@ -21,7 +21,7 @@ WORK    := $(patsubst %.c,$(B)/%,$(wildcard tests/workloads/*.c))
 TOOLS   := $(patsubst %.c,$(B)/%,$(wildcard tools/*.c))
 SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 
-all: $(B)/mpvtrace
+all: $(B)/mpvtrace $(B)/mpvtrace.1 $(B)/mpvtrace.bash
 
 # Ours win over the environment's flags, as a caller's CFLAGS may lack -g or -O.
 $(B)/%.o: %.c
@@ -47,9 +47,15 @@ $(B)/libmpvtrace.a: $(OBJ)
 $(B)/mpvtrace: $(B)/src/cli/main.o $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# The program prints both from its own tables.
+$(B)/mpvtrace.1: $(B)/mpvtrace
+	$< man > $@.tmp && mv $@.tmp $@
+$(B)/mpvtrace.bash: $(B)/mpvtrace
+	$< completion > $@.tmp && mv $@.tmp $@
+
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
-$(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(SUPPORT) $(B)/libmpvtrace.a
+$(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(B)/tests/live/facts.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
 $(B)/tests/workloads/%: tests/workloads/%.c
 	@mkdir -p $(@D)
@@ -64,6 +70,22 @@ tools-bins: $(TOOLS)
 
 clean:
 	rm -rf $(B)
+
+# --- installing: make, then make install as root; DESTDIR is put in front for packages ---
+BINDIR  = $(DESTDIR)$(PREFIX)/bin
+MANDIR  = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+DOCDIR  = $(DESTDIR)$(PREFIX)/share/doc/mpvtrace
+
+install: all
+	install -D -m 755 $(B)/mpvtrace $(BINDIR)/mpvtrace
+	install -D -m 644 $(B)/mpvtrace.1 $(MANDIR)/mpvtrace.1
+	install -D -m 644 $(B)/mpvtrace.bash $(COMPDIR)/mpvtrace
+	install -D -m 644 README.md $(DOCDIR)/README.md
+	install -D -m 644 LICENSE $(DOCDIR)/LICENSE
+uninstall:
+	rm -f $(BINDIR)/mpvtrace $(MANDIR)/mpvtrace.1 $(COMPDIR)/mpvtrace
+	rm -rf $(DOCDIR)
 
 # --- targets that set everything up by themselves, on a machine with only git and make ---
 # They build by another make, as what set-up installs must be there when it reads this file.
@@ -98,7 +120,7 @@ bench:
 test-kernels:
 	@tools/test-kernels.sh $(B)
 
-.PHONY: all clean unit-bins workloads live-bins tools-bins
+.PHONY: all clean install uninstall unit-bins workloads live-bins tools-bins
 .PHONY: setup demo test test-unit test-live check bench test-kernels
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

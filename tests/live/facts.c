@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: MIT */
+/* Looking into reports, truths and traces; what holds for every recording. */
+#include "live.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "trace.h"
+
+/* --- JSON -------------------------------------------------------------------------- */
+
+static json_t *step(json_t *j, const char **path)
+{
+	const char *p = *path;
+
+	if (*p == '[') {
+		char *end;
+		size_t i = strtoul(p + 1, &end, 10);
+
+		*path = end + 1;
+		return json_array_get(j, i);
+	}
+	if (*p == '.')
+		p++;
+	size_t n = strcspn(p, ".[");
+	char key[64];
+
+	cr_assert(n < sizeof(key));
+	memcpy(key, p, n);
+	key[n] = 0;
+	*path = p + n;
+	return json_object_get(j, key);
+}
+
+json_t *at(json_t *root, const char *path)
+{
+	const char *p = path;
+	json_t *j = root;
+
+	while (*p) {
+		j = step(j, &p);
+		cr_assert(j, "no %s in the JSON", path);
+	}
+	return j;
+}
+
+uint64_t u64_at(json_t *root, const char *path)
+{
+	json_t *j = at(root, path);
+
+	cr_assert(json_is_integer(j) && json_integer_value(j) >= 0, "%s is not a count: %s", path,
+	          fmt("%s", json_is_null(j) ? "null" : "another type"));
+	return (uint64_t)json_integer_value(j);
+}
+
+double real_at(json_t *root, const char *path)
+{
+	json_t *j = at(root, path);
+
+	cr_assert(json_is_number(j), "%s is not a number", path);
+	return json_number_value(j);
+}
+
+const char *str_at(json_t *root, const char *path)
+{
+	json_t *j = at(root, path);
+
+	cr_assert(json_is_string(j), "%s is not a string", path);
+	return json_string_value(j);
+}
+
+bool null_at(json_t *root, const char *path)
+{
+	return json_is_null(at(root, path));
+}
+
+json_t *truth_line(json_t *truth, const char *type, const char *name, int64_t value)
+{
+	size_t i;
+	json_t *l;
+
+	json_array_foreach(truth, i, l)
+	{
+		if (strcmp(json_string_value(json_object_get(l, "t")), type))
+			continue;
+		if (!name || json_integer_value(json_object_get(l, name)) == value)
+			return l;
+	}
+	return NULL;
+}
+
+json_t *task_by_tid(json_t *report, uint64_t tid)
+{
+	size_t i;
+	json_t *t;
+
+	json_array_foreach(at(report, "tasks"), i, t) if (u64_at(t, "tid") == tid) return t;
+	return NULL;
+}
+
+size_t tasks_of_pid(json_t *report, uint64_t pid)
+{
+	size_t i, n = 0;
+	json_t *t;
+
+	json_array_foreach(at(report, "tasks"), i, t) n += u64_at(t, "pid") == pid;
+	return n;
+}
+
+/* --- what holds for every recording -------------------------------------------------------- */
+
+/* Collects what is wrong, so that a failure of one among 5,000 tasks names it. */
+struct faulty {
+	size_t n;
+	char text[2048];
+};
+
+static void __attribute__((format(printf, 2, 3))) wrong(struct faulty *f, const char *format, ...)
+{
+	size_t at_ = strlen(f->text);
+	va_list ap;
+
+	f->n++;
+	if (f->n > 10 || at_ + 200 > sizeof(f->text))
+		return;
+	va_start(ap, format);
+	vsnprintf(f->text + at_, sizeof(f->text) - at_, format, ap);
+	va_end(ap);
+	strcat(f->text, "\n");
+}
+
+static bool near(uint64_t a, uint64_t b, double ratio, uint64_t ns)
+{
+	uint64_t diff = a > b ? a - b : b - a;
+
+	return diff <= ns || (double)diff <= ratio * (double)b;
+}
+
+static void check_tiling(json_t *t, struct faulty *f)
+{
+	uint64_t run_ns = u64_at(t, "run_ns"), runnable = u64_at(t, "runnable_ns");
+	uint64_t blocked = u64_at(t, "blocked_ns"), sum = 0;
+	uint64_t life = u64_at(t, "end_ns") - u64_at(t, "start_ns");
+	const char *cause;
+	json_t *v;
+
+	if (run_ns + runnable + blocked != life)
+		wrong(f, "task %llu: %llu + %llu + %llu ns is not its life of %llu ns",
+		      (unsigned long long)u64_at(t, "tid"), (unsigned long long)run_ns,
+		      (unsigned long long)runnable, (unsigned long long)blocked,
+		      (unsigned long long)life);
+	json_object_foreach(at(t, "blocked"), cause, v) sum += (uint64_t)json_integer_value(v);
+	if (sum != blocked)
+		wrong(f, "task %llu: causes add up to %llu of %llu ns",
+		      (unsigned long long)u64_at(t, "tid"), (unsigned long long)sum,
+		      (unsigned long long)blocked);
+}
+
+static void check_counters(json_t *t, unsigned lenient, struct faulty *f)
+{
+	static const char *const kinds[] = {"voluntary", "involuntary"};
+	unsigned long long tid = u64_at(t, "tid");
+
+	for (int i = 0; i < 2; i++) {
+		unsigned long long ours = u64_at(t, fmt("switches.%s", kinds[i]));
+		json_t *k = at(t, fmt("kernel.%s", kinds[i]));
+
+		if (!json_is_integer(k))
+			wrong(f, "task %llu: the kernel's %s switches are unknown", tid, kinds[i]);
+		else if (ours != (unsigned long long)json_integer_value(k))
+			wrong(f, "task %llu: %llu %s switches, the kernel counted %lld", tid, ours,
+			      kinds[i], (long long)json_integer_value(k));
+	}
+	json_t *k = at(t, "kernel.run_ns");
+	if (json_is_integer(k) && !near(u64_at(t, "run_ns"), (uint64_t)json_integer_value(k), 0.001,
+	                                lenient & LENIENT_ALIVE ? 5 * MS : 50000))
+		wrong(f, "task %llu: ran %llu ns, the kernel says %lld", tid,
+		      (unsigned long long)u64_at(t, "run_ns"), (long long)json_integer_value(k));
+	else if (!json_is_integer(k) && !(lenient & LENIENT_ALIVE))
+		wrong(f, "task %llu: the kernel's run_ns is unknown", tid);
+	k = at(t, "kernel.runnable_ns");
+	if (json_is_integer(k) && !near(u64_at(t, "runnable_ns"), (uint64_t)json_integer_value(k),
+	                                0.01, lenient & LENIENT_ALIVE ? 5 * MS : 100000))
+		wrong(f, "task %llu: runnable %llu ns, the kernel says %lld", tid,
+		      (unsigned long long)u64_at(t, "runnable_ns"),
+		      (long long)json_integer_value(k));
+}
+
+static void check_whole(json_t *report, unsigned lenient)
+{
+	uint64_t sum = 0;
+	json_t *v;
+	size_t i;
+
+	cr_assert_str_eq(str_at(report, "schema"), "mpvtrace.report/1");
+	json_array_foreach(at(report, "parallelism.histogram_ns"), i, v) sum +=
+	        (uint64_t)json_integer_value(v);
+	cr_expect_eq(sum, u64_at(report, "workload.wall_ns"),
+	             "the histogram adds up to %llu of %llu ns", (unsigned long long)sum,
+	             (unsigned long long)u64_at(report, "workload.wall_ns"));
+	if (lenient & LENIENT_LOSS)
+		return;
+	cr_expect_eq(u64_at(report, "quality.lost"), 0, "%llu events lost",
+	             (unsigned long long)u64_at(report, "quality.lost"));
+	json_array_foreach(at(report, "quality.checks"), i, v)
+	        cr_expect(json_is_true(at(v, "ok")) || null_at(v, "ok"),
+	                  "quality check %s is not ok", str_at(v, "name"));
+}
+
+void check_recording(json_t *report, unsigned lenient)
+{
+	struct faulty f = {0};
+	json_t *t;
+	size_t i;
+
+	check_whole(report, lenient);
+	json_array_foreach(at(report, "tasks"), i, t)
+	{
+		check_tiling(t, &f);
+		if (!(lenient & LENIENT_LOSS))
+			check_counters(t, lenient, &f);
+	}
+	cr_assert_eq(f.n, 0, "%zu of %zu tasks' checks failed:\n%s", f.n, i, f.text);
+}
+
+/* --- the workload's truth --------------------------------------------------------------------- */
+
+struct process_sum {
+	uint64_t voluntary, involuntary, minor, major, tasks, children;
+};
+
+static struct process_sum sum_process(json_t *report, uint64_t pid)
+{
+	struct process_sum s = {0};
+	size_t i;
+	json_t *t;
+
+	json_array_foreach(at(report, "tasks"), i, t)
+	{
+		s.children += u64_at(t, "ppid") == pid && u64_at(t, "pid") != pid;
+		if (u64_at(t, "pid") != pid)
+			continue;
+		s.tasks++;
+		s.voluntary += u64_at(t, "switches.voluntary");
+		s.involuntary += u64_at(t, "switches.involuntary");
+		s.minor += u64_at(t, "faults.minor");
+		s.major += u64_at(t, "faults.major");
+	}
+	return s;
+}
+
+static uint64_t peak_of(json_t *report, uint64_t pid)
+{
+	uint64_t peak = 0;
+	size_t i;
+	json_t *p;
+
+	json_array_foreach(at(report, "processes"), i, p) if (u64_at(p, "pid") == pid &&
+	                                                      !null_at(p, "rss_peak_bytes") &&
+	                                                      u64_at(p, "rss_peak_bytes") > peak)
+	        peak = u64_at(p, "rss_peak_bytes");
+	return peak;
+}
+
+/* The parent's wait4() says it exactly, for a process without children of its own (theirs are
+ * added to it). A thread's very last switch comes after it was counted. */
+static void check_reaped(json_t *report, json_t *l, struct faulty *f)
+{
+	unsigned long long pid = u64_at(l, "pid"), kernel_minor = u64_at(l, "minflt");
+	struct process_sum s = sum_process(report, pid);
+	unsigned long long nvcsw = u64_at(l, "nvcsw"), peak = u64_at(l, "maxrss_kb") * 1024;
+
+	if (!s.tasks) {
+		wrong(f, "process %llu is not in the report", pid);
+		return;
+	}
+	if (s.children)
+		return;
+	if (s.minor != kernel_minor || s.major != u64_at(l, "majflt"))
+		wrong(f,
+		      "process %llu: %llu minor and %llu major faults, the kernel says %llu and "
+		      "%llu",
+		      pid, (unsigned long long)s.minor, (unsigned long long)s.major, kernel_minor,
+		      (unsigned long long)u64_at(l, "majflt"));
+	if (s.voluntary < nvcsw || s.voluntary > nvcsw + s.tasks)
+		wrong(f, "process %llu: %llu voluntary switches, the kernel says %llu (+ %llu)",
+		      pid, (unsigned long long)s.voluntary, nvcsw, (unsigned long long)s.tasks);
+	if (peak && peak_of(report, pid) != peak)
+		wrong(f, "process %llu: peak of %llu bytes, the kernel says %llu", pid,
+		      (unsigned long long)peak_of(report, pid), peak);
+	json_t *t = task_by_tid(report, pid);
+	if (t && !null_at(t, "exit_status") && s.tasks == 1 &&
+	    u64_at(t, "exit_status") != u64_at(l, "status"))
+		wrong(f, "process %llu: ended with %llu, the kernel says %llu", pid,
+		      (unsigned long long)u64_at(t, "exit_status"),
+		      (unsigned long long)u64_at(l, "status"));
+}
+
+static void check_own_look(json_t *report, json_t *l, struct faulty *f)
+{
+	unsigned long long tid = u64_at(l, "tid");
+	json_t *t = task_by_tid(report, tid);
+
+	if (!t) {
+		wrong(f, "task %llu is not in the report", tid);
+		return;
+	}
+	if (u64_at(t, "switches.voluntary") < u64_at(l, "nvcsw") ||
+	    u64_at(t, "switches.involuntary") < u64_at(l, "nivcsw") ||
+	    u64_at(t, "faults.minor") < u64_at(l, "minflt") ||
+	    u64_at(t, "faults.major") < u64_at(l, "majflt"))
+		wrong(f, "task %llu counted more itself than the report has", tid);
+	/* schedstat is a tick old at most while it runs, and never ahead. */
+	if (u64_at(t, "run_ns") + u64_at(t, "run_ns") / 1000 + 50000 < u64_at(l, "run_ns"))
+		wrong(f, "task %llu ran %llu ns, but had %llu on its own clock before its end", tid,
+		      (unsigned long long)u64_at(t, "run_ns"),
+		      (unsigned long long)u64_at(l, "run_ns"));
+}
+
+void check_truth(const struct recording *r)
+{
+	json_t *total = truth_line(r->truth, "total", NULL, 0), *l;
+	size_t i, n = json_array_size(at(r->json, "tasks"));
+	struct faulty f = {0};
+
+	cr_assert(total, "the workload stated no total; stderr:\n%s", r->p.err);
+	if (json_object_get(total, "tasks"))
+		cr_expect_eq(n, u64_at(total, "tasks"), "%zu tasks in the report, %llu were there",
+		             n, (unsigned long long)u64_at(total, "tasks"));
+	else
+		cr_expect_geq(n, u64_at(total, "at_least"));
+	json_array_foreach(r->truth, i, l)
+	{
+		if (!strcmp(str_at(l, "t"), "task"))
+			check_own_look(r->json, l, &f);
+		if (!strcmp(str_at(l, "t"), "reaped"))
+			check_reaped(r->json, l, &f);
+	}
+	cr_assert_eq(f.n, 0, "%zu truths are not met:\n%s", f.n, f.text);
+}
+
+/* --- the trace file itself -----------------------------------------------------------------------
+ */
+
+static uint64_t meta_u64(const struct rec_meta *m, const char *key, uint64_t old)
+{
+	char text[32];
+
+	if (m->key.n != strlen(key) || memcmp(m->key.p, key, m->key.n))
+		return old;
+	cr_assert(m->value.n < sizeof(text));
+	memcpy(text, m->value.p, m->value.n);
+	text[m->value.n] = 0;
+	return strtoull(text, NULL, 10);
+}
+
+static void take_loss(const struct rec_loss *l, uint64_t last[4096])
+{
+	/* Cumulative per cause: the last one counts. */
+	cr_assert_lt(l->cause, 4096);
+	last[l->cause] = l->count;
+}
+
+struct trace_facts trace_facts(const char *path)
+{
+	struct trace_facts f = {0};
+	struct err err = {0};
+	struct trace_record rec;
+	uint64_t last[4096] = {0};
+	int fd = open(path, O_RDONLY), got;
+	struct trace_reader *r;
+
+	cr_assert(fd >= 0, "%s", path);
+	r = trace_reader_new(trace_source_fd(&fd), &err);
+	cr_assert(r, "%s: %s", path, err.msg);
+	while ((got = trace_read(r, &rec)) > 0) {
+		if (rec.kind == REC_K_META) {
+			f.seen = meta_u64(rec.rec, META_SEEN, f.seen);
+			f.written = meta_u64(rec.rec, META_WRITTEN, f.written);
+			f.startup_ns = meta_u64(rec.rec, META_START_NS, f.startup_ns);
+		}
+		if (rec.kind == REC_K_LOSS)
+			take_loss(rec.rec, last);
+		if (rec.kind == REC_K_MARK &&
+		    ((const struct rec_mark *)rec.rec)->what == MARK_START)
+			f.start_ts = rec.ts;
+		f.samples += rec.kind == REC_K_SAMPLE;
+		f.events += rec.kind >= REC_K_SWITCH && rec.kind != REC_K_NOTE;
+	}
+	cr_assert_eq(got, 0, "reading %s: %d", path, got);
+	for (size_t i = 0; i < 4096; i++)
+		f.lost += last[i];
+	f.complete = trace_reader_info(r)->complete;
+	f.truncated = trace_reader_info(r)->truncated;
+	f.damaged = trace_reader_info(r)->damaged_blocks;
+	trace_reader_free(r);
+	close(fd);
+	return f;
+}

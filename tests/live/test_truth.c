@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happened is told as it was: futex waits, faults, memory, causes of blocking, ends, names.
+ */
+#include "live.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "trace.h"
+
+LIVE_SUITE(truth);
+
+/* --- futex waits, as the trace file holds them ------------------------------------------ */
+
+#define MAX_TASKS 64
+
+struct futex_waits {
+	uint64_t tid;
+	size_t n, unknown;  /* voluntary switches inside a futex wait; without an address */
+	uint64_t addrs[16]; /* of all of them, with the futex_waitv ones */
+	size_t n_addrs;
+};
+
+static void add_addr(struct futex_waits *w, uint64_t addr)
+{
+	if (w->n_addrs < sizeof(w->addrs) / sizeof(w->addrs[0]))
+		w->addrs[w->n_addrs++] = addr;
+}
+
+static void take(const struct trace_record *rec, struct futex_waits w[MAX_TASKS])
+{
+	const struct rec_switch *s = rec->rec;
+	const struct rec_waitv *v = rec->rec;
+	const struct rec_task *t = rec->rec;
+
+	if (rec->kind == REC_K_TASK && t->id < MAX_TASKS)
+		w[t->id].tid = t->tid;
+	if (rec->kind == REC_K_WAITV && v->task < MAX_TASKS)
+		for (uint64_t i = 0; i < v->addrs.n; i++)
+			add_addr(&w[v->task], v->addrs.v[i]);
+	if (rec->kind == REC_K_SWITCH && s->prev < MAX_TASKS && (s->flags & SW_F_FUTEX) &&
+	    !(s->flags & (SW_F_RUNNABLE | SW_F_DEAD))) {
+		w[s->prev].n++;
+		add_addr(&w[s->prev], s->addr);
+		w[s->prev].unknown += !s->addr;
+	}
+}
+
+static void read_waits(const char *path, struct futex_waits w[MAX_TASKS])
+{
+	int fd = open(path, O_RDONLY);
+	struct trace_record rec;
+	struct err err = {0};
+	struct trace_reader *r = trace_reader_new(trace_source_fd(&fd), &err);
+
+	cr_assert(r, "%s", err.msg);
+	while (trace_read(r, &rec) > 0)
+		take(&rec, w);
+	trace_reader_free(r);
+	close(fd);
+}
+
+static bool has_addr(const struct futex_waits *w, uint64_t addr)
+{
+	for (size_t i = 0; i < w->n_addrs; i++)
+		if (w->addrs[i] == addr)
+			return true;
+	return false;
+}
+
+static void check_case(json_t *l, const struct futex_waits w[MAX_TASKS])
+{
+	const char *what = fmt("%s, %s", str_at(l, "kind"), str_at(l, "variant"));
+	const struct futex_waits *mine = NULL;
+	json_t *addr;
+	size_t i;
+
+	for (i = 0; i < MAX_TASKS; i++)
+		if (w[i].tid == u64_at(l, "tid"))
+			mine = &w[i];
+	cr_assert(mine, "%s: task not recorded", what);
+	cr_expect_geq(u64_at(l, "blocks"), 1, "%s: the workload itself did not block", what);
+	cr_expect_eq(mine->n, u64_at(l, "blocks"), "%s: %zu waits recorded of %llu", what, mine->n,
+	             (unsigned long long)u64_at(l, "blocks"));
+	json_array_foreach(at(l, "addrs"), i, addr)
+	        cr_expect(has_addr(mine, (uint64_t)json_integer_value(addr)),
+	                  "%s: address %zu is not in the trace", what, i);
+}
+
+Test(truth, every_futex_wait)
+{
+	struct recording r = record(NONE, ARGS(workload("futexes")));
+	struct futex_waits w[MAX_TASKS] = {0};
+	size_t i, cases = 0;
+	json_t *l;
+
+	check_recording(r.json, 0);
+	check_truth(&r);
+	read_waits(r.trace, w);
+	json_array_foreach(r.truth, i, l)
+	{
+		if (strcmp(str_at(l, "t"), "futex"))
+			continue;
+		check_case(l, w);
+		cases++;
+	}
+	cr_expect_geq(cases, 6 * 3, "only %zu cases ran", cases);
+}
+
+/* The report's list of futexes has each address of them, with one wait per block. */
+Test(truth, futexes_in_the_report)
+{
+	struct recording r = record(NONE, ARGS(workload("futexes")));
+	uint64_t blocks = 0, waits = 0;
+	size_t i;
+	json_t *l;
+
+	json_array_foreach(r.truth, i, l) if (!strcmp(str_at(l, "t"), "futex")) blocks +=
+	        u64_at(l, "blocks");
+	json_array_foreach(at(r.json, "locks"), i, l)
+	{
+		uint64_t of_waiters = 0;
+		json_t *v;
+		size_t j;
+
+		json_array_foreach(at(l, "waiters"), j, v) of_waiters += u64_at(v, "waits");
+		cr_expect_eq(of_waiters, u64_at(l, "waits"));
+		waits += u64_at(l, "waits");
+	}
+	/* The main thread's joins may be among them, and nothing else. */
+	cr_expect(waits >= blocks && waits <= blocks + 30, "%llu waits in the report, %llu were",
+	          (unsigned long long)waits, (unsigned long long)blocks);
+}
+
+/* --- faults and memory ----------------------------------------------------------------------- */
+
+Test(truth, faults)
+{
+	struct recording r = record(NONE, ARGS(workload("faults"), "--file", "/usr/bin/python3"));
+	json_t *child = truth_line(r.truth, "begin", NULL, 0), *t;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), cow, touched;
+
+	check_recording(r.json, 0);
+	check_truth(&r); /* minor and major equal wait4()'s */
+	cr_assert(child);
+	t = task_by_tid(r.json, u64_at(child, "tid"));
+	cr_assert(t);
+	/* 500 inherited pages and 700 that held the zero page; the stack and libc's data add a few.
+	 */
+	cow = u64_at(t, "faults.cow");
+	cr_expect(cow >= 500 && cow <= 500 + 700 + 60, "%llu copy-on-write faults",
+	          (unsigned long long)cow);
+	/* 1000 pages by a first write; what was read first is another kind of fault. */
+	touched = u64_at(t, "first_touch_bytes") / page;
+	cr_expect(touched >= 1000 && touched <= 1000 + 700 + 60, "%llu pages first touched",
+	          (unsigned long long)touched);
+}
+
+struct mono_window {
+	uint64_t from, to, pss_kb, rss_kb, uss_kb;
+};
+
+static struct mono_window hold_of(const struct recording *r, uint64_t pid)
+{
+	struct mono_window w = {0};
+	size_t i;
+	json_t *l;
+
+	json_array_foreach(r->truth, i, l)
+	{
+		if (strcmp(str_at(l, "t"), "smaps") || u64_at(l, "pid") != pid)
+			continue;
+		if (!strcmp(str_at(l, "moment"), "begin"))
+			w.from = u64_at(l, "mono_ns");
+		if (!strcmp(str_at(l, "moment"), "end")) {
+			w.to = u64_at(l, "mono_ns");
+			w.pss_kb = u64_at(l, "pss_kb");
+			w.rss_kb = u64_at(l, "rss_kb");
+			w.uss_kb = u64_at(l, "uss_kb");
+		}
+	}
+	cr_assert(w.from && w.to > w.from);
+	return w;
+}
+
+/* Samples taken while nothing changed must say what the process itself read: within 1 %. */
+static size_t check_samples(const struct recording *r, json_t *process, uint64_t start_ts)
+{
+	struct mono_window w = hold_of(r, u64_at(process, "pid"));
+	size_t i, n = 0;
+	json_t *s;
+
+	json_array_foreach(at(process, "samples"), i, s)
+	{
+		uint64_t t = start_ts + u64_at(s, "t_ns");
+		double pss;
+
+		if (t < w.from || t > w.to || null_at(s, "pss_bytes"))
+			continue;
+		pss = real_at(s, "pss_bytes") / 1024.0 / (double)w.pss_kb;
+		cr_expect(pss > 0.99 && pss < 1.01, "PSS of %f KB, it was %llu",
+		          real_at(s, "pss_bytes") / 1024, (unsigned long long)w.pss_kb);
+		n++;
+	}
+	return n;
+}
+
+Test(truth, memory)
+{
+	struct recording r =
+	        record(ARGS("--footprint-budget", "50"), ARGS(workload("rss"), "--hold", "1500"));
+	uint64_t start_ts = trace_facts(r.trace).start_ts;
+	size_t i, samples = 0;
+	json_t *p;
+
+	check_recording(r.json, 0);
+	check_truth(&r); /* peaks equal wait4()'s */
+	json_array_foreach(at(r.json, "processes"), i,
+	                   p) if (truth_line(r.truth, "smaps", "pid", (int64_t)u64_at(p, "pid")))
+	        samples += check_samples(&r, p, start_ts);
+	cr_expect_geq(samples, 2, "only %zu PSS samples while memory was held", samples);
+}
+
+/* --- why tasks were blocked ----------------------------------------------------------------------
+ */
+
+Test(truth, causes_of_blocking)
+{
+	struct recording r = record(NONE, ARGS(workload("blocked"), "--ms", "60"));
+	size_t i, n = 0;
+	json_t *l;
+
+	check_recording(r.json, 0);
+	check_truth(&r);
+	json_array_foreach(r.truth, i, l)
+	{
+		json_t *t;
+		uint64_t ns, there;
+
+		if (strcmp(str_at(l, "t"), "blocked"))
+			continue;
+		t = task_by_tid(r.json, u64_at(l, "tid"));
+		cr_assert(t, "%s", str_at(l, "how"));
+		ns = u64_at(l, "ns");
+		there = u64_at(t, fmt("blocked.%s", str_at(l, "cause")));
+		cr_expect(there > ns * 8 / 10 && there < ns * 13 / 10 + 5 * MS,
+		          "%s: %llu ns blocked by %s, it was %llu", str_at(l, "how"),
+		          (unsigned long long)there, str_at(l, "cause"), (unsigned long long)ns);
+		n++;
+	}
+	cr_expect_eq(n, 14);
+}
+
+/* --- how tasks end and what they are called
+ * ------------------------------------------------------- */
+
+Test(truth, ends_and_names)
+{
+	struct recording r = record(NONE, ARGS(workload("exits"), "--status", "3"));
+	json_t *l, *t;
+	size_t i;
+
+	cr_expect_eq(r.p.status, 3, "status %d; stderr:\n%s", r.p.status, r.p.err);
+	cr_expect_eq(u64_at(r.json, "workload.exit_status"), 3);
+	check_recording(r.json, 0);
+	check_truth(&r);
+	json_array_foreach(r.truth, i, l)
+	{
+		if (!strcmp(str_at(l, "t"), "exit") && strcmp(str_at(l, "how"), "leader first")) {
+			t = task_by_tid(r.json, u64_at(l, "pid"));
+			cr_assert(t, "%s", str_at(l, "how"));
+			cr_expect_eq(u64_at(t, "exit_status"), u64_at(l, "status"), "%s: %llu",
+			             str_at(l, "how"),
+			             (unsigned long long)u64_at(t, "exit_status"));
+		}
+		if (!strcmp(str_at(l, "t"), "name")) {
+			t = task_by_tid(r.json, u64_at(l, "tid"));
+			cr_assert(t);
+			cr_expect_str_eq(str_at(t, "comm"), str_at(l, "comm"));
+		}
+	}
+	/* The hostile name reaches neither the terminal nor the JSON's structure. */
+	cr_expect(!strchr(r.p.out, '\033'), "an escape sequence in the report");
+}
+
+Test(truth, daemon_is_followed)
+{
+	struct recording r = record(NONE, ARGS(workload("daemon"), "--ms", "400"));
+	json_t *d = truth_line(r.truth, "daemon", NULL, 0), *t;
+
+	check_recording(r.json, 0);
+	check_truth(&r);
+	cr_assert(d, "the recording did not wait for the daemon");
+	t = task_by_tid(r.json, u64_at(d, "pid"));
+	cr_assert(t);
+	cr_expect_eq(u64_at(t, "exit_status"), 5);
+	cr_expect_eq(r.p.status, 0, "the status is that of the command, not of the daemon");
+	cr_expect_geq(u64_at(r.json, "workload.wall_ns"), 350 * MS);
+}
