@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * When things go wrong: lost events, full disks, a killed recorder, traces read elsewhere.
+ */
+#include "live.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+LIVE_SUITE(robust);
+
+static const char *file(const char *name)
+{
+	return fmt("%s/%s", live_dir, name);
+}
+
+/* --- losses ------------------------------------------------------------------------------- */
+
+/* The recorder is stopped for half a second while 64 KiB must hold what happens. */
+Test(robust, forced_loss_is_counted_exactly)
+{
+	struct trace_facts f;
+	struct recording r;
+
+	record_start(&r, ARGS("--buffer", "64K"), ARGS(workload("pingpong"), "--seconds", "2"),
+	             NULL);
+	sleep_s(1);
+	kill(r.p.pid, SIGSTOP);
+	sleep_s(0.5);
+	kill(r.p.pid, SIGCONT);
+	record_finish(&r);
+	cr_expect_eq(r.p.status, 0, "stderr:\n%s", r.p.err);
+	check_recording(r.json, LENIENT_LOSS);
+	f = trace_facts(r.trace);
+	cr_expect_gt(f.lost, 0, "nothing was lost: the test has not tested");
+	cr_expect_eq(f.seen, f.written + f.lost, "seen %llu = written %llu + lost %llu?",
+	             (unsigned long long)f.seen, (unsigned long long)f.written,
+	             (unsigned long long)f.lost);
+	cr_expect_eq(u64_at(r.json, "quality.lost"), f.lost);
+	cr_expect(strstr(r.p.out, "lost"), "the report does not speak of the loss:\n%s", r.p.out);
+}
+
+Test(robust, seen_is_written_without_loss)
+{
+	struct recording r = record(NONE, ARGS(workload("pingpong"), "--rounds", "50000"));
+	struct trace_facts f = trace_facts(r.trace);
+
+	cr_expect_eq(f.lost, 0);
+	cr_expect_eq(f.seen, f.written, "seen %llu, written %llu", (unsigned long long)f.seen,
+	             (unsigned long long)f.written);
+	cr_expect(f.complete && !f.truncated && !f.damaged);
+	cr_expect_lt(f.startup_ns, SEC, "%llu ns from start to the first instruction",
+	             (unsigned long long)f.startup_ns);
+	cr_expect_gt(f.startup_ns, 0);
+}
+
+Test(robust, recorder_stays_small)
+{
+	struct proc p = run(ARGS(mpvtrace(), "run", "--no-report", "-o", "t.mpv", "--",
+	                         workload("pingpong"), "--rounds", "300000"));
+
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	cr_expect_leq(p.maxrss_kb, 64 << 10, "the recorder needed %ld KB", p.maxrss_kb);
+}
+
+/* --- a full disk -------------------------------------------------------------------------------
+ */
+
+Test(robust, full_disk)
+{
+	struct proc p, check;
+
+	cr_assert(!mkdir("small", 0777));
+	if (mount("none", "small", "tmpfs", 0, "size=256k"))
+		cr_skip_test("cannot mount a small file system: %s", strerror(errno));
+	p = run(ARGS(mpvtrace(), "run", "-o", "small/t.mpv", "--", workload("pingpong"), "--rounds",
+	             "400000", "--truth", file("truth")));
+	check = run(ARGS(mpvtrace(), "report", "small/t.mpv"));
+	umount2("small", MNT_DETACH);
+	cr_expect_eq(p.status, 11, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect(strstr(p.err, "disk"), "stderr:\n%s", p.err);
+	cr_expect(truth_line(load_truth(file("truth")), "total", NULL, 0),
+	          "the workload did not go on to its end");
+	cr_expect(check.status == 0 || check.status == 9, "report: status %d; stderr:\n%s",
+	          check.status, check.err);
+	cr_expect(strstr(check.out, "pingpong"), "what is whole is not shown:\n%s", check.out);
+}
+
+/* --- kill -9 ------------------------------------------------------------------------------------
+ */
+
+/* Ids of the programs (or links) on the machine, one a line. */
+static char *loaded(const char *what)
+{
+	return run(ARGS("/bin/sh", "-c",
+	                fmt("PATH=$PATH:/usr/sbin:/sbin; bpftool %s show | sed -n "
+	                    "'s/^\\([0-9]*\\): .*/\\1/p'",
+	                    what)))
+	        .out;
+}
+
+static bool back_to(const char *what, const char *before)
+{
+	for (int i = 0; i < 100; i++) {
+		if (!strcmp(loaded(what), before))
+			return true;
+		sleep_s(0.05);
+	}
+	return false;
+}
+
+Test(robust, killed_recorder)
+{
+	char *progs = loaded("prog"), *links = loaded("link");
+	struct proc p, report;
+	bool bpftool = have_command("bpftool");
+
+	proc_start(&p,
+	           ARGS(mpvtrace(), "run", "-o", file("t.mpv"), "--", workload("pingpong"),
+	                "--seconds", "3", "--truth", file("truth")),
+	           NULL);
+	sleep_s(1.5);
+	if (bpftool)
+		cr_expect_str_neq(loaded("prog"), progs, "nothing was loaded: not tested");
+	kill(p.pid, SIGKILL);
+	proc_wait(&p);
+	if (bpftool) {
+		cr_expect(back_to("prog", progs), "programs stay loaded");
+		cr_expect(back_to("link", links), "links stay");
+	}
+	cr_expect(!truth_line(load_truth(file("truth")), "total", NULL, 0),
+	          "ended too early: not tested");
+	cr_expect(file_holds(file("truth"), "\"total\"", 10),
+	          "the workload did not go on to its end");
+	report = run(ARGS(mpvtrace(), "report", "--json", file("r.json"), file("t.mpv")));
+	cr_expect(report.status == 0 || report.status == 9, "status %d; stderr:\n%s", report.status,
+	          report.err);
+	check_recording(load_json(file("r.json")), LENIENT_ALIVE | LENIENT_LOSS);
+	cr_expect_geq(json_array_size(at(load_json(file("r.json")), "tasks")), 2);
+	/* All but the last moments are there: 3 s were planned, 1.5 passed. */
+	cr_expect_geq(trace_facts(file("t.mpv")).events, 50000);
+	cr_expect(!trace_facts(file("t.mpv")).complete);
+}
+
+/* Nothing stays after an ordinary end either. */
+Test(robust, nothing_stays_loaded)
+{
+	char *progs, *links;
+
+	if (!have_command("bpftool"))
+		cr_skip_test("no bpftool");
+	progs = loaded("prog");
+	links = loaded("link");
+	cr_assert_eq(run(ARGS(mpvtrace(), "run", "-o", "t.mpv", "--", "/bin/true")).status, 0);
+	cr_expect(back_to("prog", progs), "programs stay loaded");
+	cr_expect(back_to("link", links), "links stay");
+}
+
+/* --- traces read later, elsewhere, by others
+ * ------------------------------------------------------- */
+
+static struct proc as_nobody(const char *const *args)
+{
+	const char *argv[24] = {"setpriv",        "--reuid=65534",   "--regid=65534",
+	                        "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+	                        mpvtrace()};
+	size_t n = 7;
+
+	for (; *args; args++)
+		argv[n++] = *args;
+	return run(argv);
+}
+
+Test(robust, report_without_root)
+{
+	struct recording r;
+	struct proc p;
+
+	if (!have_command("setpriv"))
+		cr_skip_test("no setpriv");
+	r = record(NONE, ARGS(workload("threads"), "--rounds", "60"));
+	cr_assert(!chmod(live_dir, 0777) && !chmod(r.trace, 0644));
+	p = as_nobody(ARGS("report", r.trace, "--json", file("again.json")));
+	if (p.status == 127)
+		cr_skip_test("another user may not execute %s", mpvtrace());
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect_str_eq(p.out, r.p.out, "the report differs:\n%s\n--- from the first ---\n%s",
+	                 p.out, r.p.out);
+	cr_expect(json_equal(load_json(file("again.json")), r.json), "the JSON differs");
+}
+
+Test(robust, report_options)
+{
+	struct recording r = record(NONE, ARGS(workload("threads"), "--rounds", "100"));
+	struct proc p;
+
+	p = run(ARGS(mpvtrace(), "report", r.trace, "--sort", "blocked", "--top", "3"));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	p = run(ARGS(mpvtrace(), "report", r.trace, "--task", "worker-1"));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	cr_expect(strstr(p.out, "worker-1"));
+	p = run(ARGS(mpvtrace(), "report", r.trace, "--since", "20ms", "--until", "60ms", "--json",
+	             file("w.json")));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	cr_expect_leq(u64_at(load_json(file("w.json")), "workload.wall_ns"), 41 * MS);
+}
+
+/* "frames weight", with at least one frame; adds up the weights. */
+static uint64_t folded_sum(char *text, size_t *lines)
+{
+	uint64_t sum = 0;
+
+	*lines = 0;
+	for (char *save, *s = strtok_r(text, "\n", &save); s; s = strtok_r(NULL, "\n", &save)) {
+		char *space = strrchr(s, ' '), *end = NULL;
+		uint64_t w = space ? strtoull(space + 1, &end, 10) : 0;
+
+		cr_expect(space && space > s && end > space + 1 && !*end && !strchr(s, '\t'),
+		          "not a folded line: %s", s);
+		sum += w;
+		++*lines;
+	}
+	return sum;
+}
+
+Test(robust, folded_stacks)
+{
+	struct recording r =
+	        record(ARGS("--stacks", "all"), ARGS(workload("threads"), "--rounds", "150"));
+	uint64_t blocked = 0, sum;
+	struct proc p;
+	json_t *t;
+	size_t i, lines;
+
+	json_array_foreach(at(r.json, "tasks"), i, t) blocked += u64_at(t, "blocked_ns");
+	p = run(ARGS(mpvtrace(), "export", r.trace, "--format", "folded", "--view", "off-cpu"));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	sum = folded_sum(p.out, &lines);
+	cr_expect_geq(lines, 3);
+	cr_expect(sum * 1000 > blocked / 2 && sum * 1000 <= blocked + lines * 1000,
+	          "%llu us in the flame graph of %llu ns blocked", (unsigned long long)sum,
+	          (unsigned long long)blocked);
+	p = run(ARGS(mpvtrace(), "export", r.trace, "--format", "folded", "--view", "on-cpu", "-o",
+	             file("on.folded")));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	sum = folded_sum(slurp(file("on.folded")), &lines);
+	cr_expect_eq(sum, trace_facts(r.trace).samples, "%llu of %llu samples",
+	             (unsigned long long)sum, (unsigned long long)trace_facts(r.trace).samples);
+	cr_expect_geq(sum, 1);
+	/* The workload's own function is in there by name. */
+	cr_expect(strstr(slurp(file("on.folded")), "compute_ns"), "%s", slurp(file("on.folded")));
+	cr_expect_eq(run(ARGS(mpvtrace(), "export", r.trace, "--format", "nope")).status, 2);
+}
+
+/* --- check
+ * ------------------------------------------------------------------------------------------- */
+
+static void write_file(const char *path, const void *p, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	cr_assert(f && fwrite(p, 1, n, f) == n && !fclose(f));
+}
+
+static size_t size_of(const char *path)
+{
+	struct stat st;
+
+	cr_assert(!stat(path, &st));
+	return (size_t)st.st_size;
+}
+
+Test(robust, check_this_machine)
+{
+	struct proc p = run(ARGS(mpvtrace(), "check"));
+
+	cr_expect_eq(p.status, 0, "status %d:\n%s%s", p.status, p.out, p.err);
+}
+
+Test(robust, check_trace_files)
+{
+	struct recording r = record(NONE, ARGS(workload("threads")));
+	struct proc p = run(ARGS(mpvtrace(), "check", r.trace));
+
+	cr_expect_eq(p.status, 0, "%s%s", p.out, p.err);
+	cr_expect(strstr(p.out, "threads"), "does not say what was recorded:\n%s", p.out);
+
+	cr_assert(!truncate(r.trace, (off_t)(size_of(r.trace) * 2 / 3)));
+	p = run(ARGS(mpvtrace(), "report", r.trace));
+	cr_expect(p.status == 0 || p.status == 9, "status %d", p.status);
+	cr_expect(strstr(p.out, "threads"), "what is whole is not shown:\n%s", p.out);
+
+	write_file("garbage", "this is no trace file, but it is long enough to look like one....",
+	           64);
+	cr_expect_eq(run(ARGS(mpvtrace(), "check", "garbage")).status, 7);
+	cr_expect_eq(run(ARGS(mpvtrace(), "report", "garbage")).status, 7);
+	write_file("empty", "", 0);
+	p = run(ARGS(mpvtrace(), "report", "empty"));
+	cr_expect(p.status == 7 || p.status == 9, "status %d", p.status);
+	cr_expect_eq(run(ARGS(mpvtrace(), "report", "missing.mpv")).status, 6);
+	cr_expect_eq(run(ARGS(mpvtrace(), "report", "/")).status, 6);
+}
