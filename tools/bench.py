@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What recording costs, measured in pairs (A B A B ...), printed as medians of ratios beside the
+peers that are installed. Needs root. --quick: fewer and shorter pairs, for a first look.
+
+The workload is a pipe ping-pong pinned to CPU 0, the recorder is pinned to CPU 1."""
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+LIMITS = {"slow-down": 1.20, "neighbour": 1.02, "bytes per event": 8.0, "start-up ms": 200,
+          "recorder MiB": 64, "report s": 5.0, "report MiB": 512}
+
+
+class Bench:
+    def __init__(self, build, quick, tmp):
+        self.build, self.quick, self.tmp = os.path.abspath(build), quick, tmp
+        self.mpvtrace = os.path.join(self.build, "mpvtrace")
+        self.pairs = 5 if quick else 15
+        self.rounds = 100000 if quick else 300000
+        self.rows = []
+        self.serial = 0
+
+    # --- running things ---------------------------------------------------------------
+
+    def path(self, name):
+        self.serial += 1
+        return os.path.join(self.tmp, "%d.%s" % (self.serial, name))
+
+    def workload(self, name):
+        return os.path.join(self.build, "tests/workloads", name)
+
+    def run(self, argv, **kw):
+        p = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kw)
+        if p.returncode:
+            sys.exit("bench: %s: status %d\n%s" % (" ".join(argv), p.returncode,
+                                                   p.stderr.decode(errors="replace")))
+        return p
+
+    def pingpong(self, prefix=(), extra=()):
+        """ns per round, by the workload's own clock."""
+        truth = self.path("truth")
+        self.run(list(prefix) + [self.workload("pingpong"), "--pin", "0", "--rounds",
+                                 str(self.rounds), "--truth", truth] + list(extra))
+        return self.pingpong_truth(truth)
+
+    def pingpong_truth(self, truth):
+        with open(truth) as f:
+            for line in map(json.loads, f):
+                if line["t"] == "pingpong":
+                    return line["ns"] / line["rounds"]
+        sys.exit("bench: the ping-pong stated no time")
+
+    def recorder(self, trace, *options):
+        return ["taskset", "-c", "1", self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", trace,
+                *options, "--", "taskset", "-c", "0"]
+
+    def row(self, what, value, note="", limit=None):
+        text = value if isinstance(value, str) else "%.3f" % value
+        verdict = ""
+        if limit is not None and not isinstance(value, str):
+            verdict = "ok" if value <= limit else "OVER"
+            note = ("limit %g" % limit) + ("; " + note if note else "")
+        print("%-52s %12s  %-4s %s" % (what, text, verdict, note), flush=True)
+        self.rows.append({"what": what, "value": value, "limit": limit})
+
+    def paired(self, plain, traced):
+        """Median of traced/plain over neighbouring runs, and the middle half."""
+        ratios, base = [], []
+        for i in range(self.pairs):
+            order = [plain, traced] if i % 2 == 0 else [traced, plain]
+            got = {f: f() for f in order}
+            base.append(got[plain])
+            ratios.append(got[traced] / got[plain])
+        quarter = statistics.quantiles(ratios, n=4)
+        return statistics.median(ratios), "middle half %.3f to %.3f; untraced %.0f ns" % (
+            quarter[0], quarter[2], statistics.median(base))
+
+    # --- the measurements -------------------------------------------------------------
+
+    def slow_down(self):
+        def traced(*options):
+            return lambda: self.pingpong(self.recorder(self.path("mpv"), *options))
+
+        ratio, note = self.paired(self.pingpong, traced())
+        self.row("ping-pong, mpvtrace, default", ratio, note, LIMITS["slow-down"])
+        ratio, note = self.paired(self.pingpong, traced("--stacks", "off", "-F", "0"))
+        self.row("ping-pong, mpvtrace, events only", ratio, note)
+        if not self.quick:
+            ratio, note = self.paired(self.pingpong, traced("--stacks", "all"))
+            self.row("ping-pong, mpvtrace, --stacks all", ratio, note)
+
+    def perf_data(self):
+        return ["taskset", "-c", "1", "perf", "sched", "record", "-q", "-o", self.path("perf"),
+                "taskset", "-c", "0"]
+
+    def peers(self):
+        if shutil.which("perf"):
+            ratio, note = self.paired(self.pingpong, lambda: self.pingpong(self.perf_data()))
+            self.row("ping-pong, perf sched record", ratio, note)
+            ratio, note = self.paired(self.pingpong, lambda: self.pingpong(
+                ["taskset", "-c", "1", "perf", "trace", "-s", "-o", self.path("perf"), "taskset",
+                 "-c", "0"]))
+            self.row("ping-pong, perf trace -s", ratio, note)
+        else:
+            self.row("ping-pong, perf", "not here")
+        if shutil.which("offcputime-bpfcc"):
+            ratio, note = self.paired(self.pingpong, self.under_offcputime)
+            self.row("ping-pong, offcputime", ratio, note)
+        else:
+            self.row("ping-pong, offcputime", "not here")
+
+    def under_offcputime(self):
+        """It attaches to a process: the workload first waits for a line on its stdin."""
+        truth = self.path("truth")
+        go = "read x; exec taskset -c 0 %s --pin 0 --rounds %d --truth %s" % (
+            self.workload("pingpong"), self.rounds, truth)
+        w = subprocess.Popen(["sh", "-c", go], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        o = subprocess.Popen(["taskset", "-c", "1", "offcputime-bpfcc", "-f"],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(3)   # it compiles its program first
+        w.communicate(b"go\n")
+        o.send_signal(signal.SIGINT)
+        o.wait()
+        return self.pingpong_truth(truth)
+
+    def neighbour(self):
+        """A system-call loop that is not traced, alone and while a recording runs."""
+        calls = 2000000 if self.quick else 4000000
+
+        def loop():
+            p = self.run([self.workload("syscall_loop"), "--pin", "0", "--calls", str(calls)])
+            return float(p.stdout)
+
+        def beside():
+            # The recorded workload sleeps: only what the hooks cost others is left.
+            r = subprocess.Popen(["taskset", "-c", "1", self.mpvtrace, "run", "--no-report", "-q",
+                                  "-f", "-o", self.path("mpv"), "--", "sleep", "60"],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 start_new_session=True)
+            time.sleep(0.6)
+            try:
+                return loop()
+            finally:
+                os.killpg(r.pid, signal.SIGINT)
+                r.wait()
+
+        ratio, note = self.paired(loop, beside)
+        self.row("system-call loop beside a recording", ratio, note.replace("untraced", "alone"),
+                 LIMITS["neighbour"])
+
+    def report_of(self, trace):
+        out = self.path("json")
+        self.run([self.mpvtrace, "report", trace, "--json", out])
+        with open(out) as f:
+            return json.load(f)
+
+    def watched(self, argv):
+        """Runs argv; returns its peak resident set in MiB and its standard error."""
+        p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        err = p.stderr.read()
+        _, status, ru = os.wait4(p.pid, 0)
+        p.returncode = status
+        if status:
+            sys.exit("bench: %s: status %d\n%s" % (" ".join(argv), status, err.decode()))
+        return ru.ru_maxrss / 1024
+
+    def size_and_memory(self):
+        trace = self.path("mpv")
+        mib = self.watched(self.recorder(trace) + [self.workload("pingpong"), "--pin", "0",
+                                                   "--rounds", str(self.rounds)])
+        report = self.report_of(trace)
+        events = report["quality"]["events"]
+        self.row("trace bytes per event", os.path.getsize(trace) / events,
+                 "%d events, %d lost" % (events, report["quality"]["lost"]),
+                 LIMITS["bytes per event"])
+        self.row("recorder's peak RSS, MiB", mib, "", LIMITS["recorder MiB"])
+
+    def start_up(self):
+        times = []
+        for _ in range(5 if self.quick else 11):
+            trace = self.path("mpv")
+            self.run([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--", "true"])
+            p = self.run([self.mpvtrace, "check", trace])
+            m = re.search(r"start-?up[^0-9]*([0-9.]+) *(ms|s|µs)", p.stdout.decode())
+            if not m:
+                self.row("start to first instruction, ms", "unknown")
+                return
+            times.append(float(m.group(1)) * {"s": 1000, "ms": 1, "µs": 0.001}[m.group(2)])
+        self.row("start to first instruction, ms", statistics.median(times),
+                 "worst %.0f" % max(times), LIMITS["start-up ms"])
+
+    def flood(self):
+        """Default settings, as many switches and wakes as two CPUs give, none may be lost."""
+        seconds = 3 if self.quick else 10
+        trace = self.path("mpv")
+        t0 = time.monotonic()
+        mib = self.watched([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--",
+                            self.workload("pingpong"), "--pin", "0", "--seconds", str(seconds)])
+        elapsed = time.monotonic() - t0
+        q = self.report_of(trace)["quality"]
+        rate = q["events"] / seconds
+        self.row("events lost, one CPU for %d s" % seconds, float(q["lost"]),
+                 "%.0f events/s, %.0f MiB recorder, %.1f s in all" % (rate, mib, elapsed), 0)
+        trace = self.path("mpv")
+        mib = self.watched([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--",
+                            self.workload("pingpong"), "--pairs", "4", "--seconds", str(seconds)])
+        q = self.report_of(trace)["quality"]
+        self.row("events lost, all CPUs busy for %d s" % seconds, float(q["lost"]),
+                 "%.0f events/s, %.0f MiB recorder" % (q["events"] / seconds, mib), 0)
+
+    def big_report(self):
+        gen = os.path.join(self.build, "tools/gen_trace")
+        if not os.path.exists(gen):
+            self.row("report on 10 million events, s", "no gen_trace")
+            return
+        trace = self.path("big.mpv")
+        millions = 1 if self.quick else 10
+        self.run([gen, trace, str(millions * 1000000)])
+        t0 = time.monotonic()
+        mib = self.watched([self.mpvtrace, "report", trace])
+        seconds = time.monotonic() - t0
+        if self.quick:
+            self.row("report on 1 million events, s", seconds)
+            return
+        self.row("report on 10 million events, s", seconds, "", LIMITS["report s"])
+        self.row("report on 10 million events, MiB", mib, "", LIMITS["report MiB"])
+
+
+PARTS = ["slow_down", "peers", "neighbour", "size_and_memory", "start_up", "flood", "big_report"]
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--build", default="build")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--only", choices=PARTS, action="append")
+    p.add_argument("--json", metavar="FILE", help="write the figures there too")
+    a = p.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("bench: recording needs root: sudo make bench")
+    if os.cpu_count() < 2:
+        sys.exit("bench: needs two CPUs, one for the workload and one for the recorder")
+    with tempfile.TemporaryDirectory(prefix="mpvtrace-bench.") as tmp:
+        b = Bench(a.build, a.quick, tmp)
+        for part in PARTS:
+            if not a.only or part in a.only:
+                getattr(b, part)()
+    if a.json:
+        with open(a.json, "w") as f:
+            json.dump(b.rows, f, indent=1)
+    over = [r["what"] for r in b.rows
+            if r["limit"] is not None and not isinstance(r["value"], str) and r["value"] > r["limit"]]
+    print("%d of %d figures with a limit are over it%s" % (
+        len(over), sum(r["limit"] is not None for r in b.rows),
+        ": " + ", ".join(over) if over else ""))
+
+
+if __name__ == "__main__":
+    main()
