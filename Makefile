@@ -42,7 +42,7 @@ $(B)/mpvtrace.skel.h: $(B)/mpvtrace.bpf.o
 $(patsubst %.c,$(B)/%.o,$(wildcard src/collect/*.c)): | $(B)/mpvtrace.skel.h
 
 $(B)/libmpvtrace.a: $(OBJ)
-	rm -f $@ && ar rcs $@ $^
+	rm -f $@ && ar qcs $@ $^
 
 $(B)/mpvtrace: $(B)/src/cli/main.o $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
