@@ -34,6 +34,7 @@ struct task_state {
 	u64 credit_ns; /* blocked time not yet spent on stacks */
 	u64 rss_next_ns;
 	u64 attach_ts;
+	u64 in_ts; /* when it last got a CPU */
 	u64 first_read, first_write, wp;
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 pad;
@@ -42,7 +43,7 @@ struct task_state {
 enum {
 	TS_BASED = 1, /* its counters at the start are known or zero */
 	TS_ENDED = 2, /* its END has been sent: nothing more */
-	TS_ON_CPU = 4, /* attached while on a CPU */
+	TS_HELD = 4, /* the command, before its exec: its life begins there */
 };
 
 extern const volatile struct mt_cfg cfg;

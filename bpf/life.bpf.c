@@ -117,13 +117,22 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 {
 	struct task_state *s = task_find(p);
 	struct mt_exec *e;
+	u64 ts;
 
 	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
 		return 0;
+	ts = bpf_ktime_get_ns();
+	if (s->flags & TS_HELD) {
+		/* Its counters begin anew here. The kernel's run time of a task that is running
+		 * is as old as the last tick; what it had when it got the CPU is exact. */
+		s->flags &= ~TS_HELD;
+		s->first_read = s->first_write = s->wp = 0;
+		send_base(p, s, ts, s->last_exec + (ts - s->in_ts), COUNTED_NONE);
+	}
 	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 	for (int i = 0; i < SITE_SLOTS; i++)
 		s->slots[i].key = 0;
-	e = ring_reserve(mt_exec, bpf_ktime_get_ns(), MT_EV_EXEC, s->id);
+	e = ring_reserve(mt_exec, ts, MT_EV_EXEC, s->id);
 	if (!e)
 		return 0;
 	e->space = s->space;
@@ -216,8 +225,10 @@ int mt_attach(struct bpf_iter__task *ctx)
 		ls->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 	s->space = ls->space;
 	s->proc = ls->id;
+	if (*flags & MT_TARGET_HELD)
+		s->flags |= TS_HELD;
 	on_cpu = t->on_cpu ? TASK_F_ON_CPU : 0;
-	send_task(t, s, ts, 0, 0, *flags | TASK_F_ATTACHED | on_cpu, 0);
+	send_task(t, s, ts, 0, 0, (*flags & ~MT_TARGET_HELD) | TASK_F_ATTACHED | on_cpu, 0);
 	return 0;
 }
 

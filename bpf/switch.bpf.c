@@ -289,6 +289,7 @@ static __always_inline void switch_in(struct task_struct *next, struct task_stat
 
 	if (!(s->flags & TS_BASED))
 		send_base(next, s, ts, next->se.sum_exec_runtime, COUNTED_NONE);
+	s->in_ts = ts;
 	if (!s->block_ts || ts <= s->block_ts)
 		return;
 	blocked = ts - s->block_ts;

@@ -157,6 +157,9 @@ struct mt_stack {
 
 struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
 
+/* In the map of targets, beside TASK_F_*: a command that waits for its exec. */
+#define MT_TARGET_HELD (1u << 31)
+
 /* Settings, fixed before the programs load (.rodata). */
 struct mt_cfg {
 	__u32 ring_mask;	/* rings - 1; a CPU writes ring cpu & mask */

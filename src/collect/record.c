@@ -149,7 +149,7 @@ static int follow_run(struct recording_run *r, struct err *err)
 {
 	uint32_t pid = (uint32_t)r->target.pid;
 
-	return session_follow(r->session, &pid, 1, TASK_F_ROOT, err);
+	return session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
 }
 
 static int follow_attached(struct recording_run *r, struct err *err)

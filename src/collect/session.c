@@ -253,6 +253,23 @@ static void attach_samples(struct session *s, unsigned freq)
 		session_feature(s, "samples");
 }
 
+/* Each update of a map of maps waits for an RCU grace period (10 ms): one for all, if it can be. */
+static int install_rings(struct session *s)
+{
+	int map = bpf_map__fd(s->skel->maps.rings);
+	uint32_t keys[RINGS_MAX], n = (uint32_t)s->n_rings;
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = i;
+	if (!bpf_map_update_batch(map, keys, s->ring_fds, &n, &opts))
+		return 0;
+	for (uint32_t i = 0; i < s->n_rings; i++)
+		if (bpf_map_update_elem(map, &i, &s->ring_fds[i], 0))
+			return -errno;
+	return 0;
+}
+
 static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
@@ -274,10 +291,9 @@ static int load_all(struct session *s, const struct collect_opts *o, struct err 
 	rc = mpvtrace_bpf__load(s->skel);
 	if (rc)
 		return load_error(rc, err);
-	for (uint32_t i = 0; i < s->n_rings; i++)
-		if (bpf_map__update_elem(s->skel->maps.rings, &i, sizeof(i), &s->ring_fds[i], sizeof(int), 0))
-			return err_set(err, -errno, MT_EXIT_FAIL, "cannot install ring buffer %u: %s", i,
-				       strerror(errno));
+	rc = install_rings(s);
+	if (rc)
+		return err_set(err, rc, MT_EXIT_FAIL, "cannot install the ring buffers: %s", strerror(-rc));
 	s->rings = rings_new(s->ring_fds, s->n_rings, s->ring_bytes, err);
 	return s->rings ? 0 : -ENOMEM;
 }
