@@ -35,14 +35,11 @@ static void print_taking_argument(FILE *out, const struct opt_set *set)
 
 static void print_argument_words(FILE *out, const struct opt *o)
 {
-	char words[160];
-
 	if (o->choice) {
-		opt_choices(words, sizeof(words), o, " ");
-		for (char *p = words; *p; p++)
-			if (*p == ',')
-				*p = ' ';
-		fprintf(out, "_mpvtrace_reply -W '%s'", words);
+		fputs("_mpvtrace_reply -W '", out);
+		for (size_t i = 0; o->choice(i); i++)
+			fprintf(out, "%s%s", i ? " " : "", o->choice(i));
+		fputc('\'', out);
 	} else if (o->complete == COMPLETE_USER) {
 		fputs("_mpvtrace_reply -A user", out);
 	} else if (o->complete == COMPLETE_FILE) {

@@ -34,6 +34,8 @@ static void roff_n(FILE *out, const char *s, size_t len, bool line_start)
 			fputs("\\-", out);
 		else if (c == '\'')
 			fputs("\\(aq", out);
+		else if (c == '"')
+			fputs("\\(dq", out);
 		else if (c == '^')
 			fputs("\\(ha", out);
 		else if (c == '~')
@@ -48,9 +50,16 @@ static void roff_n(FILE *out, const char *s, size_t len, bool line_start)
 	}
 }
 
+/* A line of its own. */
 static void roff(FILE *out, const char *s)
 {
 	roff_n(out, s, strlen(s), true);
+}
+
+/* Inside a line. */
+static void roff_inline(FILE *out, const char *s)
+{
+	roff_n(out, s, strlen(s), false);
 }
 
 /* Paragraphs (one line each) with a request before every one after the first. */
@@ -96,7 +105,7 @@ static void man_synopsis(FILE *out)
 			fputs(" [\\fIoptions\\fR]", out);
 		if (*c->operands) {
 			fputs(" \\fI", out);
-			roff_n(out, c->operands, strlen(c->operands), false);
+			roff_inline(out, c->operands);
 			fputs("\\fR", out);
 		}
 		fputc('\n', out);
@@ -113,7 +122,7 @@ static void man_commands(FILE *out)
 		if (c->hidden)
 			continue;
 		fprintf(out, ".TP\n\\fB%s\\fR \\fI", c->name);
-		roff_n(out, c->operands, strlen(c->operands), false);
+		roff_inline(out, c->operands);
 		fputs("\\fR\n", out);
 		roff_paragraphs(out, c->about, ".IP");
 	}
@@ -127,19 +136,19 @@ static void man_option(FILE *out, const struct opt *o)
 	if (o->letter)
 		fprintf(out, "\\fB\\-%c\\fR, ", o->letter);
 	fputs("\\fB\\-\\-", out);
-	roff_n(out, o->name, strlen(o->name), false);
+	roff_inline(out, o->name);
 	fputs("\\fR", out);
 	if (o->arg) {
 		fputs(" \\fI", out);
-		roff_n(out, o->arg, strlen(o->arg), false);
+		roff_inline(out, o->arg);
 		fputs("\\fR", out);
 	}
 	fputc('\n', out);
 	roff(out, o->help);
 	if (o->choice) {
 		fputs(" (", out);
-		roff_n(out, opt_choices(choices, sizeof(choices), o, " or "), strlen(choices),
-		       false);
+		roff_inline(out, opt_choices(choices, sizeof(choices), o, " or "));
+		fputc(')', out);
 	}
 	fputs(".\n", out);
 }
@@ -195,10 +204,10 @@ static void man_options(FILE *out)
 	fputs(".SS \"Export formats\"\n", out);
 	for (size_t i = 0; i < n_exporters; i++) {
 		item(out, exporters[i].name, exporters[i].help);
-		fputs("Views:", out);
+		fputs(".br\nViews:", out);
 		for (size_t v = 0; exporters[i].views[v]; v++) {
 			fputs(v ? ", " : " ", out);
-			roff_n(out, exporters[i].views[v], strlen(exporters[i].views[v]), false);
+			roff_inline(out, exporters[i].views[v]);
 		}
 		fputs(".\n", out);
 	}
