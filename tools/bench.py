@@ -112,11 +112,18 @@ class Bench:
             self.row("ping-pong, perf trace -s", ratio, note)
         else:
             self.row("ping-pong, perf", "not here")
-        if shutil.which("offcputime-bpfcc"):
+        if not shutil.which("offcputime-bpfcc"):
+            self.row("ping-pong, offcputime", "not here")
+        elif not self.offcputime_works():
+            self.row("ping-pong, offcputime", "cannot run", "it needs kprobes and kernel headers")
+        else:
             ratio, note = self.paired(self.pingpong, self.under_offcputime)
             self.row("ping-pong, offcputime", ratio, note)
-        else:
-            self.row("ping-pong, offcputime", "not here")
+
+    @staticmethod
+    def offcputime_works():
+        return subprocess.run(["offcputime-bpfcc", "-f", "1"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode == 0
 
     def under_offcputime(self):
         """It attaches to a process: the workload first waits for a line on its stdin."""

@@ -45,6 +45,7 @@ count() {
 # run NAME COMMAND...: COMMAND must write its TAP to $tap.
 run() {
 	local name=$1 status
+	: >"$tap"
 	shift
 	timeout -k 10 "$limit" "$@" >"$tmp/out" 2>&1 </dev/null
 	status=$?
