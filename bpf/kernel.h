@@ -56,6 +56,9 @@ struct thread_info {
 	unsigned long flags;
 	u32 status;
 };
+struct pcpu_hot {
+	int preempt_count;
+};
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
 	u64 regs[31];
@@ -65,6 +68,7 @@ struct pt_regs {
 };
 struct thread_info {
 	unsigned long flags;
+	u64 preempt_count; /* low half */
 };
 #else
 #error "no register layout for this architecture yet: see bpf/regs.bpf.h"

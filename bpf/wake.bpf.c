@@ -2,8 +2,10 @@
 /*
  * wake.bpf.c: who wakes whom. sched_waking runs in the waker's context, unless the wake
  * comes out of an interrupt: then the task that happens to run is innocent. The kernel's
- * own preempt_count would say so, but it cannot be read from BPF everywhere, so the
- * entries and exits of timers, device interrupts and softirqs set a flag per CPU.
+ * own preempt_count says so. Where it cannot be read (x86 keeps it in a per-CPU variable,
+ * whose address BPF learns only from a kernel with CONFIG_KALLSYMS_ALL), the entries and
+ * exits of device interrupts and softirqs set a flag per CPU instead. Timers do so in any
+ * case, to be told from devices.
  */
 #include "core.bpf.h"
 #include "regs.bpf.h"
@@ -13,6 +15,47 @@
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
 enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };
 enum { SOFT_TIMER = 1, SOFT_OTHER = 2 };
+
+#if defined(__TARGET_ARCH_x86)
+extern const int __preempt_count __ksym __weak; /* before 6.2, and since 6.15 */
+extern const struct pcpu_hot pcpu_hot __ksym __weak; /* 6.2 to 6.14 */
+static __always_inline u32 preempt_count(struct task_struct *self)
+{
+	if (&__preempt_count)
+		return *(const u32 *)bpf_this_cpu_ptr(&__preempt_count);
+	if (&pcpu_hot) {
+		const struct pcpu_hot *hot = bpf_this_cpu_ptr(&pcpu_hot);
+
+		return hot->preempt_count;
+	}
+	return 0;
+}
+#else
+static __always_inline u32 preempt_count(struct task_struct *self)
+{
+	return (u32)self->thread_info.preempt_count;
+}
+#endif
+
+/* include/linux/preempt.h */
+#define SOFTIRQ_SERVING 0x00000100
+#define HARDIRQ_MASK 0x000f0000
+#define NMI_MASK 0x00f00000
+
+static __always_inline u32 flags_of_count(u32 count, const struct mt_cpu_stats *st)
+{
+	u32 flags = 0;
+
+	if (count & HARDIRQ_MASK)
+		flags |= WK_F_IRQ;
+	if (count & SOFTIRQ_SERVING)
+		flags |= WK_F_SOFTIRQ;
+	if (count & NMI_MASK)
+		flags |= WK_F_NMI | WK_F_IRQ;
+	if (flags && (st->irq & IRQ_TIMER))
+		flags |= WK_F_TIMER;
+	return flags;
+}
 
 static __always_inline u32 context_flags(const struct mt_cpu_stats *st)
 {
@@ -61,14 +104,14 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 	return !ws;
 }
 
-SEC("?tp_btf/sched_waking")
-int BPF_PROG(mt_waking, struct task_struct *p)
+static __always_inline int on_waking(struct task_struct *p, bool count)
 {
 	struct task_struct *self;
 	struct mt_waking_ext *x;
 	struct task_state *s;
 	struct mt_waker w;
 	struct mt_waking *e;
+	u32 flags;
 	u64 ts;
 
 	if (phase != MT_PHASE_ON)
@@ -82,7 +125,8 @@ int BPF_PROG(mt_waking, struct task_struct *p)
 	ts = bpf_ktime_get_ns();
 	if (!(s->flags & TS_BASED))
 		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
-	if (describe_waker(&w, self, context_flags(my_stats()))) {
+	flags = count ? flags_of_count(preempt_count(self), my_stats()) : context_flags(my_stats());
+	if (describe_waker(&w, self, flags)) {
 		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
 		if (!x)
 			return 0;
@@ -99,6 +143,18 @@ int BPF_PROG(mt_waking, struct task_struct *p)
 		ring_submit(e);
 	}
 	return 0;
+}
+
+SEC("?tp_btf/sched_waking")
+int BPF_PROG(mt_waking, struct task_struct *p)
+{
+	return on_waking(p, true);
+}
+
+SEC("?tp_btf/sched_waking")
+int BPF_PROG(mt_waking_flags, struct task_struct *p)
+{
+	return on_waking(p, false);
 }
 
 SEC("?tp_btf/hrtimer_expire_entry")

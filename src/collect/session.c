@@ -76,6 +76,49 @@ struct optional_prog {
 	const char *tracepoint, *feature;
 };
 
+static void choose_optional(struct session *s, const struct btf *btf, const struct optional_prog *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!btf_tracepoint_args(btf, p[i].tracepoint))
+			continue;
+		bpf_program__set_autoload(p[i].prog, true);
+		if (p[i].feature)
+			session_feature(s, p[i].feature);
+	}
+}
+
+/* Can a program get at the kernel's preempt_count (see wake.bpf.c)? The kernel's types may
+ * list the variable although its address is not to be had: load three instructions and see. */
+static bool preempt_count_readable(const struct btf *btf)
+{
+#if defined(__x86_64__)
+	static const char *const names[] = { "__preempt_count", "pcpu_hot" };
+	bool ok = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		int fd, id = btf__find_by_name_kind(btf, names[i], BTF_KIND_VAR);
+		struct bpf_insn insns[] = {
+			{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_BTF_ID, .imm = id },
+			{ 0 },
+			{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
+			{ .code = BPF_JMP | BPF_EXIT },
+		};
+
+		if (id < 0)
+			continue;
+		fd = bpf_prog_load(BPF_PROG_TYPE_TRACEPOINT, "mt_probe", "GPL", insns, ARRAY_LEN(insns), NULL);
+		if (fd < 0)
+			return false; /* the program refers to each that the types list */
+		close(fd);
+		ok = true;
+	}
+	return ok;
+#else
+	(void)btf;
+	return true; /* in the task itself */
+#endif
+}
+
 /* Turns on the programs whose tracepoints this kernel has. */
 static int choose_programs(struct session *s, const struct collect_opts *o, struct err *err)
 {
@@ -84,15 +127,17 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	const struct optional_prog optional[] = {
 		{ k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes" },
 		{ k->progs.mt_timer_out, "hrtimer_expire_exit", NULL },
-		{ k->progs.mt_irq_in, "irq_handler_entry", "irq-wakes" },
-		{ k->progs.mt_irq_out, "irq_handler_exit", NULL },
-		{ k->progs.mt_softirq_in, "softirq_entry", "softirq-wakes" },
-		{ k->progs.mt_softirq_out, "softirq_exit", NULL },
 		{ k->progs.mt_fault_user, "page_fault_user", "first-touch" },
 		{ k->progs.mt_fault_kernel, "page_fault_kernel", NULL },
 	};
+	const struct optional_prog flag_progs[] = {
+		{ k->progs.mt_irq_in, "irq_handler_entry", "irq-flags" },
+		{ k->progs.mt_irq_out, "irq_handler_exit", NULL },
+		{ k->progs.mt_softirq_in, "softirq_entry", "softirq-flags" },
+		{ k->progs.mt_softirq_out, "softirq_exit", NULL },
+	};
 	struct bpf_program *const always[] = {
-		k->progs.mt_waking, k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
+		k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
 		k->progs.mt_exit,   k->progs.mt_attach,	 k->progs.mt_finish,
 	};
 	int args;
@@ -105,12 +150,13 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	session_feature(s, args >= 4 ? "prev-state" : "prev-state-racy");
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
-	for (size_t i = 0; i < ARRAY_LEN(optional); i++) {
-		if (!btf_tracepoint_args(btf, optional[i].tracepoint))
-			continue;
-		bpf_program__set_autoload(optional[i].prog, true);
-		if (optional[i].feature)
-			session_feature(s, optional[i].feature);
+	choose_optional(s, btf, optional, ARRAY_LEN(optional));
+	if (preempt_count_readable(btf)) {
+		bpf_program__set_autoload(k->progs.mt_waking, true);
+		session_feature(s, "preempt-count");
+	} else {
+		bpf_program__set_autoload(k->progs.mt_waking_flags, true);
+		choose_optional(s, btf, flag_progs, ARRAY_LEN(flag_progs));
 	}
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
