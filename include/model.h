@@ -100,8 +100,10 @@ struct proc {
 	VEC(struct footprint_sample) footprint;
 };
 
-/* A futex word: (space, addr) for now; lock objects come on top. */
+/* A futex word: (space, addr) for now; lock objects come on top. waits may be 0: all of its
+ * waits lie outside the window. */
 struct futex_waiter { uint32_t task; uint64_t waits, wait_ns, max_ns; };
+struct futex_site { uint32_t ustack, kstack; uint64_t waits, wait_ns; };
 struct futex {
 	uint32_t space; uint64_t addr;
 	bool is_private;			/* FUTEX_PRIVATE_FLAG seen */
@@ -109,6 +111,7 @@ struct futex {
 	VEC(uint64_t) durations_ns;		/* every wait, or a uniform sample of 4096 (for p50, p99);
 						 * smaller samples when there are thousands of futexes */
 	VEC(struct futex_waiter) waiters;
+	VEC(struct futex_site) sites;		/* by stacks of the waits, in order of appearance */
 	uint32_t op;				/* futex op (low bits) of the last wait */
 };
 
@@ -137,8 +140,10 @@ struct loss { const char *cause; uint64_t count; };
 /* Everything of the recording as a whole. */
 struct recording {
 	uint64_t start_ns, stop_ns;		/* MARK_START, MARK_STOP (or last event) */
-	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: start) to last exit (or stop), inside the window */
+	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: start) to last exit, or to the end of what was
+						 * recorded of tasks that live on; inside the window */
 	bool attached, complete, damaged;
+	bool windowed;				/* since_ns or until_ns cut something off */
 	int exit_status;			/* of the command; -1 unknown or attached */
 	double cpus;				/* CPUs the workload may use; 0 = unknown */
 	uint64_t events, lost;

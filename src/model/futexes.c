@@ -55,39 +55,74 @@ static int add_duration(struct model *m, struct futex *f, uint64_t wait_ns)
 	return 0;
 }
 
-static struct futex_waiter *waiter_need(struct model *m, struct ltask *lt, uint32_t futex)
+static int waiter_need(struct model *m, struct ltask *lt, uint32_t futex, uint32_t *index)
 {
 	struct futex *f = &m->futexes.v[futex];
 	struct futex_waiter fresh = {.task = lt->t.id};
 	bool added = false;
-	uint64_t *at;
+	uint64_t *at = hmap_put(&m->waiter_ids, futex, lt->t.id, &added);
 
-	if (lt->futex_used == futex + 1 && lt->waiter_used)
-		return &f->waiters.v[lt->waiter_used - 1];
-	at = hmap_put(&m->waiter_ids, futex, lt->t.id, &added);
 	if (!at)
-		return NULL;
-	if (added) {
+		return -ENOMEM;
+	if (added)
 		*at = f->waiters.n;
-		if (vec_push(&f->waiters, fresh))
-			return NULL;
-	}
-	lt->futex_used = futex + 1;
-	lt->waiter_used = (uint32_t)*at + 1;
-	return &f->waiters.v[*at];
+	*index = (uint32_t)*at;
+	return added ? vec_push(&f->waiters, fresh) : 0;
+}
+
+static int site_need(struct model *m, const struct ltask *lt, uint32_t futex, uint32_t *index)
+{
+	struct futex *f = &m->futexes.v[futex];
+	struct futex_site fresh = {.ustack = lt->ustack, .kstack = lt->kstack};
+	bool added = false;
+	uint64_t *at = hmap_put(&m->futex_site_ids, futex, (uint64_t)lt->ustack << 32 | lt->kstack,
+	                        &added);
+
+	if (!at)
+		return -ENOMEM;
+	if (added)
+		*at = f->sites.n;
+	*index = (uint32_t)*at;
+	return added ? vec_push(&f->sites, fresh) : 0;
+}
+
+/* Tasks mostly wait again for what they waited for last, at the same place. */
+static int rows_need(struct model *m, struct ltask *lt, uint32_t futex)
+{
+	struct futex_used *u = &lt->used;
+	int err;
+
+	if (u->futex == futex + 1 && u->ustack == lt->ustack && u->kstack == lt->kstack)
+		return 0;
+	u->futex = 0;
+	err = waiter_need(m, lt, futex, &u->waiter);
+	if (!err)
+		err = site_need(m, lt, futex, &u->site);
+	if (err)
+		return err;
+	u->futex = futex + 1;
+	u->ustack = lt->ustack;
+	u->kstack = lt->kstack;
+	return 0;
 }
 
 int futex_add_wait(struct model *m, struct ltask *lt, uint32_t futex, uint64_t wait_ns)
 {
 	struct futex *f = &m->futexes.v[futex];
-	struct futex_waiter *w = waiter_need(m, lt, futex);
+	struct futex_waiter *w;
+	struct futex_site *s;
+	int err = rows_need(m, lt, futex);
 
-	if (!w)
-		return -ENOMEM;
+	if (err)
+		return err;
+	w = &f->waiters.v[lt->used.waiter];
+	s = &f->sites.v[lt->used.site];
 	w->waits++;
 	w->wait_ns = sat_add(w->wait_ns, wait_ns);
 	if (wait_ns > w->max_ns)
 		w->max_ns = wait_ns;
+	s->waits++;
+	s->wait_ns = sat_add(s->wait_ns, wait_ns);
 	f->waits++;
 	f->wait_ns = sat_add(f->wait_ns, wait_ns);
 	if (wait_ns > f->max_ns)
@@ -103,17 +138,19 @@ void futexes_reset(struct model *m)
 
 		f->waits = f->wait_ns = f->max_ns = 0;
 		f->durations_ns.n = 0;
-		f->waiters.n = 0;
+		f->waiters.n = f->sites.n = 0;
 	}
 	hmap_release(&m->waiter_ids);
+	hmap_release(&m->futex_site_ids);
 	for (size_t i = 0; i < m->tasks.n; i++)
-		m->tasks.v[i]->futex_used = m->tasks.v[i]->waiter_used = 0;
+		m->tasks.v[i]->used = (struct futex_used){0};
 }
 
 /* The indices were for loading; slices know futexes by their place. */
 void futexes_finish(struct model *m)
 {
 	hmap_release(&m->waiter_ids);
+	hmap_release(&m->futex_site_ids);
 	hmap_release(&m->futex_ids);
 }
 
@@ -122,10 +159,10 @@ void futexes_release(struct model *m)
 	for (size_t i = 0; i < m->futexes.n; i++) {
 		vec_release(&m->futexes.v[i].durations_ns);
 		vec_release(&m->futexes.v[i].waiters);
+		vec_release(&m->futexes.v[i].sites);
 	}
 	vec_release(&m->futexes);
-	hmap_release(&m->futex_ids);
-	hmap_release(&m->waiter_ids);
+	futexes_finish(m);
 }
 
 size_t model_n_futexes(const struct model *m)

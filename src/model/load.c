@@ -202,6 +202,7 @@ static void set_wall(struct model *m)
 	rec->stop_ns = m->stop_ns;
 	if (rec->wall_end_ns < m->origin_ns)
 		rec->wall_end_ns = m->origin_ns;
+	rec->windowed = m->opts.since_ns || rec->wall_end_ns > m->hi_ns;
 	rec->wall_start_ns = m->lo_ns < rec->wall_end_ns ? m->lo_ns : rec->wall_end_ns;
 	if (rec->wall_end_ns > m->hi_ns)
 		rec->wall_end_ns = m->hi_ns;

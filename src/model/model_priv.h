@@ -68,6 +68,11 @@ struct totals {
 	uint64_t voluntary, involuntary, run_ns, queue_ns, delay_ns;
 };
 
+/* Rows of a futex that the task's last wait was added to; futex is index + 1, 0 = none. */
+struct futex_used {
+	uint32_t futex, ustack, kstack, waiter, site;
+};
+
 /* t is first: a struct task * of ours is a struct ltask *. */
 struct ltask {
 	struct task t; /* start_ns, end_ns: unclipped until model_finish */
@@ -75,8 +80,8 @@ struct ltask {
 	uint64_t wake_ns;  /* of the open slice, when woken */
 	uint64_t queue_ns; /* waits for a CPU inside the window */
 	uint32_t site, ustack, kstack, waker, futex;
-	uint32_t row;                     /* index + 1 of the stack row last used */
-	uint32_t futex_used, waiter_used; /* waiter slot last used: index + 1 */
+	uint32_t row; /* index + 1 of the stack row last used */
+	struct futex_used used;
 	uint16_t cpu;
 	uint8_t phase, cause, waker_flags;
 	bool runnable;    /* open slice: left the CPU while still wanting it */

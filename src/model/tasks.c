@@ -229,7 +229,6 @@ static uint64_t end_of(const struct model *m, struct ltask *lt)
 int tasks_finish(struct model *m)
 {
 	uint64_t last_end = 0;
-	bool any_alive = !m->tasks.n;
 
 	for (size_t i = 0; i < m->tasks.n; i++) {
 		struct ltask *lt = m->tasks.v[i];
@@ -239,13 +238,10 @@ int tasks_finish(struct model *m)
 		if (err)
 			return err;
 		lt->t.end_ns = end;
-		any_alive |= lt->t.alive;
 		if (end > last_end)
 			last_end = end;
 	}
-	if (any_alive && last_end < m->stop_ns)
-		last_end = m->stop_ns;
-	m->rec.wall_end_ns = last_end;
+	m->rec.wall_end_ns = m->tasks.n ? last_end : m->stop_ns;
 	return 0;
 }
 
