@@ -131,6 +131,8 @@ struct session {
 };
 /* Opens the file ("-" = stdin) with the caller's privileges. session_release() in any case. */
 int session_open(struct session *s, const char *path, struct err *err);
+/* The same for a file that is open already; the caller keeps fd. */
+int session_open_fd(struct session *s, int fd, const char *path, struct err *err);
 /* Loads model and report, without privileges from here on. */
 int session_load(struct session *s, const struct model_opts *opts, struct err *err);
 void session_release(struct session *s);

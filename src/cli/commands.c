@@ -111,7 +111,7 @@ static const struct opt view_opts[] = {
 	{ 0, "top", "N", OPT_UINT, TO(top), .min = 1, .max = 1000000,
 	  .help = "at most N rows in each table (default 10)" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
-	  .help = "only the tasks with this thread id or name" },
+	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
 	{ 0, "since", "TIME", OPT_DURATION, TO(since_ns), .max = 365 * DAY_NS,
 	  .help = "leave out what was before TIME, counted from the start of the workload" },
 	{ 0, "until", "TIME", OPT_DURATION, TO(until_ns), .min = 1, .max = 365 * DAY_NS,
@@ -130,7 +130,7 @@ static const struct opt export_opts[] = {
 	{ 'o', "output", "FILE", OPT_STRING, COMPLETE_FILE, TO(output),
 	  .help = "write to FILE (default stdout)" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
-	  .help = "only the tasks with this thread id or name" },
+	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
 	{ 0, "by-task", NULL, OPT_FLAG, TO(by_task),
 	  .help = "keep tasks of one name apart" },
 #undef TO

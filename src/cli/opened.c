@@ -110,6 +110,14 @@ int session_open(struct session *s, const char *path, struct err *err)
 	return 0;
 }
 
+int session_open_fd(struct session *s, int fd, const char *path, struct err *err)
+{
+	*s = (struct session){.path = path, .fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)};
+	if (s->fd < 0)
+		return err_set(err, -errno, MT_EXIT_FAIL, "%s: %s", path, strerror(errno));
+	return 0;
+}
+
 int session_load(struct session *s, const struct model_opts *opts, struct err *err)
 {
 	const char *name = strcmp(s->path, "-") ? s->path : "stdin";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What run and attach have in common: check everything, record, report. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -77,7 +78,8 @@ static int say_result(const struct record_settings *set, const struct collect_re
 	return res->exit_status > 0 ? res->exit_status : MT_EXIT_OK;
 }
 
-static int show(const struct record_settings *set, struct out_file *json, struct err *err)
+static int show(const struct record_settings *set, int trace_fd, struct out_file *json,
+                struct err *err)
 {
 	bool text = !set->no_report && json->f != stdout;
 	struct model_opts opts;
@@ -87,7 +89,7 @@ static int show(const struct record_settings *set, struct out_file *json, struct
 	if (!text && !json->f)
 		return 0;
 	view_model_opts(&set->view, &opts);
-	rc = session_open(&s, set->collect.output, err);
+	rc = session_open_fd(&s, trace_fd, set->collect.output, err);
 	if (!rc)
 		rc = session_load(&s, &opts, err);
 	if (!rc)
@@ -96,38 +98,81 @@ static int show(const struct record_settings *set, struct out_file *json, struct
 	return rc;
 }
 
-static int record_into(struct record_settings *set, struct out_file *json, struct err *err)
+/* Creates the trace file now, so that a wrong path is known before anything begins, and keeps it
+ * open for reading: once the privileges are gone its directory may be closed to us (root in
+ * somebody's home). collect() then writes to this same file. Returns the descriptor. */
+static int create_trace(struct record_settings *set, struct out_file *trace, struct err *err)
+{
+	char path[40];
+	int fd, rc;
+
+	rc = out_open(trace, set->collect.output, set->collect.overwrite, err);
+	if (rc)
+		return rc;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fileno(trace->f));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_set(err, -errno, MT_EXIT_OUTPUT, "%s cannot be read back: %s",
+		               set->collect.output, strerror(errno));
+	set->collect.overwrite = true;
+	return fd;
+}
+
+static bool is_empty(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) || !st.st_size;
+}
+
+static int record_into(struct record_settings *set, int trace_fd, struct out_file *trace,
+                       struct out_file *json, struct err *err)
 {
 	struct collect_result res = {.exit_status = -1};
 	int rc, status;
 
 	set->collect.progress = isatty(STDERR_FILENO) && log_level == LOG_WARN;
 	rc = collect(&set->collect, &res, err);
+	trace->created &= is_empty(trace_fd); /* what was recorded stays, whatever happens now */
 	if (rc)
 		return fail(rc, err);
 	status = say_result(set, &res);
-	rc = show(set, json, err);
+	rc = show(set, trace_fd, json, err);
 	return rc ? fail(rc, err) : status;
+}
+
+/* Options are fine: opens the outputs, records, reports. */
+static int record_checked(struct record_settings *set, struct err *err)
+{
+	struct out_file trace = {}, json = {};
+	int rc = 0, status, fd = -1;
+
+	if (set->view.json)
+		rc = out_open(&json, set->view.json, set->out.overwrite, err);
+	if (!rc)
+		fd = rc = create_trace(set, &trace, err);
+	status = rc < 0 ? fail(rc, err) : record_into(set, fd, &trace, &json, err);
+	out_discard(&json);
+	out_discard(&trace);
+	if (fd >= 0)
+		close(fd);
+	return status;
 }
 
 int record(struct record_settings *set)
 {
-	struct out_file json = {};
 	struct err err = {};
 	char name[64];
-	int rc, status;
+	int rc;
 
 	rc = view_check(&set->view, &err);
 	if (!rc)
 		rc = choose_trace(set, name, sizeof(name), &err);
+	if (!rc && !strcmp(set->collect.output, "-"))
+		rc = err_set(&err, -EINVAL, MT_EXIT_USAGE,
+		             "the trace must be a file: stdout is the report's");
 	if (!rc && set->view.json && !strcmp(set->view.json, set->collect.output))
 		rc = err_set(&err, -EINVAL, MT_EXIT_USAGE,
 		             "%s cannot be both the trace and the JSON file", set->view.json);
-	if (!rc && set->view.json)
-		rc = out_open(&json, set->view.json, set->out.overwrite, &err);
-	if (rc)
-		return fail(rc, &err);
-	status = record_into(set, &json, &err);
-	out_discard(&json);
-	return status;
+	return rc ? fail(rc, &err) : record_checked(set, &err);
 }
