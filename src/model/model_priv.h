@@ -208,8 +208,9 @@ struct model {
 	VEC(struct lsite) sites;
 	struct idmap site_ids;
 	VEC(struct futex) futexes;
-	struct hmap futex_ids;  /* (space, addr) -> index */
-	struct hmap waiter_ids; /* (futex, task) -> index of the waiter */
+	struct hmap futex_ids;      /* (space, addr) -> index */
+	struct hmap waiter_ids;     /* (futex, task) -> index of the waiter */
+	struct hmap futex_site_ids; /* (futex, stacks) -> index of the site */
 	uint64_t random;
 
 	VEC(struct lstack) stacks;
