@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* analyze_priv.h: the analyses, each a row of registry.c. Inside src/analyze only. */
+#ifndef MT_ANALYZE_PRIV_H
+#define MT_ANALYZE_PRIV_H
+
+#include "report.h"
+
+int analyze_sched(struct report *r, struct err *err);  /* mode, wall, average parallelism */
+int analyze_checks(struct report *r, struct err *err); /* recorded against the kernel's counters */
+int analyze_futex(struct report *r, struct err *err);  /* futexes by waiting time */
+int analyze_overhead(struct report *r, struct err *err); /* what recording cost */
+int analyze_notes(struct report *r, struct err *err);    /* what could not be known */
+
+/* Adds a sentence to r->notes. 0 or -ENOMEM. */
+int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);
+
+static inline uint64_t add_capped(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+#endif

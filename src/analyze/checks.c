@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The recording's proof: what it adds up to, per task, against the counters that the
+ * kernel keeps anyway. Switches must be equal; times may differ by what two clocks and
+ * the moments of reading them explain.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+
+struct pair {
+	uint64_t recorded, kernel;
+	bool known;
+};
+
+struct check {
+	const char *name;
+	struct pair (*of)(const struct task *t);
+	double ratio;   /* allowed difference: this share of the kernel's number, */
+	uint64_t least; /* or this much, whichever is more */
+};
+
+static struct pair voluntary(const struct task *t)
+{
+	return (struct pair){t->voluntary, t->kernel.voluntary, true};
+}
+
+static struct pair involuntary(const struct task *t)
+{
+	return (struct pair){t->involuntary, t->kernel.involuntary, true};
+}
+
+static struct pair run_ns(const struct task *t)
+{
+	return (struct pair){t->run_ns, t->kernel.run_ns, t->kernel_run_exact};
+}
+
+/* Time stolen on a CPU is in runnable_ns, but no run queue saw it. */
+static struct pair runnable_ns(const struct task *t)
+{
+	uint64_t queue = t->runnable_ns > t->steal_ns ? t->runnable_ns - t->steal_ns : 0;
+
+	return (struct pair){queue, t->kernel.runnable_ns, t->kernel_runnable_exact};
+}
+
+static const struct check checks[] = {
+        {"voluntary", voluntary, 0, 0},
+        {"involuntary", involuntary, 0, 0},
+        {"run_ns", run_ns, 0.001, 50000},
+        {"runnable_ns", runnable_ns, 0.01, 100000},
+};
+
+static bool near_enough(const struct check *c, const struct pair *p)
+{
+	uint64_t diff = p->recorded > p->kernel ? p->recorded - p->kernel : p->kernel - p->recorded;
+
+	return diff <= c->least || (double)diff <= c->ratio * (double)p->kernel;
+}
+
+static int check_tasks(struct report *r, const struct check *c)
+{
+	struct report_check row = {.name = c->name};
+
+	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
+		const struct task *t = model_task_at(r->m, i);
+		struct pair p = c->of(t);
+
+		if (!p.known || !t->has_base || !t->has_end)
+			continue;
+		row.tasks++;
+		row.tasks_ok += near_enough(c, &p);
+		row.recorded = add_capped(row.recorded, p.recorded);
+		row.kernel = add_capped(row.kernel, p.kernel);
+	}
+	row.known = row.tasks > 0;
+	/* A kernel that does not account run delays reports 0 for all of them. */
+	if (c->of == runnable_ns && !row.kernel && row.recorded)
+		row.known = false;
+	row.ok = row.known && row.tasks == row.tasks_ok;
+	return vec_push(&r->checks, row);
+}
+
+static bool meta_u64(const struct model *m, const char *key, uint64_t *out)
+{
+	const char *text = model_meta(m, key);
+
+	return text && !parse_u64(text, 0, UINT64_MAX, out);
+}
+
+/* Events that the hooks offered: written, or counted as lost for want of room. */
+static int check_events(struct report *r)
+{
+	struct report_check row = {.name = "events"};
+	const struct loss *losses;
+	size_t n = model_losses(r->m, &losses);
+
+	row.known = meta_u64(r->m, META_WRITTEN, &row.recorded) &&
+	            meta_u64(r->m, META_SEEN, &row.kernel);
+	for (size_t i = 0; row.known && i < n; i++)
+		if (!strcmp(losses[i].cause, "ring-full"))
+			row.recorded = add_capped(row.recorded, losses[i].count);
+	row.ok = row.known && row.recorded == row.kernel;
+	return vec_push(&r->checks, row);
+}
+
+int analyze_checks(struct report *r, struct err *err)
+{
+	int rc = 0;
+
+	(void)err;
+	for (size_t i = 0; !rc && i < ARRAY_LEN(checks); i++)
+		rc = check_tasks(r, &checks[i]);
+	return rc ? rc : check_events(r);
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a reader of the report must know about what it does not say. Each function is one
+ * subject and adds at most a sentence or two.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static int of_recorder(struct report *r)
+{
+	const char *const *notes;
+	size_t n = model_notes(r->m, &notes);
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = note_add(r, "%s", notes[i]);
+	return rc;
+}
+
+static int of_file(struct report *r)
+{
+	const struct recording *rec = model_recording(r->m);
+	const struct trace_info *info = model_trace_info(r->m);
+	int rc = 0;
+
+	if (rec->damaged)
+		rc = note_add(r,
+		              "the trace file is damaged: %" PRIu64 " block%s could not be read, "
+		              "so counts and times are too low",
+		              info->damaged_blocks, plural(info->damaged_blocks));
+	if (!rc && !rec->complete)
+		rc = note_add(r, "the recording was not finished: it is still going on, or the "
+		                 "recorder was killed; what it writes last (names of functions, "
+		                 "the kernel's counters of tasks that live on) is missing");
+	if (!rc && info->unknown_records)
+		rc = note_add(r,
+		              "%" PRIu64 " record%s of kinds that this version does not know: "
+		              "the trace was written by a newer one",
+		              info->unknown_records, plural(info->unknown_records));
+	return rc;
+}
+
+static int of_losses(struct report *r)
+{
+	const struct loss *losses;
+	size_t n = model_losses(r->m, &losses);
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = note_add(r, "%" PRIu64 " event%s lost (%s)", losses[i].count,
+		              plural(losses[i].count), losses[i].cause);
+	return rc;
+}
+
+static int of_oddities(struct report *r)
+{
+	const struct model_oddities *odd = model_oddities(r->m);
+	uint64_t gaps = add_capped(odd->lost_in, odd->lost_out);
+	int rc = 0;
+
+	if (gaps)
+		rc = note_add(r,
+		              "%" PRIu64
+		              " switch%s without %s counterpart: events are missing, some "
+		              "intervals are too long",
+		              gaps, gaps == 1 ? "" : "es", gaps == 1 ? "its" : "their");
+	if (!rc && odd->late)
+		rc = note_add(r, "%" PRIu64 " event%s came too late to be put in order", odd->late,
+		              plural(odd->late));
+	if (!rc && odd->undefined_tasks)
+		rc = note_add(r,
+		              "%" PRIu64 " task%s known by number only: the definition is missing",
+		              odd->undefined_tasks, odd->undefined_tasks == 1 ? " is" : "s are");
+	if (!rc && odd->refused)
+		rc = note_add(r, "%" PRIu64 " definition%s left out: more than this program holds",
+		              odd->refused, plural(odd->refused));
+	return rc;
+}
+
+static int of_kernel_counters(struct report *r)
+{
+	size_t n = model_n_tasks(r->m), missing = 0;
+	int rc = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct task *t = model_task_at(r->m, i);
+
+		missing += !t->has_base || !t->has_end;
+	}
+	if (missing)
+		rc = note_add(r, "the kernel's counters are not known for %zu of %zu tasks",
+		              missing, n);
+	for (size_t i = 0; !rc && i < r->checks.n; i++) {
+		const struct report_check *c = &r->checks.v[i];
+
+		if (!strcmp(c->name, "runnable_ns") && !c->known && c->tasks)
+			rc = note_add(r, "this kernel does not count how long tasks wait for a "
+			                 "CPU: these times are from wake-up to running");
+	}
+	if (!rc && model_recording(r->m)->windowed)
+		rc = note_add(r, "page faults and memory peaks are those of the whole recording, "
+		                 "not of the window");
+	return rc;
+}
+
+static int of_memory(struct report *r)
+{
+	const char *thp = model_meta(r->m, META_THP);
+
+	if (thp && *thp && strcmp(thp, "never"))
+		return note_add(r,
+		                "transparent huge pages are on (%s): one first touch can bring in "
+		                "2 MB, so first-touch bytes are a lower bound",
+		                thp);
+	return 0;
+}
+
+static int of_stacks(struct report *r)
+{
+	const char *stacks = model_meta(r->m, META_STACKS);
+	const struct bpf_cost *costs;
+	size_t n = model_costs(r->m, &costs);
+	int rc = 0;
+
+	if (stacks && !strcmp(stacks, "off"))
+		return note_add(r, "recorded with --stacks=off: where tasks waited is not known");
+	for (size_t i = 0; !rc && i < n; i++)
+		if (!strcmp(costs[i].name, "waits without stack") && costs[i].count)
+			rc = note_add(r,
+			              "%" PRIu64 " wait%s have no stack, to keep the cost down; "
+			              "--stacks=all takes every one",
+			              costs[i].count, plural(costs[i].count));
+	return rc;
+}
+
+static int of_futexes(struct report *r)
+{
+	uint64_t n = model_trace_info(r->m)->by_kind[REC_K_WAITV];
+
+	if (!n)
+		return 0;
+	return note_add(r,
+	                "%" PRIu64
+	                " wait%s for several futexes at once (futex_waitv) count for the "
+	                "first of them",
+	                n, plural(n));
+}
+
+static int of_machine(struct report *r)
+{
+	const char *arch = model_meta(r->m, META_MACHINE);
+	int rc = 0;
+
+	if (!(r->cpus > 0))
+		rc = note_add(r, "how many CPUs the workload could use is not known");
+	if (!rc && arch && !syscall_name(arch, 0))
+		rc = note_add(
+		        r,
+		        "system calls of %s are not known here: only futex, fault and stopped "
+		        "are told apart",
+		        arch);
+	return rc;
+}
+
+int analyze_notes(struct report *r, struct err *err)
+{
+	static int (*const subjects[])(struct report *) = {
+	        of_file,   of_losses,  of_oddities, of_kernel_counters, of_memory,
+	        of_stacks, of_futexes, of_machine,  of_recorder,
+	};
+	int rc = 0;
+
+	(void)err;
+	for (size_t i = 0; !rc && i < ARRAY_LEN(subjects); i++)
+		rc = subjects[i](r);
+	return rc;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+
+/* In this order: notes come last because they speak of what the others found. */
+const struct analysis analyses[] = {
+        {"sched", "mode, wall time, average parallelism", analyze_sched},
+        {"checks", "recorded totals against the kernel's counters", analyze_checks},
+        {"futex", "futexes by waiting time", analyze_futex},
+        {"overhead", "what recording cost", analyze_overhead},
+        {"notes", "what could not be recorded, and why", analyze_notes},
+};
+const size_t n_analyses = ARRAY_LEN(analyses);
+
+int report_build(struct report *r, const struct model *m, struct err *err)
+{
+	memset(r, 0, sizeof(*r));
+	r->m = m;
+	for (size_t i = 0; i < n_analyses; i++) {
+		int rc = analyses[i].run(r, err);
+
+		if (rc) {
+			report_release(r);
+			if (err && !err->msg[0])
+				err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
+			return err_wrap(err, rc, "analysis \"%s\"", analyses[i].name);
+		}
+	}
+	return 0;
+}
+
+void report_release(struct report *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->notes.n; i++)
+		free(r->notes.v[i]);
+	vec_release(&r->notes);
+	vec_release(&r->checks);
+	vec_release(&r->locks);
+	memset(r, 0, sizeof(*r));
+}
+
+int note_add(struct report *r, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vasprintf(&text, fmt, args);
+	va_end(args);
+	if (n < 0)
+		return -ENOMEM;
+	if (vec_push(&r->notes, text)) {
+		free(text);
+		return -ENOMEM;
+	}
+	return 0;
+}
