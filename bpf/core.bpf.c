@@ -142,17 +142,22 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 
 /* mm->rss_stat changed from plain atomics to percpu counters in 6.2 (f1a7941243c1). The
  * count leaves out what each CPU still holds back: at most 32 pages per CPU and kind. */
-static __always_inline u64 rss_of(struct mm_struct *mm, int member)
+static __always_inline u64 rss_of(struct mm_struct *mm, u64 member)
 {
-	s64 n;
+	const char *p = (const char *)mm;
+	s64 n = 0;
 
+	/* Offsets by hand: an index is relocated only where the compiler sees a constant. */
 	if (bpf_core_type_exists(struct mm_rss_stat___old)) {
 		struct mm_struct___old *old = (void *)mm;
 
-		n = old->rss_stat.count[member].counter;
+		p += bpf_core_field_offset(old->rss_stat.count) + member * sizeof(s64);
 	} else {
-		n = mm->rss_stat[member].count;
+		p += bpf_core_field_offset(mm->rss_stat) +
+		     member * bpf_core_type_size(struct percpu_counter) +
+		     bpf_core_field_offset(struct percpu_counter, count);
 	}
+	bpf_probe_read_kernel(&n, sizeof(n), p);
 	return n > 0 ? n : 0;
 }
 
