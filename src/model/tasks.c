@@ -111,6 +111,13 @@ int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
 
 	if (!lt)
 		return err;
+	/* A second BASE (the command's exec) begins the account anew, in the middle of a slice. */
+	if (lt->t.has_base && !lt->ended) {
+		lt->all = (struct totals){0};
+		lt->t.start_ns = ts;
+		if (lt->phase == PHASE_ON)
+			lt->out_ns = lt->in_ns = lt->last_ns = ts;
+	}
 	lt->t.has_base = true;
 	lt->base = (struct counters){
 	        .voluntary = r->voluntary,
