@@ -158,6 +158,9 @@ void record_defaults(struct record_settings *set);
 int check_trace_file(const char *path);
 /* check: records the known workload and prints each expectation. Returns the exit status. */
 int check_self_recording(void);
+/* A line for a comparison with the kernel's counters, none when those are unknown. Returns
+ * whether they agree (or are unknown). */
+bool print_check(const struct report_check *c);
 /* One line of check's output; detail is printf style. */
 void check_line(bool ok, const char *what, const char *fmt, ...) MT_PRINTF(3, 4);
 

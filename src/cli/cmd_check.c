@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,6 +17,46 @@ void check_line(bool ok, const char *what, const char *fmt, ...)
 	vprintf(fmt, args);
 	va_end(args);
 	putchar('\n');
+}
+
+static const char *check_label(const char *name)
+{
+	static const struct {
+		const char *name, *label;
+	} labels[] = {
+	        {"voluntary", "voluntary switches"},
+	        {"involuntary", "involuntary switches"},
+	        {"run_ns", "running time"},
+	        {"runnable_ns", "waiting for a CPU"},
+	        {"events", "events"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(labels); i++)
+		if (!strcmp(labels[i].name, name))
+			return labels[i].label;
+	return name;
+}
+
+bool print_check(const struct report_check *c)
+{
+	char recorded[32], kernel[32], tasks[80] = "";
+	size_t n = strlen(c->name);
+
+	if (!c->known)
+		return true;
+	if (n > 3 && !strcmp(c->name + n - 3, "_ns")) {
+		fmt_ns(recorded, sizeof(recorded), c->recorded);
+		fmt_ns(kernel, sizeof(kernel), c->kernel);
+	} else {
+		fmt_count(recorded, sizeof(recorded), c->recorded);
+		fmt_count(kernel, sizeof(kernel), c->kernel);
+	}
+	if (c->tasks)
+		snprintf(tasks, sizeof(tasks), "; %" PRIu64 " of %" PRIu64 " tasks agree",
+		         c->tasks_ok, c->tasks);
+	check_line(c->ok, check_label(c->name), "%s; the kernel says %s%s", recorded, kernel,
+	           tasks);
+	return c->ok;
 }
 
 /* Returns whether everything that recording cannot do without is there. */

@@ -450,6 +450,8 @@ Test(wrap, lines)
 {
 	wraps((struct wrap){"one two three", 0, 0, 80}, "one two three\n");
 	wraps((struct wrap){"one two three", 0, 0, 8}, "one two\nthree\n");
+	wraps((struct wrap){"one two three", 0, 0, 7}, "one two\nthree\n");
+	wraps((struct wrap){"one two three", 0, 0, 6}, "one\ntwo\nthree\n");
 	wraps((struct wrap){"one two three", 2, 4, 11}, "  one two\n    three\n");
 	wraps((struct wrap){"one two\nthree\n", 0, 0, 80}, "one two\nthree\n");
 	wraps((struct wrap){"unbreakable x", 0, 2, 4}, "  unbreakable\n  x\n");
