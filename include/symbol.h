@@ -59,6 +59,8 @@ int symbolizer_stack(struct symbolizer *s, uint32_t space, uint64_t ts, const ui
  * of a live process first when one was given for the space, then path itself. */
 int symbolizer_pid(struct symbolizer *s, uint32_t space, uint32_t pid);
 struct symbol_out { const char *module; uint64_t offset; struct sym sym; unsigned inline_depth; };
+/* *o and its strings are valid during the call only; sym.name NULL: looked for, not found.
+ * Non-zero stops and is returned. */
 typedef int (*symbolizer_emit)(void *ctx, const struct symbol_out *o);
 struct symbolizer_limits { uint64_t max_file_bytes, max_total_ns; };	/* 0 = defaults (2 GiB, 20 s) */
 struct symbolizer_stats { uint64_t frames, resolved, files, files_failed; bool timed_out; };

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "elf_priv.h"
+#include "symbol.h"
+
+struct elf_syms {
+	struct elf_file main, dbg; /* dbg: zeroed = none */
+	struct ranges code, data;
+	bool data_read;
+};
+
+/* Reads one table into an empty t. True when it named anything. */
+static bool read_table(const struct elf_file *f, uint32_t type, enum elf_sym_class cls,
+                       struct ranges *t, int *err)
+{
+	const struct elf_section *tab = f->elf ? elf_section_typed(f, type) : NULL;
+	int ret = tab ? elf_symtab_read(f, tab, cls, t) : 0;
+
+	if (ret)
+		*err = ret;
+	if (!ret && t->added.n)
+		return true;
+	ranges_release(t);
+	*t = (struct ranges){0};
+	return false;
+}
+
+/* The best table there is. 0 also when there is none; -errno when only broken ones are. */
+static int read_symbols(struct elf_syms *e, enum elf_sym_class cls, struct ranges *t)
+{
+	int err = 0;
+
+	if (read_table(&e->main, SHT_SYMTAB, cls, t, &err) ||
+	    read_table(&e->dbg, SHT_SYMTAB, cls, t, &err) ||
+	    read_table(&e->main, SHT_DYNSYM, cls, t, &err))
+		err = 0;
+	if (!err && cls == ELF_SYM_CODE)
+		err = elf_plt_read(&e->main, t);
+	if (!err)
+		err = ranges_finish(t);
+	return err;
+}
+
+static int check_build_id(const struct elf_file *f, const char *path, const uint8_t *id, size_t n,
+                          struct err *err)
+{
+	char safe[256];
+
+	if (!n || (f->build_id_n == n && !memcmp(f->build_id, id, n)))
+		return 0;
+	return err_set(err, -ESTALE, MT_EXIT_FAIL,
+	               "%s: no symbols: it is not the file that was running (its build id differs)",
+	               fmt_safe(safe, sizeof(safe), path));
+}
+
+struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_build_id, size_t n,
+                               struct err *err)
+{
+	struct elf_syms *e = calloc(1, sizeof(*e));
+	char safe[256];
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
+
+	if (!e || own < 0) {
+		err_set(err, e ? -errno : -ENOMEM, MT_EXIT_FAIL, "%s: %s",
+		        fmt_safe(safe, sizeof(safe), path), strerror(e ? errno : ENOMEM));
+		if (own >= 0)
+			close(own);
+		free(e);
+		return NULL;
+	}
+	if (elf_file_open(&e->main, own, path, err) ||
+	    check_build_id(&e->main, path, expect_build_id, n, err))
+		goto fail;
+	if (!elf_section_typed(&e->main, SHT_SYMTAB))
+		elf_debug_find(&e->main, path, &e->dbg);
+	ret = read_symbols(e, ELF_SYM_CODE, &e->code);
+	if (!ret)
+		return e;
+	err_set(err, ret, MT_EXIT_FAIL, "%s: no symbols: its symbol table is %s",
+	        fmt_safe(safe, sizeof(safe), path),
+	        ret == -ENOMEM  ? "more than memory holds"
+	        : ret == -E2BIG ? "too large"
+	                        : "damaged");
+fail:
+	elf_syms_free(e);
+	return NULL;
+}
+
+void elf_syms_free(struct elf_syms *e)
+{
+	if (!e)
+		return;
+	ranges_release(&e->code);
+	ranges_release(&e->data);
+	elf_file_close(&e->main);
+	elf_file_close(&e->dbg);
+	free(e);
+}
+
+size_t elf_syms_count(const struct elf_syms *e)
+{
+	return e->code.v.n;
+}
+
+/* Where the bytes at a file offset are loaded. Code is preferred: with small pages one file
+ * page can be the end of one segment and the start of the next. */
+static bool offset_to_vaddr(const struct elf_file *f, uint64_t off, uint64_t *vaddr)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < f->segments.n; i++) {
+		const struct elf_segment *s = &f->segments.v[i];
+
+		if (off < s->off || off - s->off >= s->filesz || (found && !s->exec))
+			continue;
+		*vaddr = s->vaddr + (off - s->off);
+		found = true;
+		if (s->exec)
+			break;
+	}
+	return found;
+}
+
+/* Linkers put "name@@VERSION" into .symtab; the version is not part of the function's name. */
+static const char *without_version(struct ranges *t, const char *name)
+{
+	char *at = strchr(name, '@');
+
+	if (at && at != name && strcmp(at, "@plt"))
+		t->names.p[at - (char *)t->names.p] = '\0';
+	return name;
+}
+
+static int lookup(struct ranges *t, uint64_t vaddr, struct sym *out)
+{
+	const struct range *r = ranges_find(t, vaddr);
+	const char *name = r ? ranges_name(t, r->name) : NULL;
+
+	*out = (struct sym){0};
+	if (!name)
+		return -ENOENT;
+	out->name = without_version(t, name);
+	out->name_off = vaddr - r->sym_start;
+	return 0;
+}
+
+int elf_syms_lookup(struct elf_syms *e, uint64_t file_offset, struct sym *out)
+{
+	uint64_t vaddr = 0;
+
+	*out = (struct sym){0};
+	if (!offset_to_vaddr(&e->main, file_offset, &vaddr))
+		return -ENOENT;
+	return lookup(&e->code, vaddr, out);
+}
+
+int elf_syms_data(struct elf_syms *e, uint64_t vaddr, struct sym *out)
+{
+	int err;
+
+	*out = (struct sym){0};
+	if (!e->data_read) {
+		e->data_read = true;
+		err = read_symbols(e, ELF_SYM_DATA, &e->data);
+		if (err) {
+			ranges_release(&e->data);
+			return err;
+		}
+	}
+	return lookup(&e->data, vaddr, out);
+}
+
+int elf_build_id(int fd, uint8_t out[64])
+{
+	struct elf_file f;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), n;
+
+	if (own < 0)
+		return -errno;
+	n = elf_file_open(&f, own, "", NULL);
+	if (n)
+		return n;
+	memcpy(out, f.build_id, f.build_id_n);
+	n = (int)f.build_id_n;
+	elf_file_close(&f);
+	return n;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * elf_priv.h: one ELF file, as far as names need it, and where its parts are.
+ *
+ * The file belongs to the workload, so it may lie about everything and change while it is
+ * read. Nothing is mapped (a file that shrinks would kill us), every read is bounded by a
+ * limit of this header, and counts are checked before libelf allocates for them.
+ */
+#ifndef MT_ELF_PRIV_H
+#define MT_ELF_PRIV_H
+
+#include <libelf.h>
+
+#include "base.h"
+#include "ranges_priv.h"
+
+#define ELF_MAX_FILE (2ull << 30)
+#define ELF_MAX_SECTIONS 65536
+#define ELF_MAX_SEGMENTS 1024
+#define ELF_MAX_SYMBOLS (4u << 20)
+#define ELF_MAX_STRINGS (256u << 20)
+#define ELF_MAX_NOTES 65536
+#define ELF_MAX_BUILD_ID 64
+
+struct elf_section {
+	uint64_t flags, addr, off, size, entsize;
+	uint32_t name, type, link; /* name: offset into elf_file.secnames */
+};
+/* A loaded segment: file bytes [off, off + filesz) are at vaddr. */
+struct elf_segment { uint64_t off, filesz, vaddr; bool exec; };
+
+struct elf_file {
+	int fd; /* valid while elf is set */
+	Elf *elf;
+	uint64_t size, dev, ino;
+	uint16_t machine;
+	bool is64;
+	VEC(struct elf_section) sections;
+	VEC(struct elf_segment) segments;
+	struct buf secnames;
+	uint8_t build_id[ELF_MAX_BUILD_ID];
+	size_t build_id_n;
+};
+
+/* Opens a path of the workload: regular files only, never blocking on a FIFO or a device.
+ * fd or -errno (-ENXIO for what is not a regular file). */
+int regular_open(const char *path);
+
+/* Takes over fd (also when it fails). 0 or -errno with *err, which names `path`. */
+int elf_file_open(struct elf_file *f, int fd, const char *path, struct err *err);
+void elf_file_close(struct elf_file *f); /* takes a zeroed one; idempotent */
+/* First section of that type or name that has bytes in the file; NULL = none. */
+const struct elf_section *elf_section_typed(const struct elf_file *f, uint32_t type);
+const struct elf_section *elf_section_named(const struct elf_file *f, const char *name);
+/* Reads n bytes of the file at off, all or nothing. 0 or -errno (-EIO when it ends before). */
+int elf_read(const struct elf_file *f, void *p, size_t n, uint64_t off);
+
+/* The separate debug file of `main`, which lies at `path` ("/proc/PID/root" in front says that
+ * its file system is another one's). Only a file proven to belong to it is taken, by build id
+ * or CRC. 0 (dbg open) or -ENOENT. */
+int elf_debug_find(const struct elf_file *main, const char *path, struct elf_file *dbg);
+
+enum elf_sym_class { ELF_SYM_CODE, ELF_SYM_DATA };
+/* Adds the symbols of section `tab` (SHT_SYMTAB or SHT_DYNSYM) to t. 0 or -errno. */
+int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enum elf_sym_class cls,
+		    struct ranges *t);
+/* Adds "name@plt" for the entries whose target is known (x86-64; none elsewhere). 0 or -errno. */
+int elf_plt_read(const struct elf_file *f, struct ranges *t);
+
+struct elf_syms;
+size_t elf_syms_count(const struct elf_syms *e); /* named ranges of code; 0 = stripped */
+
+#endif
