@@ -96,7 +96,9 @@ static int finish_stdout(int status)
 	code = errno;
 	if (!bad)
 		return status;
-	if (code != EPIPE)
+	/* Without a code an earlier write failed; then whoever did it has said why, or got EPIPE.
+	 */
+	if (code ? code != EPIPE : !status)
 		fprintf(stderr, "mpvtrace: cannot write to stdout: %s\n",
 		        code ? strerror(code) : "an earlier write failed");
 	return status ? status : MT_EXIT_FAIL;

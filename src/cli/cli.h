@@ -54,6 +54,7 @@ struct record_settings {
 	struct pid_list pids;
 	struct view_settings view;
 	bool no_report;
+	bool other_name;	/* the default name was taken: the trace has another one */
 };
 struct report_settings {
 	struct general general;
@@ -148,8 +149,8 @@ int view_render(const struct session *s, const struct view_settings *v, struct o
 
 /* The common end of run and attach: records, prints the report. Returns the exit status. */
 int record(struct record_settings *set);
-/* Chooses the trace file: the user's name, or the default or its next free variant (buf). Says
- * which when it is not the plain default. 0 or -errno with *err (it exists, nothing is free). */
+/* Chooses the trace file: the user's name, or the default, or its next free variant (in buf;
+ * other_name tells). 0 or -errno with *err (it exists, nothing is free). */
 int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *err);
 /* Defaults of the options. */
 void record_defaults(struct record_settings *set);

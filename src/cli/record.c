@@ -48,8 +48,8 @@ int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *e
 		snprintf(buf, n, "mpvtrace.%u.mpv", i);
 		if (exists(buf))
 			continue;
-		notice(DEFAULT_TRACE " exists already and is kept; this recording goes to %s", buf);
 		set->collect.output = buf;
+		set->other_name = true;
 		return 0;
 	}
 	return err_set(err, -EEXIST, MT_EXIT_OUTPUT,
@@ -62,6 +62,9 @@ static int say_result(const struct record_settings *set, const struct collect_re
 {
 	char events[32];
 
+	if (set->other_name)
+		notice(DEFAULT_TRACE " existed already and was kept; this recording is in %s",
+		       set->collect.output);
 	if (res->disk_full) {
 		fprintf(stderr,
 		        "mpvtrace: the disk filled up while recording: %s holds what came before, "

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 
@@ -476,4 +477,79 @@ Test(view, since_until)
 	cr_expect_eq(o.until_ns, 6);
 	v.until_ns = 0;
 	cr_expect_eq(view_check(&v, &err), 0);
+}
+
+/* --- names of trace files -------------------------------------------------------------------- */
+
+static char dir[64];
+
+static void enter_directory(void)
+{
+	snprintf(dir, sizeof(dir), "/tmp/mpvtrace-test-XXXXXX");
+	cr_assert(mkdtemp(dir) && !chdir(dir));
+}
+
+static void leave_directory(void)
+{
+	static const char *const names[] = {DEFAULT_TRACE, "mpvtrace.1.mpv", "mine.mpv"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		unlink(names[i]);
+	cr_expect(!chdir("/") && !rmdir(dir));
+}
+
+static void make_file(const char *name)
+{
+	FILE *f = fopen(name, "w");
+
+	cr_assert(f);
+	fclose(f);
+}
+
+static struct record_settings chosen(const char *name, bool overwrite, struct err *err, int *rc)
+{
+	static char buf[64];
+	struct record_settings set;
+
+	record_defaults(&set);
+	set.collect.output = name;
+	set.out.overwrite = overwrite;
+	*rc = choose_trace(&set, buf, sizeof(buf), err);
+	return set;
+}
+
+Test(trace_name, is_never_that_of_a_file, .init = enter_directory, .fini = leave_directory)
+{
+	struct record_settings set;
+	struct err err = {};
+	int rc;
+
+	set = chosen(NULL, false, &err, &rc);
+	cr_expect(!rc && !strcmp(set.collect.output, DEFAULT_TRACE) && !set.other_name);
+	make_file(DEFAULT_TRACE);
+	set = chosen(NULL, false, &err, &rc);
+	cr_expect(!rc && !strcmp(set.collect.output, "mpvtrace.1.mpv") && set.other_name);
+	/* A link that leads nowhere is somebody's, too. */
+	cr_assert(!symlink("nowhere", "mpvtrace.1.mpv"));
+	set = chosen(NULL, false, &err, &rc);
+	cr_expect(!rc && !strcmp(set.collect.output, "mpvtrace.2.mpv"));
+	set = chosen(NULL, true, &err, &rc);
+	cr_expect(!rc && !strcmp(set.collect.output, DEFAULT_TRACE) && set.collect.overwrite);
+}
+
+Test(trace_name, that_exists_is_refused, .init = enter_directory, .fini = leave_directory)
+{
+	struct record_settings set;
+	struct err err = {};
+	int rc;
+
+	set = chosen("mine.mpv", false, &err, &rc);
+	cr_expect(!rc && !set.collect.overwrite);
+	make_file("mine.mpv");
+	chosen("mine.mpv", false, &err, &rc);
+	cr_expect_eq(rc, -EEXIST);
+	cr_expect_eq(err.status, MT_EXIT_OUTPUT);
+	cr_expect(strstr(err.msg, "mine.mpv exists already"));
+	set = chosen("mine.mpv", true, &err, &rc);
+	cr_expect(!rc && set.collect.overwrite);
 }
