@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/figures_priv.h"
+
+char *fmt_share(char *out, size_t n, uint64_t part, uint64_t whole)
+{
+	double percent = whole ? 100.0 * (double)part / (double)whole : 0;
+
+	if (!whole)
+		snprintf(out, n, "?");
+	else if (!part)
+		snprintf(out, n, "0 %%");
+	else if (percent < 0.05)
+		snprintf(out, n, "<0.1 %%");
+	else
+		snprintf(out, n, "%.*f %%", percent < 99.95, percent);
+	return out;
+}
+
+char *fmt_n(char *out, size_t n, uint64_t count, const char *one, const char *many)
+{
+	char number[32];
+
+	snprintf(out, n, "%s %s", fmt_count(number, sizeof(number), count),
+	         count == 1 ? one : many);
+	return out;
+}
+
+uint64_t sat_add(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+uint64_t sat_mul(uint64_t a, uint64_t b)
+{
+	uint64_t product;
+
+	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
+}
+
+bool counters_known(const struct task *t)
+{
+	return t->has_base && t->has_end;
+}
+
+bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes)
+{
+	if (!counters_known(t) || !page_size)
+		return false;
+	*bytes = sat_mul(t->first_write_faults, page_size);
+	return true;
+}
+
+const struct footprint_sample *peak_footprint(const struct proc *p)
+{
+	const struct footprint_sample *best = NULL;
+
+	for (size_t i = 0; i < p->footprint.n; i++) {
+		if (!best || p->footprint.v[i].pss_bytes > best->pss_bytes)
+			best = &p->footprint.v[i];
+	}
+	return best;
+}
+
+const char *start_method(const struct proc *p)
+{
+	if (p->n_execs)
+		return "exec";
+	return p->parent ? "fork" : NULL;
+}

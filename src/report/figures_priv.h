@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * figures_priv.h: figures derived from the model in one place, so that text and JSON cannot
+ * disagree, and sums of what a file says, which must not wrap.
+ */
+#ifndef MT_REPORT_FIGURES_PRIV_H
+#define MT_REPORT_FIGURES_PRIV_H
+
+#include "report.h"
+
+/* a + b, a * b, at most UINT64_MAX. */
+uint64_t sat_add(uint64_t a, uint64_t b);
+uint64_t sat_mul(uint64_t a, uint64_t b);
+
+/* "51.4 %" of a whole: "0 %", "<0.1 %"; "?" of nothing. Returns out. */
+char *fmt_share(char *out, size_t n, uint64_t part, uint64_t whole);
+/* "1 task", "1,204 tasks". */
+char *fmt_n(char *out, size_t n, uint64_t count, const char *one, const char *many);
+
+/* Are the kernel's counters known at both ends of the task's recorded life? */
+bool counters_known(const struct task *t);
+/* Bytes of pages that the task was the first to write. false: not known. */
+bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes);
+/* The sample with the largest PSS; NULL = none was taken. */
+const struct footprint_sample *peak_footprint(const struct proc *p);
+/* How the process began, as far as was seen: "exec", "fork", or NULL. */
+const char *start_method(const struct proc *p);
+
+#endif

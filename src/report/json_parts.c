@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/* Elements of the document: a task, a process, a lock, the stacks, the quality. */
+#include <errno.h>
+
+#include "report/figures_priv.h"
+#include "report/json_priv.h"
+#include "report/spots_priv.h"
+
+#define MAX_SPOTS 200 /* stacks in the document; all of them are in `mpvtrace export` */
+
+static const char *const cause_key[] = {
+#define X(NAME, key, heading) key,
+        BLOCK_CAUSES(X)
+#undef X
+};
+
+/* --- tasks --------------------------------------------------------------------------------- */
+
+static json_t *task_kernel(struct jout *j, const struct task *t)
+{
+	bool known = counters_known(t);
+	json_t *o = json_object();
+
+	j_set(j, o, "voluntary", j_known(known, t->kernel.voluntary));
+	j_set(j, o, "involuntary", j_known(known, t->kernel.involuntary));
+	j_set(j, o, "run_ns", j_known(known && t->kernel_run_exact, t->kernel.run_ns));
+	j_set(j, o, "runnable_ns",
+	      j_known(known && t->kernel_runnable_exact, t->kernel.runnable_ns));
+	return o;
+}
+
+static json_t *task_faults(struct jout *j, const struct task *t)
+{
+	bool known = counters_known(t);
+	json_t *o = json_object();
+
+	j_set(j, o, "minor", j_known(known, t->kernel.minflt));
+	j_set(j, o, "major", j_known(known, t->kernel.majflt));
+	j_set(j, o, "cow", j_known(known, t->wp_faults));
+	j_set(j, o, "first_read", j_known(known, t->first_read_faults));
+	j_set(j, o, "first_write", j_known(known, t->first_write_faults));
+	return o;
+}
+
+static void set_ids(struct jout *j, json_t *o, const struct task *t)
+{
+	j_set(j, o, "tid", j_known(!t->placeholder, t->tid));
+	j_set(j, o, "pid", j_known(!t->placeholder, t->tgid));
+	j_set(j, o, "ppid", j_known(!t->placeholder, t->ppid));
+	j_set(j, o, "ns_tid", j_known(!t->placeholder, t->ns_tid));
+	j_set(j, o, "ns_pid", j_known(!t->placeholder, t->ns_tgid));
+	j_set(j, o, "comm", j_text(t->comm));
+	j_set(j, o, "first_comm", j_text(t->first_comm));
+}
+
+json_t *json_task(struct jout *j, const struct task *t)
+{
+	json_t *o = json_object(), *blocked = json_object(), *switches = json_object();
+	uint64_t bytes = 0;
+	bool known = first_touch_bytes(t, model_recording(j->m)->page_size, &bytes);
+
+	for (unsigned c = 0; c < BLOCK_N; c++)
+		j_set(j, blocked, cause_key[c], j_u64(t->blocked_by[c]));
+	j_set(j, switches, "voluntary", j_u64(t->voluntary));
+	j_set(j, switches, "involuntary", j_u64(t->involuntary));
+	set_ids(j, o, t);
+	j_set(j, o, "start_ns", j_time(j, t->start_ns));
+	j_set(j, o, "end_ns", j_time(j, t->end_ns));
+	j_set(j, o, "alive", json_boolean(t->alive));
+	j_set(j, o, "exit_status", t->alive ? json_null() : j_status(t->exit_status));
+	j_set(j, o, "run_ns", j_u64(t->run_ns));
+	j_set(j, o, "runnable_ns", j_u64(t->runnable_ns));
+	j_set(j, o, "blocked_ns", j_u64(t->blocked_ns));
+	j_set(j, o, "steal_ns", j_u64(t->steal_ns));
+	j_set(j, o, "blocked", blocked);
+	j_set(j, o, "switches", switches);
+	j_set(j, o, "kernel", task_kernel(j, t));
+	j_set(j, o, "faults", task_faults(j, t));
+	j_set(j, o, "first_touch_bytes", j_known(known, bytes));
+	j_set(j, o, "futex_waits", j_u64(t->futex_waits));
+	j_set(j, o, "wakes_given", j_u64(t->wakes_given));
+	j_set(j, o, "samples", j_u64(t->samples));
+	return o;
+}
+
+/* --- processes -------------------------------------------------------------------------------- */
+
+static json_t *rss_sample(struct jout *j, const struct rss_sample *s)
+{
+	json_t *o = json_object();
+
+	j_set(j, o, "t_ns", j_time(j, s->t_ns));
+	j_set(j, o, "rss_bytes",
+	      j_u64(sat_add(sat_add(s->anon_bytes, s->file_bytes), s->shmem_bytes)));
+	j_set(j, o, "pss_bytes", json_null());
+	j_set(j, o, "uss_bytes", json_null());
+	return o;
+}
+
+static json_t *footprint_sample(struct jout *j, const struct footprint_sample *s)
+{
+	json_t *o = json_object();
+
+	j_set(j, o, "t_ns", j_time(j, s->t_ns));
+	j_set(j, o, "rss_bytes", j_u64(s->rss_bytes));
+	j_set(j, o, "pss_bytes", j_u64(s->pss_bytes));
+	j_set(j, o, "uss_bytes", j_u64(s->uss_bytes));
+	return o;
+}
+
+/* Both kinds in order of time. */
+static json_t *samples(struct jout *j, const struct proc *p)
+{
+	json_t *a = json_array();
+	size_t r = 0, f = 0;
+
+	while (r < p->rss.n || f < p->footprint.n) {
+		bool rss = f == p->footprint.n ||
+		           (r < p->rss.n && p->rss.v[r].t_ns <= p->footprint.v[f].t_ns);
+
+		if (rss)
+			j_add(j, a, rss_sample(j, &p->rss.v[r++]));
+		else
+			j_add(j, a, footprint_sample(j, &p->footprint.v[f++]));
+	}
+	return a;
+}
+
+json_t *json_process(struct jout *j, const struct proc *p)
+{
+	static const char *const steps[] = {"fork_ns", "first_run_ns", "exec_ns", "ready_ns"};
+	const struct footprint_sample *f = peak_footprint(p);
+	json_t *o = json_object(), *spawn = json_object();
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		j_set(j, spawn, steps[i], json_null());
+	j_set(j, o, "pid", j_u64(p->pid));
+	j_set(j, o, "ppid", j_u64(p->ppid));
+	j_set(j, o, "comm", j_text(p->comm));
+	j_set(j, o, "exe", j_text(p->exe && p->exe[0] ? p->exe : NULL));
+	j_set(j, o, "start_ns", j_time(j, p->start_ns));
+	j_set(j, o, "end_ns", j_time(j, p->end_ns));
+	j_set(j, o, "tasks", j_u64(p->n_tasks));
+	j_set(j, o, "exit_status", p->alive ? json_null() : j_status(p->exit_status));
+	j_set(j, o, "start_method", j_text(start_method(p)));
+	j_set(j, o, "rss_peak_bytes", j_known(p->rss_peak_bytes, p->rss_peak_bytes));
+	j_set(j, o, "rss_peak_from_kernel", json_boolean(p->rss_peak_from_kernel));
+	j_set(j, o, "pss_bytes", j_known(f, f ? f->pss_bytes : 0));
+	j_set(j, o, "uss_bytes", j_known(f, f ? f->uss_bytes : 0));
+	j_set(j, o, "shared_bytes", j_known(f, f ? f->shared_bytes : 0));
+	j_set(j, o, "swap_bytes", j_known(f, f ? f->swap_bytes : 0));
+	j_set(j, o, "cow_bytes", json_null());
+	j_set(j, o, "cow_faults", j_u64(p->wp_faults));
+	j_set(j, o, "spawn", spawn);
+	j_set(j, o, "samples", samples(j, p));
+	return o;
+}
+
+/* --- locks
+ * ------------------------------------------------------------------------------------------ */
+
+static json_t *waiters(struct jout *j, const struct futex *f)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < f->waiters.n; i++) {
+		const struct futex_waiter *w = &f->waiters.v[i];
+		const struct task *t = model_task(j->m, w->task);
+		json_t *o = json_object();
+
+		j_set(j, o, "tid", j_known(t && !t->placeholder, t ? t->tid : 0));
+		j_set(j, o, "start_ns", t ? j_time(j, t->start_ns) : json_null());
+		j_set(j, o, "comm", j_text(t ? t->comm : NULL));
+		j_set(j, o, "waits", j_u64(w->waits));
+		j_set(j, o, "wait_ns", j_u64(w->wait_ns));
+		j_set(j, o, "max_wait_ns", j_u64(w->max_ns));
+		j_add(j, a, o);
+	}
+	return a;
+}
+
+static json_t *sites(struct jout *j, const struct futex *f)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < f->sites.n; i++) {
+		const struct futex_site *s = &f->sites.v[i];
+		uint32_t text = stack_name(&j->names, s->ustack);
+		json_t *o = json_object();
+
+		text = text ? text : stack_name(&j->names, s->kstack);
+		j_set(j, o, "frames", j_frames(j, text, &j->names));
+		j_set(j, o, "waits", j_u64(s->waits));
+		j_set(j, o, "wait_ns", j_u64(s->wait_ns));
+		j_add(j, a, o);
+	}
+	return a;
+}
+
+json_t *json_lock(struct jout *j, const struct report_lock *l)
+{
+	const struct futex *f = l->futex;
+	bool timed = f->durations_ns.n > 0;
+	json_t *o = json_object();
+
+	j_set(j, o, "id", j_u64(l->id));
+	j_set(j, o, "kind", j_text(l->kind));
+	j_set(j, o, "name", j_text(l->name));
+	j_set(j, o, "scope", j_text(f->is_private ? "private" : "shared"));
+	j_set(j, o, "address", j_u64(f->addr));
+	j_set(j, o, "waits", j_u64(f->waits));
+	j_set(j, o, "wait_ns", j_u64(f->wait_ns));
+	j_set(j, o, "max_wait_ns", j_u64(f->max_ns));
+	j_set(j, o, "p50_wait_ns", j_known(timed, l->p50_ns));
+	j_set(j, o, "p99_wait_ns", j_known(timed, l->p99_ns));
+	j_set(j, o, "waiters", waiters(j, f));
+	j_set(j, o, "blockers", json_null());
+	j_set(j, o, "sites", sites(j, f));
+	return o;
+}
+
+/* --- stacks
+ * ------------------------------------------------------------------------------------------ */
+
+static json_t *spot(struct jout *j, const struct spots *s, const struct spot *at)
+{
+	json_t *o = json_object(), *tasks = json_array();
+
+	j_set(j, o, "cause", j_text(cause_key[at->cause]));
+	j_set(j, o, "blocked_ns", j_u64(at->ns));
+	j_set(j, o, "frames", j_frames(j, at->text, &s->names));
+	for (size_t i = at->first; i < at->first + at->n; i++) {
+		const struct task *t = model_task(j->m, s->parts.v[i].task);
+		json_t *part = json_object();
+
+		j_set(j, part, "tid", j_known(t && !t->placeholder, t ? t->tid : 0));
+		j_set(j, part, "blocked_ns", j_u64(s->parts.v[i].ns));
+		j_add(j, tasks, part);
+	}
+	j_set(j, o, "tasks", tasks);
+	return o;
+}
+
+json_t *json_off_cpu(struct jout *j)
+{
+	json_t *o = json_object(), *stacks = json_array();
+	struct spots s;
+	int err = spots_init(&s, j->m, NULL);
+	uint64_t rest = 0;
+
+	for (size_t i = 0; i < s.list.n && !err; i++) {
+		if (i < MAX_SPOTS)
+			j_add(j, stacks, spot(j, &s, &s.list.v[i]));
+		else
+			rest = sat_add(rest, s.list.v[i].ns);
+	}
+	j_set(j, o, "blocked_ns", j_known(!err, s.total));
+	j_set(j, o, "without_stack_ns", j_known(!err, s.without));
+	j_set(j, o, "left_out_ns", j_known(!err, rest));
+	j_set(j, o, "stacks", stacks);
+	spots_release(&s);
+	if (err && err != -E2BIG) /* names that would fill memory stay out, as nulls */
+		j->err = err;
+	return o;
+}

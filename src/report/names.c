@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <errno.h>
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+
+#define MAX_INLINED 32
+/* All names of stacks together. A file may name a 1 KB symbol 256 times in each of a million
+ * stacks that take a few bytes each. */
+#define MAX_TOTAL_BYTES (256u << 20)
+
+bool task_wanted(const struct task *t, const char *want)
+{
+	uint64_t tid;
+
+	if (!want)
+		return true;
+	if (!parse_u64(want, 0, UINT32_MAX, &tid) && (tid == t->tid || tid == t->ns_tid))
+		return true;
+	if (t->first_comm && !strcmp(t->first_comm, want))
+		return true;
+	return t->comm && (!strcmp(t->comm, want) || !fnmatch(want, t->comm, 0));
+}
+
+char *task_name(char *out, size_t n, const struct task *t)
+{
+	if (t && t->comm && t->comm[0])
+		return fmt_safe(out, n, t->comm);
+	snprintf(out, n, t && t->tid ? "task %" PRIu32 : "task ?", t ? t->tid : 0);
+	return out;
+}
+
+char *folded_name(char *out, size_t n, const char *name)
+{
+	fmt_safe(out, n, name);
+	for (char *p = out; *p; p++) {
+		if (*p == ';')
+			*p = ':';
+		else if (isspace((unsigned char)*p))
+			*p = '_';
+	}
+	return out;
+}
+
+int stack_names_init(struct stack_names *s, const struct model *m, bool folded)
+{
+	*s = (struct stack_names){.m = m, .folded = folded};
+	s->tab = strtab_new();
+	return s->tab ? 0 : -ENOMEM;
+}
+
+void stack_names_release(struct stack_names *s)
+{
+	strtab_free(s->tab);
+	hmap_release(&s->by_stack);
+	*s = (struct stack_names){0};
+}
+
+/* "[libfoo.so+0x12]": the file's own name, without its directory or brackets. */
+static void unresolved(char *out, size_t n, const struct frame *f)
+{
+	const char *base = f->module ? strrchr(f->module, '/') : NULL;
+	size_t len;
+
+	base = base ? base + 1 : f->module ? f->module : "";
+	len = strlen(base);
+	if (len > 2 && base[0] == '[' && base[len - 1] == ']') {
+		base++;
+		len -= 2;
+	}
+	if (len > 200)
+		len = 200;
+	if (len)
+		snprintf(out, n, "[%.*s+0x%" PRIx64 "]", (int)len, base, f->offset);
+	else
+		snprintf(out, n, "[unknown]");
+}
+
+static int put_frame(const struct stack_names *s, struct buf *b, const struct frame *f, bool kernel)
+{
+	char raw[FRAME_MAX_BYTES], name[FRAME_MAX_BYTES];
+
+	if (f->name && f->name[0])
+		snprintf(raw, sizeof(raw), "%s", f->name);
+	else
+		unresolved(raw, sizeof(raw), f);
+	if (s->folded)
+		folded_name(name, sizeof(name), raw);
+	else
+		fmt_safe(name, sizeof(name), raw);
+	return buf_printf(b, "%s%s%s", b->n ? s->folded ? ";" : "\n" : "", name,
+	                  !s->folded   ? ""
+	                  : kernel     ? "_[k]"
+	                  : f->inlined ? "_[i]"
+	                               : "");
+}
+
+/* Outermost first: the file has it the other way round, and so have inlined frames. */
+static int put_stack(const struct stack_names *s, struct buf *b, const struct mstack *st)
+{
+	uint32_t n = st->n < STACK_MAX_FRAMES ? st->n : STACK_MAX_FRAMES;
+	bool kernel = st->kind == STACK_KERNEL;
+	int err = 0;
+
+	if (n < st->n || st->flags & STACK_F_TRUNCATED)
+		err = buf_printf(b, "[truncated]");
+	while (n-- > 0 && !err) {
+		struct frame f[MAX_INLINED];
+		size_t k = model_resolve(s->m, st, n, f, MAX_INLINED);
+
+		while (k-- > 0 && !err)
+			err = put_frame(s, b, &f[k], kernel);
+	}
+	return err;
+}
+
+uint32_t stack_name(struct stack_names *s, uint32_t stack)
+{
+	const struct mstack *st = stack ? model_stack(s->m, stack) : NULL;
+	struct buf b = {0};
+	uint64_t *slot;
+	uint32_t id = 0;
+	bool added = false;
+
+	if (!st || !st->n || s->err)
+		return 0;
+	slot = hmap_put(&s->by_stack, stack, 0, &added);
+	if (slot && !added)
+		return (uint32_t)*slot;
+	s->err = slot ? put_stack(s, &b, st) : -ENOMEM;
+	if (!s->err) {
+		id = strtab_add(s->tab, (const char *)b.p, b.n, &added);
+		s->bytes += added ? b.n : 0;
+		s->err = !id ? -ENOMEM : s->bytes > MAX_TOTAL_BYTES ? -E2BIG : 0;
+		*slot = id;
+	}
+	buf_release(&b);
+	return id;
+}
+
+const char *stack_text(const struct stack_names *s, uint32_t id)
+{
+	return strtab_get(s->tab, id);
+}

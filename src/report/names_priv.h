@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * names_priv.h: what tasks, groups of like tasks and call stacks are called, for all
+ * renderers and exporters.
+ */
+#ifndef MT_REPORT_NAMES_PRIV_H
+#define MT_REPORT_NAMES_PRIV_H
+
+#include "report.h"
+
+/* Does `want` (--task) mean this task: its tid, its name, or a pattern ("worker-*") that its name
+ * matches. NULL wants all. */
+bool task_wanted(const struct task *t, const char *want);
+/* The task's name made safe, "task 4711" when it is unknown or empty. Returns out. */
+char *task_name(char *out, size_t n, const struct task *t);
+
+/* --- call stacks as one string -------------------------------------------------------- */
+
+#define STACK_MAX_FRAMES 256 /* innermost ones kept; what is beyond is "[truncated]" */
+#define FRAME_MAX_BYTES 512
+
+/* Each stack is named once, equal names share an id. */
+struct stack_names {
+	const struct model *m;
+	bool folded;		/* ';' between frames, names without ';' and spaces, _[k] _[i] marks;
+				 * else '\n' between frames, names as they are (made safe) */
+	struct strtab *tab;
+	struct hmap by_stack;
+	size_t bytes;
+	int err;		/* -ENOMEM, or -E2BIG when the names of a hostile file would fill memory */
+};
+
+int stack_names_init(struct stack_names *s, const struct model *m, bool folded);
+void stack_names_release(struct stack_names *s);
+/* Id of the stack's frames, outermost first; 0 = no such stack (or s->err). */
+uint32_t stack_name(struct stack_names *s, uint32_t stack);
+const char *stack_text(const struct stack_names *s, uint32_t id); /* "" for 0 */
+/* One name fit for a folded line: safe, without ';' and spaces. Returns out. */
+char *folded_name(char *out, size_t n, const char *name);
+
+/* --- groups of things that look alike ----------------------------------------------------- */
+
+/* Things with names that differ in numbers only ("worker-0", "worker-1") and the same role form a
+ * group, but only when there are more things than `max`; roles: first `fine`, and when that
+ * leaves more than `max` groups, `coarse`. */
+struct group_item {
+	const char *name;
+	uint64_t fine, coarse;
+	uint64_t weight;	/* what rows are sorted by, largest first */
+	size_t index;		/* the caller's */
+};
+struct group {
+	size_t first, n;	/* items[first … first+n), heaviest first */
+	uint64_t weight;	/* sum, or the largest */
+};
+enum group_level { GROUP_SINGLE, GROUP_FINE, GROUP_COARSE };
+struct groups {
+	VEC(struct group) list;
+	enum group_level level;
+};
+/* Reorders the items; groups by weight. 0 or -ENOMEM. */
+int groups_make(struct groups *g, struct group_item *items, size_t n, size_t max, bool by_sum);
+void groups_release(struct groups *g);
+/* "worker-0 … -3"; the name itself when all have the same. Returns out. */
+char *group_label(char *out, size_t n, const struct group_item *items, const struct group *g);
+
+#endif

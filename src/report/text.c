@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT */
+/* The text report: its sections in order, the headline and how parallel the run was. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+#include "report/text_priv.h"
+#include "report/utf8_priv.h"
+
+#define DEFAULT_TOP   10
+#define DEFAULT_WIDTH 100
+#define MAX_WIDTH     10000
+#define MAX_COMMAND   4096 /* bytes shown; a command line can have megabytes */
+
+static void (*const sections[])(struct tx *t) = {
+        text_headline, text_parallelism, text_tasks,     text_memory,
+        text_futexes,  text_stacks,      text_recording,
+};
+
+int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err)
+{
+	static const struct report_opts none;
+	struct tx t = {.r = r, .o = o ? o : &none, .out = out};
+
+	t.top = t.o->top ? t.o->top : DEFAULT_TOP;
+	t.width = t.o->width ? t.o->width : DEFAULT_WIDTH;
+	t.width = t.width < TX_MIN_WIDTH ? TX_MIN_WIDTH : t.width;
+	t.width = t.width > MAX_WIDTH ? MAX_WIDTH : t.width;
+	t.colour = t.o->colour;
+	for (size_t i = 0; i < ARRAY_LEN(sections) && !t.err; i++)
+		sections[i](&t);
+	if (t.err)
+		return err_set(err, t.err, MT_EXIT_FAIL, "cannot make the report: %s",
+		               strerror(-t.err));
+	errno = 0;
+	if (fflush(out) || ferror(out)) {
+		int code = errno ? errno : EIO;
+
+		return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the report: %s",
+		               strerror(code));
+	}
+	return 0;
+}
+
+/* --- headline ---------------------------------------------------------------------------- */
+
+/* The command as typed, as far as names with spaces and quotes allow to read it. */
+static int put_command(struct buf *b, const struct model *m)
+{
+	const uint8_t *p = NULL;
+	size_t n = model_meta_bytes(m, META_ARGV, &p), at = 0;
+	int err = 0;
+
+	while (at < n && b->n < MAX_COMMAND && !err) {
+		const char *arg = (const char *)p + at;
+		size_t len = strnlen(arg, n - at);
+		char *copy = strndup(arg, len < MAX_COMMAND ? len : MAX_COMMAND), safe[MAX_COMMAND];
+		bool quote = !len || memchr(arg, ' ', len) || memchr(arg, '\'', len);
+
+		if (!copy)
+			return -ENOMEM;
+		fmt_safe(safe, sizeof(safe), copy);
+		free(copy);
+		err = buf_printf(b, "%s%s%s%s", at ? " " : "", quote ? "\"" : "", safe,
+		                 quote ? "\"" : "");
+		at += len + 1;
+	}
+	return err;
+}
+
+static int put_subject(struct buf *b, const struct tx *t)
+{
+	const struct recording *rec = model_recording(t->r->m);
+	const char *pids = model_meta(t->r->m, META_PIDS);
+	char safe[256];
+	int err;
+
+	if (rec->attached && pids)
+		return buf_printf(b, "attached to %s", fmt_safe(safe, sizeof(safe), pids));
+	err = put_command(b, t->r->m);
+	if (!err && !b->n)
+		err = buf_printf(b, "%s", rec->attached ? "attached" : "unknown command");
+	return err;
+}
+
+static void put_counts(struct buf *b, const struct report *r)
+{
+	char tasks[48], procs[48];
+	size_t n_tasks = model_n_tasks(r->m), n_procs = model_n_procs(r->m);
+
+	fmt_n(tasks, sizeof(tasks), n_tasks, "thread", "threads");
+	fmt_n(procs, sizeof(procs), n_procs, "process", "processes");
+	if (n_tasks == 1)
+		buf_printf(b, "\nsingle-threaded");
+	else if (n_tasks == n_procs)
+		buf_printf(b, "\n%s: %s", r->mode ? r->mode : "mode unknown", procs);
+	else
+		buf_printf(b, "\n%s: %s in %s", r->mode ? r->mode : "mode unknown", tasks, procs);
+}
+
+static void put_exit(struct buf *b, const struct recording *rec)
+{
+	int status = rec->exit_status;
+	const char *name = status > 128 && status < 193 ? sigabbrev_np(status - 128) : NULL;
+
+	if (rec->attached)
+		return;
+	if (status < 0)
+		buf_printf(b, "\nstill running at the end");
+	else if (name)
+		buf_printf(b, "\nexit %d (128 + SIG%s)", status, name);
+	else
+		buf_printf(b, "\nexit %d", status);
+}
+
+static void print_loss(struct tx *t, const struct recording *rec)
+{
+	uint64_t seen = sat_add(rec->lost, rec->events);
+	char lost[32], all[32], share[16], text[256];
+
+	snprintf(text, sizeof(text),
+	         "LOSSY: %s of %s events were lost (%s): counts are too low, and waits around the "
+	         "gaps wrong.",
+	         fmt_count(lost, sizeof(lost), rec->lost), fmt_count(all, sizeof(all), seen),
+	         fmt_share(share, sizeof(share), rec->lost, seen));
+	tx_items(t, TX_BAD, NULL, text);
+}
+
+static void print_damage(struct tx *t, const struct recording *rec)
+{
+	const struct trace_info *info = model_trace_info(t->r->m);
+	char blocks[32], bad[32], bytes[32], text[256];
+
+	if (!rec->damaged)
+		return;
+	snprintf(text, sizeof(text),
+	         "DAMAGED: %s of %s blocks of the trace file could not be read (%s)%s; this report "
+	         "shows "
+	         "the rest.",
+	         fmt_count(bad, sizeof(bad), info->damaged_blocks),
+	         fmt_count(blocks, sizeof(blocks), sat_add(info->blocks, info->damaged_blocks)),
+	         fmt_bytes(bytes, sizeof(bytes), info->skipped_bytes),
+	         info->truncated ? ", and it is cut off" : "");
+	tx_items(t, TX_BAD, NULL, text);
+}
+
+/* Wall time, CPUs, tasks, exit: one item each. */
+static void put_facts(struct buf *b, const struct tx *t)
+{
+	const struct recording *rec = model_recording(t->r->m);
+	char wall[32];
+
+	buf_printf(b, "\n%s", fmt_ns(wall, sizeof(wall), t->r->wall_ns));
+	if (t->r->cpus > 0)
+		buf_printf(b, " on %.3g CPU%s", t->r->cpus, t->r->cpus == 1 ? "" : "s");
+	put_counts(b, t->r);
+	put_exit(b, rec);
+}
+
+static void print_headline(struct tx *t, const char *subject, const char *facts)
+{
+	size_t size = strlen(subject) + strlen(facts) + 8, used = utf8_width(facts) + 8, room;
+	char *line = malloc(size);
+
+	if (!line) {
+		t->err = -ENOMEM;
+		return;
+	}
+	/* A short command shares the line with the facts; a long one gets up to two of its own. */
+	room = used < t->width ? t->width - used : 0;
+	if (utf8_width(subject) > room)
+		room = 2 * t->width - t->width / 8;
+	utf8_shorten(line, size, subject, room);
+	strcat(line, facts);
+	tx_items(t, TX_PLAIN, NULL, line);
+	free(line);
+}
+
+void text_headline(struct tx *t)
+{
+	const struct recording *rec = model_recording(t->r->m);
+	struct buf subject = {0}, facts = {0};
+
+	t->err = put_subject(&subject, t);
+	put_facts(&facts, t);
+	if (!t->err && subject.p && facts.p)
+		print_headline(t, (const char *)subject.p, (const char *)facts.p);
+	else
+		t->err = -ENOMEM;
+	buf_release(&subject);
+	buf_release(&facts);
+	if (rec->lost)
+		print_loss(t, rec);
+	print_damage(t, rec);
+	if (!rec->complete)
+		tx_items(t, TX_BAD, NULL,
+		         "INCOMPLETE: the recording was not finished; this report shows what had "
+		         "been written.");
+}
+
+/* --- how parallel the run was ------------------------------------------------------------------
+ */
+
+#define MAX_RANGES  4
+#define BAR_COLUMNS 60
+
+/* Wall time with [low, high] tasks running. */
+struct range {
+	size_t low, high;
+	uint64_t ns;
+	const char *shade;
+};
+
+/* None, then up to four ranges of equal size; darker is more. Returns how many. */
+static size_t make_ranges(const uint64_t *hist, size_t n, struct range out[MAX_RANGES + 1])
+{
+	static const char *const shades[] = {"─", "░", "▒", "▓", "█"};
+	size_t highest = 0, ranges, k = 0;
+
+	for (size_t i = 0; i < n; i++)
+		highest = hist[i] ? i : highest;
+	ranges = highest < MAX_RANGES ? highest : MAX_RANGES;
+	out[0] = (struct range){.ns = n ? hist[0] : 0, .shade = shades[0]};
+	for (size_t i = 1; i <= highest; i++) {
+		size_t want = 1 + (i - 1) * ranges / highest;
+
+		if (want != k) {
+			k = want;
+			out[k] = (struct range){.low = i, .shade = shades[4 * k / ranges]};
+		}
+		out[k].high = i;
+		out[k].ns = sat_add(out[k].ns, hist[i]);
+	}
+	return ranges + 1;
+}
+
+static int put_bar(struct buf *b, const struct range *r, size_t n, unsigned columns)
+{
+	double total = 0, sum = 0;
+	unsigned at = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += (double)r[i].ns;
+	for (size_t i = 0; i < n && total > 0 && !err; i++) {
+		sum += (double)r[i].ns;
+		for (; at < (unsigned)(sum / total * columns + 0.5) && !err; at++)
+			err = buf_printf(b, "%s", r[i].shade);
+	}
+	return err;
+}
+
+static int put_legend(struct buf *b, const struct range *r, size_t n)
+{
+	uint64_t total = 0;
+	char share[16];
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total = sat_add(total, r[i].ns);
+	for (size_t i = 0; i < n && !err; i++) {
+		if (!r[i].ns)
+			continue;
+		err = buf_printf(b, "%s%s ", b->n ? "\n" : "", r[i].shade);
+		if (err)
+			break;
+		fmt_share(share, sizeof(share), r[i].ns, total);
+		if (r[i].low != r[i].high)
+			err = buf_printf(b, "%zu to %zu running %s", r[i].low, r[i].high, share);
+		else if (r[i].low)
+			err = buf_printf(b, "%zu running %s", r[i].low, share);
+		else
+			err = buf_printf(b, "none running %s", share);
+	}
+	return err;
+}
+
+void text_parallelism(struct tx *t)
+{
+	struct range ranges[MAX_RANGES + 1];
+	struct buf bar = {0}, legend = {0};
+	size_t n = 0;
+	const uint64_t *hist = model_running_histogram(t->r->m, &n);
+	unsigned columns = t->width - TX_LABEL;
+	char text[96];
+
+	if (!t->r->wall_ns || !n)
+		return;
+	tx_section(t);
+	snprintf(text, sizeof(text),
+	         t->r->cpus > 0 ? "%.2f of %.3g CPUs on average" : "%.2f CPUs on average",
+	         t->r->avg_parallelism, t->r->cpus);
+	tx_items(t, TX_PLAIN, "parallelism", text);
+	n = make_ranges(hist, n, ranges);
+	t->err = put_bar(&bar, ranges, n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
+	t->err = t->err ? t->err : put_legend(&legend, ranges, n);
+	if (!t->err && bar.p && legend.p) {
+		tx_items(t, TX_PLAIN, "", (const char *)bar.p);
+		tx_items(t, TX_PLAIN, "", (const char *)legend.p);
+	}
+	buf_release(&bar);
+	buf_release(&legend);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/* The call stacks in which most time was spent blocked, as two lines each. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/spots_priv.h"
+#include "report/text_priv.h"
+#include "report/utf8_priv.h"
+
+#define DEFAULT_STACKS 5
+#define FRAME_COLUMNS  40 /* a longer name is shortened */
+#define ARROW          " → "
+#define INDENT         4
+
+static const char *const cause_name[] = {
+#define X(NAME, key, heading) heading,
+        BLOCK_CAUSES(X)
+#undef X
+};
+
+/* --- frames -------------------------------------------------------------------------------- */
+
+/* Frames of one stack, outermost first, shortened. */
+struct frames {
+	char name[STACK_MAX_FRAMES + 1][FRAME_COLUMNS * 4 + 4];
+	size_t n;
+};
+
+static void split(struct frames *f, const char *text)
+{
+	f->n = 0;
+	while (*text && f->n < ARRAY_LEN(f->name)) {
+		size_t n = strcspn(text, "\n");
+		char full[FRAME_MAX_BYTES];
+
+		if (!frame_is_dull(text, n)) {
+			snprintf(full, sizeof(full), "%.*s", (int)n, text);
+			utf8_shorten(f->name[f->n], sizeof(f->name[0]), full, FRAME_COLUMNS);
+			f->n++;
+		}
+		text += n + (text[n] != '\0');
+	}
+}
+
+/* The outermost frame and as many of the innermost as fit. */
+static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
+{
+	size_t arrow = utf8_width(ARROW), used = 0, from = f->n;
+	int err = 0;
+
+	while (from > 0) {
+		size_t more = utf8_width(f->name[from - 1]) + (from < f->n ? arrow : 0);
+		size_t rest = from > 1 ? utf8_width(f->name[0]) + 2 * arrow + 1 : 0;
+
+		if (used + more + rest > columns && from < f->n)
+			break;
+		used += more;
+		from--;
+	}
+	if (from > 0)
+		err = buf_printf(b, "%s%s", f->name[0], from > 1 ? ARROW "…" : "");
+	for (size_t i = from; i < f->n && !err; i++)
+		err = buf_printf(b, "%s%s", b->n ? ARROW : "", f->name[i]);
+	return err;
+}
+
+/* --- printing ------------------------------------------------------------------------------------
+ */
+
+static int put_tasks(struct buf *b, const struct spots *s, const struct spot *spot)
+{
+	struct group_item *items = calloc(spot->n, sizeof(*items));
+	struct groups g = {0};
+	char label[300];
+	size_t n = 0;
+	int err = items ? 0 : -ENOMEM;
+
+	for (size_t i = spot->first; i < spot->first + spot->n && !err; i++) {
+		const struct spot_part *p = &s->parts.v[i];
+		const struct task *t = model_task(s->m, p->task);
+
+		if (n && i > spot->first && p->task == p[-1].task)
+			items[n - 1].weight = sat_add(items[n - 1].weight, p->ns);
+		else
+			items[n++] = (struct group_item){.name = t && t->comm ? t->comm : "",
+			                                 .weight = p->ns};
+	}
+	err = err ? err : groups_make(&g, items, n, 2, true);
+	for (size_t i = 0; i < g.list.n && i < 3 && !err; i++) {
+		err = buf_printf(b, "%s%s", i ? ", " : "",
+		                 group_label(label, sizeof(label), items, &g.list.v[i]));
+		if (!err && g.list.v[i].n > 1)
+			err = buf_printf(b, " (%zu)", g.list.v[i].n);
+	}
+	if (!err && g.list.n > 3)
+		err = buf_printf(b, ", +%zu", g.list.n - 3);
+	groups_release(&g);
+	free(items);
+	return err;
+}
+
+static int print_spot(struct tx *t, const struct spots *s, const struct spot *spot,
+                      struct frames *f)
+{
+	struct buf tasks = {0}, frames = {0};
+	char ns[32], share[16];
+	int err = put_tasks(&tasks, s, spot), pad;
+
+	split(f, stack_text(&s->names, spot->text));
+	err = err ? err : put_frames(&frames, f, t->width - INDENT);
+	if (!err) {
+		fmt_ns(ns, sizeof(ns), spot->ns);
+		pad = 8 - (int)utf8_width(ns);
+		tx_line(t, TX_PLAIN, "%*s%s  %7s  %-7s  %s", pad > 0 ? pad : 0, "", ns,
+		        fmt_share(share, sizeof(share), spot->ns, s->total),
+		        cause_name[spot->cause], tasks.p ? (const char *)tasks.p : "");
+		tx_line(t, TX_PLAIN, "%*s%s", INDENT, "",
+		        frames.p ? (const char *)frames.p : "(start-up code only)");
+	}
+	buf_release(&tasks);
+	buf_release(&frames);
+	return err;
+}
+
+/* How much the list cannot explain; the notes say why. */
+static void print_missing(struct tx *t, const struct spots *s)
+{
+	char share[16];
+
+	if (s->without && s->list.n)
+		tx_line(t, TX_PLAIN, "%s of the blocked time has no stack",
+		        fmt_share(share, sizeof(share), s->without, s->total));
+}
+
+static int print_spots(struct tx *t, const struct spots *s)
+{
+	struct frames *f = malloc(sizeof(*f));
+	size_t top = t->o->top ? t->o->top : DEFAULT_STACKS;
+	uint64_t rest = 0;
+	char ns[32], count[48];
+	int err = f ? 0 : -ENOMEM;
+
+	tx_section(t);
+	snprintf(count, sizeof(count), "of %s blocked", fmt_ns(ns, sizeof(ns), s->total));
+	tx_items(t, TX_PLAIN, "off-CPU stacks", count);
+	for (size_t i = 0; i < s->list.n && !err; i++) {
+		if (i < top)
+			err = print_spot(t, s, &s->list.v[i], f);
+		else
+			rest = sat_add(rest, s->list.v[i].ns);
+	}
+	if (s->list.n > top)
+		tx_line(t, TX_PLAIN, "… and %s more with %s",
+		        fmt_n(count, sizeof(count), s->list.n - top, "stack", "stacks"),
+		        fmt_ns(ns, sizeof(ns), rest));
+	print_missing(t, s);
+	free(f);
+	return err;
+}
+
+void text_stacks(struct tx *t)
+{
+	struct spots s;
+	int err = spots_init(&s, t->r->m, t->o->task);
+
+	if (!err && s.list.n)
+		err = print_spots(t, &s);
+	if (err == -E2BIG)
+		tx_line(t, TX_BAD, "off-CPU stacks   not shown: their names would fill the memory");
+	else
+		t->err = err;
+	spots_release(&s);
+}

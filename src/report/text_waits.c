@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tasks waited for: the futexes with the most waiting. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/spots_priv.h"
+#include "report/table_priv.h"
+
+#define NAMED_WAITERS 2 /* a third one would cost the columns that the lock's name needs */
+
+/* "worker-2 27 %, worker-0 26 %, +2": who waited, by time. */
+static int put_waiters(struct buf *b, const struct model *m, const struct futex *f)
+{
+	size_t n = f->waiters.n, named = 0;
+	struct group_item *items = calloc(n ? n : 1, sizeof(*items));
+	struct groups g = {0};
+	char label[300], share[16];
+	int err = items ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		const struct task *t = model_task(m, f->waiters.v[i].task);
+
+		items[i] = (struct group_item){.name = t && t->comm ? t->comm : "",
+		                               .weight = f->waiters.v[i].wait_ns,
+		                               .index = i};
+	}
+	err = err ? err : groups_make(&g, items, n, NAMED_WAITERS, true);
+	for (; named < g.list.n && named < NAMED_WAITERS && !err; named++) {
+		const struct group *one = &g.list.v[named];
+
+		group_label(label, sizeof(label), items, one);
+		err = buf_printf(b, "%s%s", named ? ", " : "", label);
+		if (!err && one->n > 1)
+			err = buf_printf(b, " (%zu)", one->n);
+		if (!err && g.list.n > 1)
+			err = buf_printf(b, " %s",
+			                 fmt_share(share, sizeof(share), one->weight, f->wait_ns));
+	}
+	if (!err && g.list.n > named)
+		err = buf_printf(b, ", +%zu", g.list.n - named);
+	groups_release(&g);
+	free(items);
+	return err;
+}
+
+static bool is_wait_code(const char *frame)
+{
+	static const char *const begins[] = {
+	        "futex",      "__futex",     "__GI___futex",    "syscall",    "pthread_",
+	        "__pthread_", "___pthread_", "__GI___pthread_", "__lll_lock", "lll_lock",
+	        "sem_",       "__new_sem_",  "do_futex_wait",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+		if (!strncmp(frame, begins[i], strlen(begins[i])))
+			return true;
+	}
+	return frame_is_dull(frame, strlen(frame));
+}
+
+/* The innermost frame outside the C library's own waiting code; "" = unknown. */
+static void waited_at(char *out, size_t n, const struct stack_names *names, uint32_t text)
+{
+	const char *p = stack_text(names, text);
+
+	out[0] = '\0';
+	while (*p) {
+		size_t len = strcspn(p, "\n");
+		char frame[FRAME_MAX_BYTES];
+
+		snprintf(frame, sizeof(frame), "%.*s", (int)len, p);
+		if (!is_wait_code(frame) || !out[0])
+			snprintf(out, n, "%s", frame);
+		p += len + (p[len] != '\0');
+	}
+}
+
+/* The site with most waiting. Names that fill memory are no error here: they stay unknown. */
+static void add_site(struct table *tab, struct stack_names *names, const struct futex *f)
+{
+	const struct futex_site *best = NULL;
+	char at[FRAME_MAX_BYTES];
+
+	for (size_t i = 0; i < f->sites.n; i++) {
+		const struct futex_site *s = &f->sites.v[i];
+
+		if (s->ustack && (!best || s->wait_ns > best->wait_ns))
+			best = s;
+	}
+	waited_at(at, sizeof(at), names, best ? stack_name(names, best->ustack) : 0);
+	if (names->err == -ENOMEM)
+		tab->err = -ENOMEM;
+	if (at[0])
+		table_cell(tab, "%s", at);
+	else
+		table_nothing(tab, "");
+}
+
+static void add_row(struct table *tab, const struct tx *t, struct stack_names *names,
+                    const struct report_lock *l)
+{
+	struct buf waiters = {0};
+
+	/* The heading says that it is one. */
+	table_name(tab, strncmp(l->name, "futex in ", 9) ? l->name : l->name + 9);
+	table_count(tab, l->futex->waits);
+	table_ns(tab, l->futex->wait_ns);
+	table_ns(tab, l->p50_ns);
+	table_ns(tab, l->p99_ns);
+	table_ns(tab, l->futex->max_ns);
+	tab->err = put_waiters(&waiters, t->r->m, l->futex) ? -ENOMEM : tab->err;
+	table_cell(tab, "%s", waiters.p ? (const char *)waiters.p : "");
+	buf_release(&waiters);
+	if (strstr(l->name, ", waited for at "))
+		table_nothing(tab, "");
+	else
+		add_site(tab, names, l->futex);
+}
+
+static bool wanted(const struct tx *t, const struct report_lock *l)
+{
+	if (!l->futex || !l->futex->waits)
+		return false;
+	for (size_t i = 0; t->o->task && i < l->futex->waiters.n; i++) {
+		const struct task *w = model_task(t->r->m, l->futex->waiters.v[i].task);
+
+		if (w && task_wanted(w, t->o->task))
+			return true;
+	}
+	return !t->o->task;
+}
+
+static const struct column columns[] = {
+        {.head = "futexes", .left = true, .min = 24},
+        {.head = "waits"},
+        {.head = "total wait", .brief = "total"},
+        {.head = "p50", .drop = 4},
+        {.head = "p99", .drop = 2},
+        {.head = "longest", .drop = 1},
+        {.head = "waiters", .left = true, .min = 16, .drop = 3},
+        {.head = "waited at", .left = true, .min = 16, .drop = 5},
+};
+
+static void print_more(struct tx *t, size_t more, uint64_t wait_ns)
+{
+	char count[48], ns[32];
+
+	if (more)
+		tx_line(t, TX_PLAIN, "… and %s more with %s of waiting",
+		        fmt_n(count, sizeof(count), more, "futex", "futexes"),
+		        fmt_ns(ns, sizeof(ns), wait_ns));
+}
+
+void text_futexes(struct tx *t)
+{
+	struct stack_names names;
+	struct table tab = {0};
+	size_t shown = 0, more = 0;
+	uint64_t rest_ns = 0;
+
+	tab.err = stack_names_init(&names, t->r->m, false);
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+		table_column(&tab, &columns[i]);
+	for (size_t i = 0; i < t->r->locks.n && !tab.err; i++) {
+		const struct report_lock *l = &t->r->locks.v[i];
+
+		if (!wanted(t, l))
+			continue;
+		if (shown < t->top) {
+			add_row(&tab, t, &names, l);
+			shown++;
+		} else {
+			more++;
+			rest_ns = sat_add(rest_ns, l->futex->wait_ns);
+		}
+	}
+	if (shown)
+		tx_section(t);
+	table_print(&tab, t);
+	print_more(t, more, rest_ns);
+	table_release(&tab);
+	stack_names_release(&names);
+}

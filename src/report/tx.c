@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/text_priv.h"
+#include "report/utf8_priv.h"
+
+#define RED   "\x1b[1;31m"
+#define RESET "\x1b[0m"
+#define JOINT " · "
+
+static void put_line(struct tx *t, enum tx_style style, const char *s, size_t n, const char *end)
+{
+	bool bad = t->colour && style == TX_BAD;
+
+	while (n && s[n - 1] == ' ')
+		n--;
+	fprintf(t->out, "%s%.*s%s%s\n", bad ? RED : "", (int)n, s, end, bad ? RESET : "");
+	t->any = true;
+}
+
+void tx_line(struct tx *t, enum tx_style style, const char *fmt, ...)
+{
+	va_list ap;
+	char *s;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&s, fmt, ap);
+	va_end(ap);
+	if (n < 0) {
+		t->err = -ENOMEM;
+		return;
+	}
+	if (utf8_width(s) > t->width)
+		put_line(t, style, s, utf8_cut(s, t->width - 1), "…");
+	else
+		put_line(t, style, s, strlen(s), "");
+	free(s);
+}
+
+/* A line that is being filled by tx_items. */
+struct fill {
+	struct tx *t;
+	enum tx_style style;
+	struct buf line;
+	size_t used; /* columns */
+	unsigned indent;
+	bool fresh; /* nothing on it but the indent */
+};
+
+static void fill_put(struct fill *f, const char *s, size_t n)
+{
+	if (buf_put(&f->line, s, n))
+		f->t->err = -ENOMEM;
+	f->used += utf8_width_n(s, n);
+}
+
+static void fill_break(struct fill *f)
+{
+	put_line(f->t, f->style, (const char *)f->line.p, f->line.n, "");
+	f->line.n = f->used = 0;
+	for (unsigned i = 0; i < f->indent; i++)
+		fill_put(f, " ", 1);
+	f->fresh = true;
+}
+
+/* A word longer than the line is cut to pieces. */
+static void fill_word(struct fill *f, const char *s, size_t n)
+{
+	size_t width = utf8_width_n(s, n);
+	bool space = !f->fresh;
+
+	if (f->used + space + width > f->t->width && !f->fresh) {
+		fill_break(f);
+		space = false;
+	}
+	if (space)
+		fill_put(f, " ", 1);
+	while (f->used + utf8_width_n(s, n) > f->t->width) {
+		size_t k = utf8_cut(s, f->t->width - f->used);
+
+		if (!k || k >= n)
+			break;
+		fill_put(f, s, k);
+		s += k;
+		n -= k;
+		fill_break(f);
+	}
+	fill_put(f, s, n);
+	f->fresh = false;
+}
+
+static void fill_item(struct fill *f, const char *s, size_t n, bool first)
+{
+	size_t width = utf8_width_n(s, n), joint = first ? 0 : utf8_width(JOINT);
+
+	if (!first && f->used + joint + width > f->t->width) {
+		fill_break(f);
+	} else if (!first) {
+		fill_put(f, JOINT, strlen(JOINT));
+		f->fresh = true;
+	}
+	if (f->used + width <= f->t->width) {
+		fill_put(f, s, n);
+		f->fresh = false;
+		return;
+	}
+	while (n) {
+		const char *end = memchr(s, ' ', n);
+		size_t k = end ? (size_t)(end - s) : n;
+
+		if (k)
+			fill_word(f, s, k);
+		s += k + (end != NULL);
+		n -= k + (end != NULL);
+	}
+}
+
+void tx_items(struct tx *t, enum tx_style style, const char *label, const char *text)
+{
+	struct fill f = {.t = t, .style = style, .indent = label ? TX_LABEL : 0, .fresh = true};
+	bool first = true;
+
+	if (label) {
+		fill_put(&f, label, strlen(label));
+		while (f.used < TX_LABEL)
+			fill_put(&f, " ", 1);
+	}
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+
+		if (n)
+			fill_item(&f, text, n, first);
+		first &= !n;
+		text += n + (text[n] != '\0');
+	}
+	if (f.line.p)
+		put_line(t, style, (const char *)f.line.p, f.line.n, "");
+	buf_release(&f.line);
+}
+
+void tx_section(struct tx *t)
+{
+	if (t->any)
+		fputc('\n', t->out);
+}
