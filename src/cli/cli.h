@@ -12,40 +12,47 @@
 #include "opts.h"
 #include "report.h"
 
-#define DEFAULT_TRACE "mpvtrace.mpv"
-#define DEFAULT_FREQ_HZ 99
+#define DEFAULT_TRACE              "mpvtrace.mpv"
+#define DEFAULT_FREQ_HZ            99
 #define DEFAULT_FOOTPRINT_PERMILLE 5
-#define HELP_WIDTH 80
+#define HELP_WIDTH                 80
 
-struct example { const char *command, *does; };
+struct example {
+	const char *command, *does;
+};
 
 struct command {
 	const char *name;
-	const char *operands;		/* "FILE", "[--] CMD [ARG...]" or "" */
-	const char *summary;		/* one line for the list of commands */
-	const char *about;		/* paragraphs, each one line ended by '\n' */
+	const char *operands; /* "FILE", "[--] CMD [ARG...]" or "" */
+	const char *summary;  /* one line for the list of commands */
+	const char *about;    /* paragraphs, each one line ended by '\n' */
 	struct opt_set opts;
-	enum opt_complete complete;	/* operands */
-	bool hidden;			/* for the build or for ourselves: not in help */
-	struct example examples[4];	/* ended by a NULL command */
+	enum opt_complete complete; /* operands */
+	bool hidden;                /* for the build or for ourselves: not in help */
+	struct example examples[4]; /* ended by a NULL command */
 	/* argv[0] is the command's name. Returns the exit status; says why when it fails. */
 	int (*run)(const struct command *cmd, int argc, char **argv);
 };
 
 extern const struct command commands[];
 extern const size_t n_commands;
-const struct command *command_find(const char *name);	/* NULL unknown */
+const struct command *command_find(const char *name); /* NULL unknown */
 
 /* Settings that groups of options fill. */
-struct general { unsigned verbose; bool quiet; };
-struct output_settings { bool overwrite; };
+struct general {
+	unsigned verbose;
+	bool quiet;
+};
+struct output_settings {
+	bool overwrite;
+};
 enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 struct view_settings {
-	const char *json;		/* file, "-" = stdout instead of the text, NULL = none */
+	const char *json; /* file, "-" = stdout instead of the text, NULL = none */
 	const char *sort, *task;
 	unsigned top;
 	uint64_t since_ns, until_ns;
-	int color;			/* enum color_mode */
+	int color; /* enum color_mode */
 };
 struct record_settings {
 	struct general general;
@@ -54,7 +61,7 @@ struct record_settings {
 	struct pid_list pids;
 	struct view_settings view;
 	bool no_report;
-	bool other_name;	/* the default name was taken: the trace has another one */
+	bool other_name; /* the default name was taken: the trace has another one */
 };
 struct report_settings {
 	struct general general;
@@ -67,12 +74,14 @@ struct export_settings {
 	const char *format, *output, *view, *task;
 	bool by_task;
 };
-struct plain_settings { struct general general; };
+struct plain_settings {
+	struct general general;
+};
 
 extern const struct opt_group general_group, output_group, record_group, user_group, attach_group,
-	view_group, export_group;
+        view_group, export_group;
 
-/* The program. argv[0] as from the shell. Returns the exit status; stdout is flushed and checked. */
+/* The program, with argv as from the shell. Returns the exit status; stdout has been checked. */
 int cli_main(int argc, char **argv);
 
 int cmd_run(const struct command *cmd, int argc, char **argv);
@@ -113,7 +122,7 @@ int check_operands(const struct command *cmd, int argc, char **argv, int first, 
 struct out_file {
 	const char *path;
 	FILE *f;
-	bool created;	/* by us, and nothing good is in it yet */
+	bool created; /* by us, and nothing good is in it yet */
 };
 /* Opens path as the invoking user; NULL or "-" = stdout. 0 or -errno with *err. */
 int out_open(struct out_file *of, const char *path, bool overwrite, struct err *err);
@@ -145,7 +154,7 @@ int view_check(const struct view_settings *v, struct err *err);
 void view_model_opts(const struct view_settings *v, struct model_opts *o);
 /* Writes JSON (when json is open) and then the text to stdout (when text). */
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
-		bool text, struct err *err);
+                bool text, struct err *err);
 
 /* The common end of run and attach: records, prints the report. Returns the exit status. */
 int record(struct record_settings *set);

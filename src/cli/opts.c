@@ -206,7 +206,6 @@ static void build_tables(const struct opt_set *set, struct getopt_tables *t)
 	const struct opt *o;
 	char *p = t->letters;
 
-	memset(t, 0, sizeof(*t));
 	if (set->stop_at_operand)
 		*p++ = '+';
 	*p++ = ':'; /* tell a missing argument from an unknown option */
@@ -297,7 +296,7 @@ static int bad_option(const struct opt_set *set, char **argv, int code, struct e
 int opts_parse(const struct opt_set *set, int argc, char **argv, void *settings, int *first,
                struct err *err)
 {
-	struct getopt_tables tables;
+	struct getopt_tables tables = {};
 	int code;
 
 	build_tables(set, &tables);
