@@ -47,28 +47,31 @@ void head_encode(const struct block_head *h, uint8_t out[HEAD_BYTES])
 	out[5] = h->flags;
 	put_u32(out + 8, h->seq);
 	put_u32(out + 12, h->raw_len);
-	put_u32(out + 16, h->comp_len);
-	put_u32(out + 20, h->records);
-	put_u64(out + 24, h->first_ts);
-	put_u64(out + 32, h->last_ts);
-	put_u32(out + 40, h->payload_crc);
-	put_u32(out + 44, crc(out, 44));
+	put_u32(out + 16, h->stored_len);
+	put_u32(out + 20, h->comp_len);
+	put_u32(out + 24, h->records);
+	put_u64(out + 28, h->first_ts);
+	put_u64(out + 36, h->last_ts);
+	put_u32(out + 44, h->payload_crc);
+	put_u32(out + 48, crc(out, 48));
 }
 
 bool head_decode(const uint8_t p[HEAD_BYTES], struct block_head *h)
 {
-	if (memcmp(p, BLOCK_MAGIC, 4) || get_u32(p + 44) != crc(p, 44))
+	if (memcmp(p, BLOCK_MAGIC, 4) || get_u32(p + 48) != crc(p, 48))
 		return false;
 	h->type = p[4];
 	h->flags = p[5];
 	h->seq = get_u32(p + 8);
 	h->raw_len = get_u32(p + 12);
-	h->comp_len = get_u32(p + 16);
-	h->records = get_u32(p + 20);
-	h->first_ts = get_u64(p + 24);
-	h->last_ts = get_u64(p + 32);
-	h->payload_crc = get_u32(p + 40);
-	return h->raw_len <= BLOCK_RAW_MAX && h->comp_len <= BLOCK_COMP_MAX;
+	h->stored_len = get_u32(p + 16);
+	h->comp_len = get_u32(p + 20);
+	h->records = get_u32(p + 24);
+	h->first_ts = get_u64(p + 28);
+	h->last_ts = get_u64(p + 36);
+	h->payload_crc = get_u32(p + 44);
+	return h->raw_len <= BLOCK_RAW_MAX && h->comp_len <= BLOCK_COMP_MAX &&
+	       h->stored_len <= h->raw_len && h->stored_len <= h->comp_len;
 }
 
 /* --- payloads ----------------------------------------------------------------------------- */
@@ -90,24 +93,30 @@ void packer_release(struct packer *p)
 	*p = (struct packer){0};
 }
 
-int packer_pack(struct packer *p, struct block_head *h, const uint8_t *raw)
+int packer_pack(struct packer *p, struct block_head *h, const struct buf *packed,
+                const struct buf *stored)
 {
-	size_t bound = deflateBound(&p->z, h->raw_len);
+	size_t bound = deflateBound(&p->z, packed->n), stored_n = stored ? stored->n : 0;
 
-	if (vec_grow_((void **)&p->out.p, &p->out.cap, 0, HEAD_BYTES + bound, 1))
+	p->out.n = HEAD_BYTES;
+	if (vec_grow_((void **)&p->out.p, &p->out.cap, p->out.n, bound, 1))
 		return -ENOMEM;
 	if (deflateReset(&p->z) != Z_OK)
 		return -EINVAL;
-	p->z.next_in = (uint8_t *)(uintptr_t)raw; /* zlib of old has no const here */
-	p->z.avail_in = h->raw_len;
+	p->z.next_in = packed->p;
+	p->z.avail_in = (uInt)packed->n;
 	p->z.next_out = p->out.p + HEAD_BYTES;
 	p->z.avail_out = (uInt)bound;
 	if (deflate(&p->z, Z_FINISH) != Z_STREAM_END)
 		return -EINVAL;
-	h->comp_len = (uint32_t)(bound - p->z.avail_out);
+	p->out.n += bound - p->z.avail_out;
+	if (stored_n && buf_put(&p->out, stored->p, stored_n))
+		return -ENOMEM;
+	h->raw_len = (uint32_t)(packed->n + stored_n);
+	h->stored_len = (uint32_t)stored_n;
+	h->comp_len = (uint32_t)(p->out.n - HEAD_BYTES);
 	h->payload_crc = crc(p->out.p + HEAD_BYTES, h->comp_len);
 	head_encode(h, p->out.p);
-	p->out.n = HEAD_BYTES + h->comp_len;
 	return 0;
 }
 
@@ -139,15 +148,17 @@ int unpacker_unpack(struct unpacker *u, const struct block_head *h, const uint8_
 	if (inflateReset(&u->z) != Z_OK)
 		return -EINVAL;
 	u->z.next_in = (uint8_t *)(uintptr_t)payload;
-	u->z.avail_in = h->comp_len;
+	u->z.avail_in = h->comp_len - h->stored_len;
 	u->z.next_out = u->raw;
-	u->z.avail_out = h->raw_len;
+	u->z.avail_out = h->raw_len - h->stored_len;
 	status = inflate(&u->z, Z_FINISH);
 	if (status == Z_MEM_ERROR)
 		return -ENOMEM;
 	/* Neither more nor less than announced, and nothing behind it. */
 	if (status != Z_STREAM_END || u->z.avail_out || u->z.avail_in)
 		return -EBADMSG;
+	memcpy(u->raw + h->raw_len - h->stored_len, payload + h->comp_len - h->stored_len,
+	       h->stored_len);
 	memset(u->raw + h->raw_len, 0, DECODE_PAD);
 	return 0;
 }

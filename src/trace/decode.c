@@ -142,9 +142,10 @@ void decoder_release(struct decoder *d)
 	*d = (struct decoder){0};
 }
 
-int decoder_start(struct decoder *d, const uint8_t *p, size_t n, uint32_t records)
+int decoder_start(struct decoder *d, const uint8_t *p, size_t n, size_t stored, uint32_t records)
 {
-	struct cursor c = {p, p + n, false};
+	struct cursor packed = {p, p + n - stored, false};
+	struct cursor tail = {packed.end, p + n, false};
 	uint64_t lengths[COLUMNS_FIXED + REC_K_MAX * (1 + FIELDS_MAX)];
 	size_t i;
 
@@ -154,15 +155,19 @@ int decoder_start(struct decoder *d, const uint8_t *p, size_t n, uint32_t record
 		d->kind[i].last = 0;
 	}
 	d->ts = 0;
-	if (cursor_varint(&c) != d->columns.n)
+	if (cursor_varint(&packed) != d->columns.n)
 		return -EBADMSG;
 	for (i = 0; i < d->columns.n; i++)
-		lengths[i] = cursor_varint(&c);
+		lengths[i] = cursor_varint(&packed);
 	for (i = 0; i < d->columns.n; i++) {
-		d->columns.v[i].p = cursor_bytes(&c, lengths[i]);
-		d->columns.v[i].end = c.p;
+		struct cursor *c = lengths[i] & 1 ? &tail : &packed;
+
+		d->columns.v[i].p = cursor_bytes(c, lengths[i] >> 1);
+		d->columns.v[i].end = c->p;
 	}
-	return c.bad || c.p != c.end || lengths[COLUMN_KIND] != records ? -EBADMSG : 0;
+	if (packed.bad || tail.bad || packed.p != packed.end || tail.p != tail.end)
+		return -EBADMSG;
+	return lengths[COLUMN_KIND] >> 1 == records ? 0 : -EBADMSG;
 }
 
 /* --- records ------------------------------------------------------------------------------ */
@@ -244,7 +249,7 @@ static int get_field(struct decoder *d, struct dec_kind *k, unsigned i)
 {
 	struct dec_column *c = &d->columns.v[k->mask + 1u + i];
 	const struct dec_field *f = &k->fields[i];
-	struct rec_array a = { NULL, 0 };
+	struct rec_array a = {NULL, 0};
 	struct rec_bytes b;
 	bool bad = false;
 	uint64_t v;

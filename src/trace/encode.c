@@ -238,18 +238,46 @@ size_t encoder_overhead(const struct encoder *e)
 	return (e->tables->n_columns + 1) * VARINT_MAX;
 }
 
-int encoder_take(struct encoder *e, struct buf *out)
+/*
+ * Whether compressing the column would cost time and save little: durations and times hardly
+ * ever repeat, while ids, masks and flags repeat all the time. Judged by a piece of the middle:
+ * how often do four bytes in a row come again?
+ */
+static bool is_noise(const uint8_t *p, size_t n)
 {
-	size_t i, n = e->tables->n_columns;
+	enum { SAMPLE_BYTES = 512, WORTH = SAMPLE_BYTES / 4 };
+	uint32_t seen[256] = {0}, v;
+	unsigned i, again = 0;
+
+	if (n < 2 * SAMPLE_BYTES)
+		return false;
+	p += n / 2 - SAMPLE_BYTES / 2;
+	for (i = 0; i < SAMPLE_BYTES; i++) {
+		uint32_t *slot;
+
+		memcpy(&v, p + i, sizeof(v));
+		slot = &seen[v * 0x9e3779b1u >> 24];
+		again += *slot == v;
+		*slot = v;
+	}
+	return again < WORTH;
+}
+
+int encoder_take(struct encoder *e, struct buf *packed, struct buf *stored)
+{
+	size_t i, n = e->tables->n_columns, len;
+	struct enc_column *c = e->columns;
 	int err;
 
-	err = buf_put_varint(out, n);
-	for (i = 0; i < n && !err; i++)
-		err = buf_put_varint(out, (uint64_t)(e->columns[i].p - e->columns[i].base));
+	err = buf_put_varint(packed, n);
 	for (i = 0; i < n && !err; i++) {
-		err = buf_put(out, e->columns[i].base,
-		              (size_t)(e->columns[i].p - e->columns[i].base));
-		e->columns[i].p = e->columns[i].base;
+		len = (size_t)(c[i].p - c[i].base);
+		err = buf_put_varint(packed, (uint64_t)len << 1 | is_noise(c[i].base, len));
+	}
+	for (i = 0; i < n && !err; i++) {
+		len = (size_t)(c[i].p - c[i].base);
+		err = buf_put(is_noise(c[i].base, len) ? stored : packed, c[i].base, len);
+		c[i].p = c[i].base;
 	}
 	memset(e->prev, 0, n * sizeof(*e->prev));
 	e->ts = 0;

@@ -197,7 +197,8 @@ static int begin_block(struct trace_reader *r)
 			r->info.truncated = true; /* cut between two blocks */
 		return err;
 	}
-	if (decoder_start(&r->decoder, r->unpacker.raw, head.raw_len, head.records))
+	if (decoder_start(&r->decoder, r->unpacker.raw, head.raw_len, head.stored_len,
+	                  head.records))
 		r->info.damaged_blocks++;
 	else
 		r->in_block = true;

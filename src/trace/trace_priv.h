@@ -22,7 +22,7 @@ enum {
 	HEADER_BYTES = 40,
 	HEADER_BYTES_MAX = 65536,	/* a later minor version may append to the header */
 	HEADER_F_COMPLETE = 1 << 0,
-	HEAD_BYTES = 48,
+	HEAD_BYTES = 52,
 	BLOCK_RAW_MAX = 16 << 20,	/* no block decompresses to more */
 	FIELDS_MAX = 64,		/* bits of a record's mask */
 	EVENTS_RAW_TARGET = 256 << 10,
@@ -169,8 +169,9 @@ void encoder_release(struct encoder *e);
 uint64_t encoder_bound(const struct encoder *e, unsigned kind, const void *rec);
 /* 0, or -ENOMEM and the block is lost. */
 int encoder_put(struct encoder *e, unsigned kind, uint64_t ts, const void *rec);
-/* Appends directory and columns to `out` and begins anew. 0 or -ENOMEM. */
-int encoder_take(struct encoder *e, struct buf *out);
+/* Appends the directory and the columns worth compressing to `packed`, the others to
+ * `stored`, and begins anew. 0 or -ENOMEM. */
+int encoder_take(struct encoder *e, struct buf *packed, struct buf *stored);
 /* Most bytes that encoder_take() puts before the columns. */
 size_t encoder_overhead(const struct encoder *e);
 
@@ -210,8 +211,9 @@ struct decoder {
 /* Maps the file's schema (SCHEMA payload) to `ours`. 0, -ENOMEM, -EBADMSG malformed. */
 int decoder_init(struct decoder *d, const struct schema *ours, const uint8_t *schema, size_t n);
 void decoder_release(struct decoder *d);
-/* Begins with a block's n bytes at p, followed by DECODE_PAD zeros. 0 or -EBADMSG. */
-int decoder_start(struct decoder *d, const uint8_t *p, size_t n, uint32_t records);
+/* Begins with a block's n bytes at p, of which the last `stored` were stored, followed by
+ * DECODE_PAD zeros. 0 or -EBADMSG. */
+int decoder_start(struct decoder *d, const uint8_t *p, size_t n, size_t stored, uint32_t records);
 /* 1 record in *out (kind 0: unknown to us), 0 end of the block, -EBADMSG malformed, -ENOMEM. */
 int decoder_next(struct decoder *d, struct trace_record *out);
 
@@ -244,7 +246,10 @@ bool header_decode(const uint8_t p[HEADER_BYTES], struct header *h);	/* false: w
 struct block_head {
 	uint8_t type, flags;
 	uint32_t seq;			/* 0, 1, … in file order */
-	uint32_t raw_len, comp_len, records, payload_crc;
+	uint32_t raw_len;		/* bytes in memory: unpacked and stored */
+	uint32_t stored_len;		/* of these, the last ones, stored as they are */
+	uint32_t comp_len;		/* bytes in the file: zlib stream and stored */
+	uint32_t records, payload_crc;
 	uint64_t first_ts, last_ts;
 };
 void head_encode(const struct block_head *h, uint8_t out[HEAD_BYTES]);
@@ -258,8 +263,10 @@ struct packer {
 };
 int packer_init(struct packer *p);	/* 0 or -ENOMEM */
 void packer_release(struct packer *p);
-/* Compresses raw (h->raw_len bytes) and fills in the rest of *h; result in p->out. */
-int packer_pack(struct packer *p, struct block_head *h, const uint8_t *raw);
+/* Compresses `packed`, appends `stored` (may be NULL) and fills in the lengths and the CRC of
+ * *h; result in p->out. */
+int packer_pack(struct packer *p, struct block_head *h, const struct buf *packed,
+		const struct buf *stored);
 
 struct unpacker {
 	z_stream z;

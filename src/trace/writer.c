@@ -23,7 +23,7 @@ struct trace_writer {
 	struct header header;
 	struct enc_tables tables;
 	struct open_block defs, events;
-	struct buf raw; /* a block on its way to the packer */
+	struct buf packed, stored; /* a block on its way to the packer */
 	struct packer packer;
 	struct index index;
 	struct trace_stats stats;
@@ -43,14 +43,15 @@ static int put_bytes(struct trace_writer *w, const void *p, size_t n)
 }
 
 /* Packs and writes; what had been written before stays readable whatever happens here. */
-static int put_block(struct trace_writer *w, struct block_head *head, const uint8_t *raw)
+static int put_block(struct trace_writer *w, struct block_head *head, const struct buf *packed,
+                     const struct buf *stored)
 {
 	struct index_entry e = {w->stats.file_bytes, head->first_ts, head->last_ts, head->records,
 	                        head->type};
 	int err;
 
 	head->seq = w->seq++;
-	err = packer_pack(&w->packer, head, raw);
+	err = packer_pack(&w->packer, head, packed, stored);
 	if (!err && w->index.blocks.n <= INDEX_BLOCKS_MAX && vec_push(&w->index.blocks, e))
 		err = -ENOMEM;
 	if (err)
@@ -70,12 +71,9 @@ static int close_block(struct trace_writer *w, struct open_block *b)
 	if (!b->records)
 		return 0;
 	b->records = 0;
-	w->raw.n = 0;
-	w->error = encoder_take(&b->enc, &w->raw);
-	if (w->error)
-		return w->error;
-	head.raw_len = (uint32_t)w->raw.n;
-	return put_block(w, &head, w->raw.p);
+	w->packed.n = w->stored.n = 0;
+	w->error = encoder_take(&b->enc, &w->packed, &w->stored);
+	return w->error ? w->error : put_block(w, &head, &w->packed, &w->stored);
 }
 
 /* Definitions first, as events may refer to them. */
@@ -97,8 +95,7 @@ static int put_extra_block(struct trace_writer *w, uint8_t type, const struct bu
 
 	if (raw->n > BLOCK_RAW_MAX)
 		return -E2BIG;
-	head.raw_len = (uint32_t)raw->n;
-	return put_block(w, &head, raw->p);
+	return put_block(w, &head, raw, NULL);
 }
 
 /* --- life -------------------------------------------------------------------------------- */
@@ -169,7 +166,8 @@ void trace_writer_free(struct trace_writer *w)
 {
 	if (!w)
 		return;
-	buf_release(&w->raw);
+	buf_release(&w->packed);
+	buf_release(&w->stored);
 	encoder_release(&w->defs.enc);
 	encoder_release(&w->events.enc);
 	enc_tables_release(&w->tables);
