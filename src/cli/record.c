@@ -60,17 +60,17 @@ int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *e
 /* Talk about how the recording ended; returns the exit status so far. */
 static int say_result(const struct record_settings *set, const struct collect_result *res)
 {
-	char events[32];
+	char size[32];
 
 	if (set->other_name)
 		notice(DEFAULT_TRACE " existed already and was kept; this recording is in %s",
 		       set->collect.output);
 	if (res->disk_full) {
 		fprintf(stderr,
-		        "mpvtrace: the disk filled up while recording: %s holds what came before, "
-		        "%s events; "
-		        "the workload was not disturbed\n",
-		        set->collect.output, fmt_count(events, sizeof(events), res->events));
+		        "mpvtrace: the disk filled up while recording: %s (%s) holds what came "
+		        "before; the "
+		        "workload was not disturbed\n",
+		        set->collect.output, fmt_bytes(size, sizeof(size), res->trace_bytes));
 		return MT_EXIT_DISK_FULL;
 	}
 	if (res->still_running)
