@@ -176,7 +176,7 @@ struct kallsyms *kallsyms_read(int fd, struct err *err)
 		ret = err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
 		              "kernel symbols: /proc/kallsyms hides its addresses; see the sysctl "
 		              "kernel.kptr_restrict (2 hides them from root too)");
-	else if (!k->text.v.n)
+	else if (!k->text.names.n)
 		ret = err_set(err, -ENODATA, MT_EXIT_FAIL,
 		              "kernel symbols: /proc/kallsyms names no functions");
 	if (!ret)
