@@ -18,14 +18,19 @@ char live_dir[128];
 static char sources_dir[512], build_dir[1100];
 
 /* What is freed at the end of a test. */
-static char *keep[4096];
-static size_t n_keep;
+static char **keep;
+static size_t n_keep, cap_keep;
 static json_t *keep_json[64];
 static size_t n_keep_json;
 
 static char *keep_text(char *s)
 {
-	cr_assert(s && n_keep < sizeof(keep) / sizeof(keep[0]));
+	if (n_keep == cap_keep) {
+		cap_keep = cap_keep ? 2 * cap_keep : 256;
+		keep = realloc(keep, cap_keep * sizeof(*keep));
+		cr_assert(keep);
+	}
+	cr_assert(s);
 	return keep[n_keep++] = s;
 }
 
@@ -115,6 +120,9 @@ void live_fini(void)
 	nftw(live_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	while (n_keep)
 		free(keep[--n_keep]);
+	free(keep);
+	keep = NULL;
+	cap_keep = 0;
 	while (n_keep_json)
 		json_decref(keep_json[--n_keep_json]);
 }

@@ -10,7 +10,8 @@ import truth
 
 def job(args):
     path, seconds = args
-    truth.open_file(path)
+    if not truth.is_open():
+        truth.open_file(path)
     result = truth.compute(seconds)
     truth.task("job")
     return os.getpid(), result

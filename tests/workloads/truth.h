@@ -5,6 +5,7 @@
  *
  *   task     a task's own counters at its last look: tid, pid, name, nvcsw, nivcsw, minflt,
  *            majflt (getrusage), run_ns, delay_ns (schedstat). Lower bounds: ending costs more.
+ *   start    the same of the first task as main() begins: what it counted before its exec
  *   reaped   what the parent got from wait4() for a process that is gone, exact for faults and
  *            the memory peak: pid, status (the shell's form), minflt, majflt, nvcsw, nivcsw,
  *            maxrss_kb
@@ -80,16 +81,6 @@ static UNUSED uint64_t arg_u64(int argc, char **argv, const char *name, uint64_t
 	return v;
 }
 
-static UNUSED void truth_open(int argc, char **argv)
-{
-	const char *path = arg(argc, argv, "--truth");
-
-	if (!path)
-		return;
-	truth_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-	must(truth_fd >= 0, path);
-}
-
 static UNUSED __attribute__((format(printf, 1, 2))) void truth(const char *fmt, ...)
 {
 	char line[1024];
@@ -144,7 +135,7 @@ static UNUSED void compute_ns(uint64_t ns)
 }
 
 /* The calling task's counters now. */
-static UNUSED void truth_task(const char *name)
+static UNUSED void truth_counters(const char *type, const char *name)
 {
 	unsigned long long run = 0, delay = 0;
 	struct rusage ru;
@@ -163,10 +154,26 @@ static UNUSED void truth_task(const char *name)
 		sscanf(buf, "%llu %llu", &run, &delay);
 	}
 	must(!getrusage(RUSAGE_THREAD, &ru), "getrusage");
-	truth("{\"t\":\"task\",\"tid\":%d,\"pid\":%d,\"name\":\"%s\",\"nvcsw\":%ld,\"nivcsw\":%ld,"
+	truth("{\"t\":\"%s\",\"tid\":%d,\"pid\":%d,\"name\":\"%s\",\"nvcsw\":%ld,\"nivcsw\":%ld,"
 	      "\"minflt\":%ld,\"majflt\":%ld,\"run_ns\":%llu,\"delay_ns\":%llu}",
-	      gettid_(), getpid(), name, ru.ru_nvcsw, ru.ru_nivcsw, ru.ru_minflt, ru.ru_majflt, run,
-	      delay);
+	      type, gettid_(), getpid(), name, ru.ru_nvcsw, ru.ru_nivcsw, ru.ru_minflt,
+	      ru.ru_majflt, run, delay);
+}
+
+static UNUSED void truth_task(const char *name)
+{
+	truth_counters("task", name);
+}
+
+static UNUSED void truth_open(int argc, char **argv)
+{
+	const char *path = arg(argc, argv, "--truth");
+
+	if (!path)
+		return;
+	truth_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	must(truth_fd >= 0, path);
+	truth_counters("start", "");
 }
 
 static UNUSED int shell_status(int status)

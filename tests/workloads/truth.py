@@ -21,6 +21,11 @@ def open_file(path):
     global _fd
     if path:
         _fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        counters("start", "")
+
+
+def is_open():
+    return _fd >= 0
 
 
 def line(**fields):
@@ -37,6 +42,10 @@ def tid():
 
 def task(name):
     """The calling task's own counters now: lower bounds, as ending costs more."""
+    counters("task", name)
+
+
+def counters(kind, name):
     if _fd < 0:
         return
     try:
@@ -45,7 +54,7 @@ def task(name):
     except OSError:
         run = delay = 0
     ru = resource.getrusage(resource.RUSAGE_THREAD)
-    line(t="task", tid=tid(), pid=os.getpid(), name=name, nvcsw=ru.ru_nvcsw, nivcsw=ru.ru_nivcsw,
+    line(t=kind, tid=tid(), pid=os.getpid(), name=name, nvcsw=ru.ru_nvcsw, nivcsw=ru.ru_nivcsw,
          minflt=ru.ru_minflt, majflt=ru.ru_majflt, run_ns=run, delay_ns=delay)
 
 
