@@ -14,7 +14,7 @@ static const char *const cause_key[] = {
 #undef X
 };
 
-/* --- tasks --------------------------------------------------------------------------------- */
+/* --- tasks ----------------------------------------------------------------- */
 
 static json_t *task_kernel(struct jout *j, const struct task *t)
 {
@@ -83,7 +83,7 @@ json_t *json_task(struct jout *j, const struct task *t)
 	return o;
 }
 
-/* --- processes -------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------- */
 
 static json_t *rss_sample(struct jout *j, const struct rss_sample *s)
 {
@@ -156,8 +156,7 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	return o;
 }
 
-/* --- locks
- * ------------------------------------------------------------------------------------------ */
+/* --- locks ----------------------------------------------------------------- */
 
 static json_t *waiters(struct jout *j, const struct futex *f)
 {
@@ -219,8 +218,7 @@ json_t *json_lock(struct jout *j, const struct report_lock *l)
 	return o;
 }
 
-/* --- stacks
- * ------------------------------------------------------------------------------------------ */
+/* --- stacks ---------------------------------------------------------------- */
 
 static json_t *spot(struct jout *j, const struct spots *s, const struct spot *at)
 {

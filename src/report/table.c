@@ -65,7 +65,7 @@ void table_ns(struct table *tab, uint64_t ns)
 {
 	char s[32];
 
-	add(tab, fmt_ns(s, sizeof(s), ns), !ns);
+	add(tab, ns ? fmt_ns(s, sizeof(s), ns) : "0", !ns);
 }
 
 void table_bytes(struct table *tab, uint64_t bytes)
@@ -195,11 +195,13 @@ static void show_all(const struct table *tab, struct layout *l)
 		l->shown[c] = !c || says_something(tab, c);
 }
 
-bool table_fits(const struct table *tab, unsigned width)
+bool table_fits(const struct table *tab, unsigned width, unsigned keep)
 {
 	struct layout l = {0};
 
 	show_all(tab, &l);
+	for (unsigned c = 0; c < tab->n_cols; c++)
+		l.shown[c] &= tab->cols[c].drop <= keep;
 	return fit_any(tab, &l, width);
 }
 

@@ -55,8 +55,8 @@ void table_nothing(struct table *tab, const char *text);
 void table_ns(struct table *tab, uint64_t ns);
 void table_bytes(struct table *tab, uint64_t bytes);
 void table_count(struct table *tab, uint64_t count);
-/* Would it fit in `width` columns without dropping a column? */
-bool table_fits(const struct table *tab, unsigned width);
+/* Would it fit in `width` columns when the columns with .drop above `keep` were left out? */
+bool table_fits(const struct table *tab, unsigned width, unsigned keep);
 void table_print(const struct table *tab, struct tx *t);
 void table_release(struct table *tab);
 

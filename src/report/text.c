@@ -43,10 +43,25 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 	return 0;
 }
 
-/* --- headline ---------------------------------------------------------------------------- */
+/* --- headline -------------------------------------------------------------- */
 
-/* The command as typed, as far as names with spaces and quotes allow to read it. */
-static int put_command(struct buf *b, const struct model *m)
+static int put_arg(struct buf *b, const char *arg, size_t n)
+{
+	bool quote = !n || memchr(arg, ' ', n) || memchr(arg, '\'', n);
+	char *copy = strndup(arg, n < MAX_COMMAND ? n : MAX_COMMAND), safe[MAX_COMMAND];
+	int err;
+
+	if (!copy)
+		return -ENOMEM;
+	fmt_safe(safe, sizeof(safe), copy);
+	free(copy);
+	err = buf_printf(b, "%s%s%s%s", b->n ? " " : "", quote ? "\"" : "", safe,
+	                 quote ? "\"" : "");
+	return err;
+}
+
+/* The command as typed. brief: without the directory of the program. */
+static int put_command(struct buf *b, const struct model *m, bool brief)
 {
 	const uint8_t *p = NULL;
 	size_t n = model_meta_bytes(m, META_ARGV, &p), at = 0;
@@ -55,21 +70,19 @@ static int put_command(struct buf *b, const struct model *m)
 	while (at < n && b->n < MAX_COMMAND && !err) {
 		const char *arg = (const char *)p + at;
 		size_t len = strnlen(arg, n - at);
-		char *copy = strndup(arg, len < MAX_COMMAND ? len : MAX_COMMAND), safe[MAX_COMMAND];
-		bool quote = !len || memchr(arg, ' ', len) || memchr(arg, '\'', len);
+		const char *slash = brief && !at ? memrchr(arg, '/', len) : NULL;
 
-		if (!copy)
-			return -ENOMEM;
-		fmt_safe(safe, sizeof(safe), copy);
-		free(copy);
-		err = buf_printf(b, "%s%s%s%s", at ? " " : "", quote ? "\"" : "", safe,
-		                 quote ? "\"" : "");
 		at += len + 1;
+		if (slash && slash + 1 < arg + len) {
+			len -= (size_t)(slash + 1 - arg);
+			arg = slash + 1;
+		}
+		err = put_arg(b, arg, len);
 	}
 	return err;
 }
 
-static int put_subject(struct buf *b, const struct tx *t)
+static int put_subject(struct buf *b, const struct tx *t, bool brief)
 {
 	const struct recording *rec = model_recording(t->r->m);
 	const char *pids = model_meta(t->r->m, META_PIDS);
@@ -78,7 +91,7 @@ static int put_subject(struct buf *b, const struct tx *t)
 
 	if (rec->attached && pids)
 		return buf_printf(b, "attached to %s", fmt_safe(safe, sizeof(safe), pids));
-	err = put_command(b, t->r->m);
+	err = put_command(b, t->r->m, brief);
 	if (!err && !b->n)
 		err = buf_printf(b, "%s", rec->attached ? "attached" : "unknown command");
 	return err;
@@ -158,21 +171,30 @@ static void put_facts(struct buf *b, const struct tx *t)
 	put_exit(b, rec);
 }
 
-static void print_headline(struct tx *t, const char *subject, const char *facts)
+static bool fits(const struct tx *t, const struct buf *subject, const struct buf *facts)
 {
-	size_t size = strlen(subject) + strlen(facts) + 8, used = utf8_width(facts) + 8, room;
+	/* Between n items stand n - 1 times " · ", where the text has '\n' of no width. */
+	size_t joints = 0;
+
+	for (size_t i = 0; i < facts->n; i++)
+		joints += facts->p[i] == '\n';
+	return utf8_width((const char *)subject->p) + utf8_width((const char *)facts->p) +
+	               2 * joints <=
+	       t->width;
+}
+
+/* A command that does not share a line with the facts may fill almost two of its own. */
+static void print_headline(struct tx *t, const struct buf *subject, const struct buf *facts)
+{
+	size_t size = subject->n + facts->n + 8;
 	char *line = malloc(size);
 
 	if (!line) {
 		t->err = -ENOMEM;
 		return;
 	}
-	/* A short command shares the line with the facts; a long one gets up to two of its own. */
-	room = used < t->width ? t->width - used : 0;
-	if (utf8_width(subject) > room)
-		room = 2 * t->width - t->width / 8;
-	utf8_shorten(line, size, subject, room);
-	strcat(line, facts);
+	utf8_shorten(line, size, (const char *)subject->p, 2 * t->width - t->width / 8);
+	strcat(line, (const char *)facts->p);
 	tx_items(t, TX_PLAIN, NULL, line);
 	free(line);
 }
@@ -182,10 +204,14 @@ void text_headline(struct tx *t)
 	const struct recording *rec = model_recording(t->r->m);
 	struct buf subject = {0}, facts = {0};
 
-	t->err = put_subject(&subject, t);
 	put_facts(&facts, t);
+	t->err = put_subject(&subject, t, false);
+	if (!t->err && subject.p && facts.p && !fits(t, &subject, &facts)) {
+		subject.n = 0;
+		t->err = put_subject(&subject, t, true);
+	}
 	if (!t->err && subject.p && facts.p)
-		print_headline(t, (const char *)subject.p, (const char *)facts.p);
+		print_headline(t, &subject, &facts);
 	else
 		t->err = -ENOMEM;
 	buf_release(&subject);

@@ -24,7 +24,7 @@ static const struct {
         [SHARED] = {"shared", NULL, 2, true},
         [SWAP] = {"swapped", NULL, 1, true},
         [TOUCHED] = {"first touch", "touch", 3, true},
-        [COW_FAULTS] = {"copy-on-write faults", "CoW faults", 4, false},
+        [COW_FAULTS] = {"CoW faults", NULL, 4, false},
 };
 
 struct memory {

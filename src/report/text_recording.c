@@ -7,7 +7,7 @@
 
 #define MAX_NOTES 20
 
-/* --- checks against the kernel's counters -------------------------------------------------- */
+/* --- checks against the kernel's counters ---------------------------------- */
 
 static const struct {
 	const char *check, *words;
@@ -72,13 +72,13 @@ static void put_tasks(struct buf *b, uint64_t compared, uint64_t all)
 		buf_printf(b, " for all %s", fmt_n(of, sizeof(of), all, "task", "tasks"));
 }
 
-/* What agrees, in one line: switches as a number, the rest by name. */
-static void print_agreement(struct tx *t)
+/* What agrees, in one line: switches as a number, the rest by name. false: nothing printed. */
+static bool print_agreement(struct tx *t)
 {
 	const struct report *r = t->r;
 	const struct report_check *vol = find_check(r, "voluntary");
 	const struct report_check *invol = find_check(r, "involuntary");
-	bool switches = passed(vol) && passed(invol);
+	bool switches = passed(vol) && passed(invol), any;
 	struct buf b = {0}, rest = {0};
 	char v[32], words[64];
 
@@ -102,8 +102,10 @@ static void print_agreement(struct tx *t)
 		           model_recording(r->m)->lost ? " or counted as lost" : "");
 	if (b.p)
 		tx_items(t, TX_PLAIN, "recording", (const char *)b.p);
+	any = b.p != NULL;
 	buf_release(&b);
 	buf_release(&rest);
+	return any;
 }
 
 static void put_difference(char *line, size_t n, const struct report_check *c)
@@ -123,7 +125,7 @@ static void put_difference(char *line, size_t n, const struct report_check *c)
 		         fmt_n(all, sizeof(all), c->tasks, "task", "tasks"));
 }
 
-static void print_differences(struct tx *t)
+static bool print_differences(struct tx *t, bool any)
 {
 	for (size_t i = 0; i < t->r->checks.n; i++) {
 		const struct report_check *c = &t->r->checks.v[i];
@@ -132,8 +134,10 @@ static void print_differences(struct tx *t)
 		if (!c->known || c->ok)
 			continue;
 		put_difference(line, sizeof(line), c);
-		tx_items(t, TX_BAD, "recording", line);
+		tx_items(t, TX_BAD, any ? "" : "recording", line);
+		any = true;
 	}
+	return any;
 }
 
 /* --- cost ----------------------------------------------------------------------------------------
@@ -161,7 +165,7 @@ static void put_cost(struct buf *b, const struct report *r)
 		           fmt_count(runs, sizeof(runs), r->bpf_runs));
 }
 
-static void print_cost(struct tx *t)
+static void print_cost(struct tx *t, bool any)
 {
 	const struct recording *rec = model_recording(t->r->m);
 	const struct trace_info *info = model_trace_info(t->r->m);
@@ -176,12 +180,11 @@ static void print_cost(struct tx *t)
 		buf_printf(&b, " in %s", fmt_safe(name, sizeof(name), file_name(t)));
 	buf_printf(&b, " for %s", fmt_n(events, sizeof(events), rec->events, "event", "events"));
 	if (b.p)
-		tx_items(t, TX_PLAIN, "", (const char *)b.p);
+		tx_items(t, TX_PLAIN, any ? "" : "recording", (const char *)b.p);
 	buf_release(&b);
 }
 
-/* --- notes, next
- * -------------------------------------------------------------------------------------- */
+/* --- notes, next ----------------------------------------------------------- */
 
 static void print_notes(struct tx *t)
 {
@@ -215,9 +218,7 @@ static void print_next(struct tx *t)
 void text_recording(struct tx *t)
 {
 	tx_section(t);
-	print_agreement(t);
-	print_differences(t);
-	print_cost(t);
+	print_cost(t, print_differences(t, print_agreement(t)));
 	print_notes(t);
 	print_next(t);
 }

@@ -9,7 +9,8 @@
 #include "report/utf8_priv.h"
 
 #define DEFAULT_STACKS 5
-#define FRAME_COLUMNS  40 /* a longer name is shortened */
+#define SMALL          200 /* of all blocked time: stacks with less than 1/200 are left to "more" */
+#define FRAME_COLUMNS  40  /* a longer name is shortened */
 #define ARROW          " → "
 #define INDENT         4
 
@@ -19,7 +20,7 @@ static const char *const cause_name[] = {
 #undef X
 };
 
-/* --- frames -------------------------------------------------------------------------------- */
+/* --- frames ---------------------------------------------------------------- */
 
 /* Frames of one stack, outermost first, shortened. */
 struct frames {
@@ -133,10 +134,21 @@ static void print_missing(struct tx *t, const struct spots *s)
 		        fmt_share(share, sizeof(share), s->without, s->total));
 }
 
+static size_t how_many(const struct tx *t, const struct spots *s)
+{
+	size_t n = 0;
+
+	if (t->o->top)
+		return t->o->top < s->list.n ? t->o->top : s->list.n;
+	while (n < s->list.n && n < DEFAULT_STACKS && s->list.v[n].ns >= s->total / SMALL)
+		n++;
+	return n;
+}
+
 static int print_spots(struct tx *t, const struct spots *s)
 {
 	struct frames *f = malloc(sizeof(*f));
-	size_t top = t->o->top ? t->o->top : DEFAULT_STACKS;
+	size_t top = how_many(t, s);
 	uint64_t rest = 0;
 	char ns[32], count[48];
 	int err = f ? 0 : -ENOMEM;

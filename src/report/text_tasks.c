@@ -7,9 +7,10 @@
 #include "report/names_priv.h"
 #include "report/table_priv.h"
 
-#define MAX_CAUSES 6 /* columns of causes at most; the rest is "other" */
+#define SMALL    200 /* what is not half a percent of all waiting gets no column */
+#define KEEP_ALL 99
 
-/* --- sort keys ------------------------------------------------------------------------------- */
+/* --- sort keys ------------------------------------------------------------- */
 
 static uint64_t key_run(const struct task *t)
 {
@@ -116,8 +117,7 @@ static void sums_add(struct sums *s, const struct task *t)
 	s->cow = sat_add(s->cow, t->wp_faults);
 }
 
-/* --- which causes get a column
- * -------------------------------------------------------------------- */
+/* --- which causes get a column --------------------------------------------- */
 
 static const char *const cause_heading[] = {
 #define X(NAME, key, heading) heading,
@@ -130,6 +130,15 @@ struct causes {
 	unsigned v[BLOCK_N], n;
 	bool rest;
 };
+
+static uint64_t rest_of(const struct causes *c, const struct sums *s)
+{
+	uint64_t rest = s->blocked;
+
+	for (unsigned k = 0; k < c->n; k++)
+		rest = rest > s->by_cause[c->v[k]] ? rest - s->by_cause[c->v[k]] : 0;
+	return rest;
+}
 
 static struct causes pick_causes(const struct sums *all, unsigned max)
 {
@@ -146,57 +155,43 @@ static struct causes pick_causes(const struct sums *all, unsigned max)
 			if (!have && (best == BLOCK_N || all->by_cause[i] > all->by_cause[best]))
 				best = i;
 		}
-		/* What is not half a percent of all waiting is no column. */
-		if (best == BLOCK_N || all->by_cause[best] <= all->blocked / 200)
+		if (best == BLOCK_N || all->by_cause[best] <= all->blocked / SMALL)
 			break;
 		c.v[c.n++] = best;
 	}
-	for (unsigned i = 0; i < BLOCK_N; i++) {
-		bool have = false;
-
-		for (unsigned k = 0; k < c.n; k++)
-			have |= c.v[k] == i;
-		c.rest |= !have && all->by_cause[i];
-	}
+	c.rest = rest_of(&c, all) > all->blocked / SMALL;
 	return c;
 }
 
-static uint64_t rest_of(const struct causes *c, const struct sums *s)
-{
-	uint64_t rest = s->blocked;
-
-	for (unsigned k = 0; k < c->n; k++)
-		rest = rest > s->by_cause[c->v[k]] ? rest - s->by_cause[c->v[k]] : 0;
-	return rest;
-}
-
-/* --- the table
- * ------------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------- */
 
 static const struct column before_causes[] = {
-        {.head = "tasks", .left = true, .min = 12}, {.head = "mean of"}, {.head = "running"},
+        {.head = "tasks", .left = true, .min = 18}, {.head = "mean of"}, {.head = "running"},
         {.head = "min … max", .drop = 7},           {.head = "ready"},   {.head = "blocked"},
 };
 
 static const struct column after_causes[] = {
-        {.head = "switches vol", .brief = "vol", .drop = 1},
-        {.head = "invol", .glue = " + ", .drop = 2},
         {.head = "futex waits", .brief = "waits", .drop = 6},
         {.head = "faults", .drop = 3},
         {.head = "major", .drop = 5},
         {.head = "first touch", .brief = "touch", .drop = 4},
 };
 
-static void add_columns(struct table *tab, const struct causes *c)
+static void add_columns(struct table *tab, const struct causes *c, const struct sums *all)
 {
 	for (size_t i = 0; i < ARRAY_LEN(before_causes); i++)
 		table_column(tab, &before_causes[i]);
 	for (unsigned k = 0; k < c->n; k++)
-		table_column(tab, &(struct column){.head = cause_heading[c->v[k]],
-		                                   .paren = true,
-		                                   .drop = k ? 8 + k : 0});
+		table_column(tab, &(struct column){.head = cause_heading[c->v[k]], .paren = true});
 	if (c->rest)
-		table_column(tab, &(struct column){.head = "other", .paren = true, .drop = 8});
+		table_column(tab, &(struct column){.head = "other", .paren = true});
+	if (all->involuntary) {
+		table_column(tab,
+		             &(struct column){.head = "switches vol", .brief = "vol", .drop = 1});
+		table_column(tab, &(struct column){.head = "invol", .glue = " + ", .drop = 2});
+	} else {
+		table_column(tab, &(struct column){.head = "switches", .drop = 1});
+	}
 	for (size_t i = 0; i < ARRAY_LEN(after_causes); i++)
 		table_column(tab, &after_causes[i]);
 }
@@ -218,7 +213,7 @@ static void known(struct table *tab, const struct sums *s, uint64_t sum, bool by
 
 /* Values of a row: of one task, or the mean of a group. */
 static void add_values(struct table *tab, const struct causes *c, const struct sums *s,
-                       uint64_t page_size)
+                       const struct sums *all, uint64_t page_size)
 {
 	char low[32], high[32];
 
@@ -239,7 +234,8 @@ static void add_values(struct table *tab, const struct causes *c, const struct s
 	if (c->rest)
 		table_ns(tab, mean(rest_of(c, s), s->n));
 	table_count(tab, mean(s->voluntary, s->n));
-	table_count(tab, mean(s->involuntary, s->n));
+	if (all->involuntary)
+		table_count(tab, mean(s->involuntary, s->n));
 	table_count(tab, mean(s->futex_waits, s->n));
 	known(tab, s, s->minor, false);
 	known(tab, s, s->major, false);
@@ -276,10 +272,18 @@ static bool label_is_unique(const struct rows *r, size_t row, const char *label)
 	return true;
 }
 
+static bool has_threads(const struct rows *r, const struct task *t)
+{
+	const struct proc *p = model_proc(r->t->r->m, t->proc);
+
+	return p && p->n_tasks > 1;
+}
+
 static void add_row(struct table *tab, const struct rows *r, size_t row, const struct causes *c)
 {
 	const struct group *g = &r->groups.list.v[row];
 	const struct task *first = model_task_at(r->t->r->m, r->items[g->first].index);
+	bool thread = first->tid != first->tgid;
 	char label[300], full[360];
 	struct sums s = {0};
 
@@ -288,20 +292,20 @@ static void add_row(struct table *tab, const struct rows *r, size_t row, const s
 	group_label(label, sizeof(label), r->items, g);
 	if (label_is_unique(r, row, label))
 		snprintf(full, sizeof(full), "%s", label);
-	else if (g->n == 1)
-		snprintf(full, sizeof(full), "%s %u", label, first->tid);
+	else if (g->n > 1)
+		snprintf(full, sizeof(full), "%s%s", label, thread ? " threads" : "");
 	else
-		snprintf(full, sizeof(full), "%s%s", label,
-		         first->tid == first->tgid ? "" : " threads");
+		snprintf(full, sizeof(full), "%s %u%s", label, first->tid,
+		         thread || !has_threads(r, first) ? "" : " main");
 	table_cell(tab, "%s", full);
-	add_values(tab, c, &s, model_recording(r->t->r->m)->page_size);
+	add_values(tab, c, &s, &r->all, model_recording(r->t->r->m)->page_size);
 }
 
 static void fill(struct table *tab, const struct rows *r, const struct causes *c)
 {
 	size_t shown = r->groups.list.n < r->t->top ? r->groups.list.n : r->t->top;
 
-	add_columns(tab, c);
+	add_columns(tab, c, &r->all);
 	for (size_t i = 0; i < shown; i++)
 		add_row(tab, r, i, c);
 }
@@ -325,25 +329,33 @@ static void print_more(const struct rows *r)
 		        count);
 }
 
-/* As many causes as fit beside the counts; each that does not goes to "other". */
+/* What to give up first on a narrow page: causes down to three, other columns, more causes. A
+ * cause without a column goes to "other". */
+static const struct {
+	unsigned causes, keep; /* keep: columns with a .drop above it may go */
+} compromises[] = {
+        {6, KEEP_ALL}, {5, KEEP_ALL}, {4, KEEP_ALL}, {3, KEEP_ALL}, {3, 2}, {2, 2}, {2, 1}, {1, 0},
+};
+
 static void print_table(struct tx *t, const struct rows *r)
 {
-	for (unsigned max = MAX_CAUSES; max > 0; max--) {
-		struct causes c = pick_causes(&r->all, max);
+	bool done = false;
+
+	for (size_t i = 0; i < ARRAY_LEN(compromises) && !done; i++) {
+		struct causes c = pick_causes(&r->all, compromises[i].causes);
 		struct table tab = {0};
 
 		fill(&tab, r, &c);
-		if (tab.err || max == 1 || c.n < 2 || table_fits(&tab, t->width)) {
+		done = tab.err || i + 1 == ARRAY_LEN(compromises) ||
+		       table_fits(&tab, t->width, compromises[i].keep);
+		if (done)
 			table_print(&tab, t);
-			max = 1;
-		}
 		table_release(&tab);
 	}
 	print_more(r);
 }
 
-/* --- all together
- * -------------------------------------------------------------------------------------- */
+/* --- all together ---------------------------------------------------------- */
 
 static void print_total(struct tx *t, const struct sums *s)
 {

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* What the tasks waited for: the futexes with the most waiting. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report/spots_priv.h"
 #include "report/table_priv.h"
 
+#define SMALL         200 /* of all waiting: futexes with less than 1/200 need no row of their own */
+#define MAX_COMPARED  1000
 #define NAMED_WAITERS 2 /* a third one would cost the columns that the lock's name needs */
 
 /* "worker-2 27 %, worker-0 26 %, +2": who waited, by time. */
@@ -59,7 +62,32 @@ static bool is_wait_code(const char *frame)
 	return frame_is_dull(frame, strlen(frame));
 }
 
-/* The innermost frame outside the C library's own waiting code; "" = unknown. */
+/* The name without what heading and waiters say already: "futex in COMM, waited for at FRAME" is
+ * "at FRAME". A name that others have too tells nothing: then the address. Returns whether the
+ * frame was told. */
+static bool add_name(struct table *tab, const struct report *r, const struct report_lock *l)
+{
+	static const char where[] = ", waited for at ";
+	const char *frame = strstr(l->name, where);
+	char full[sizeof(l->name) + 32];
+	bool unique;
+
+	if (frame && is_wait_code(frame + strlen(where)))
+		frame = NULL;
+	unique = strncmp(l->name, "futex in ", 9) || frame;
+	for (size_t i = 0; i < r->locks.n && i < MAX_COMPARED && unique; i++)
+		unique = &r->locks.v[i] == l || strcmp(r->locks.v[i].name, l->name);
+	if (!unique)
+		snprintf(full, sizeof(full), "0x%" PRIx64, l->futex->addr);
+	else if (frame)
+		snprintf(full, sizeof(full), "at %s", frame + strlen(where));
+	else
+		snprintf(full, sizeof(full), "%s", l->name);
+	table_name(tab, full);
+	return unique && frame;
+}
+
+/* The innermost frame outside the waiting code that all programs share; "" = unknown. */
 static void waited_at(char *out, size_t n, const struct stack_names *names, uint32_t text)
 {
 	const char *p = stack_text(names, text);
@@ -70,7 +98,7 @@ static void waited_at(char *out, size_t n, const struct stack_names *names, uint
 		char frame[FRAME_MAX_BYTES];
 
 		snprintf(frame, sizeof(frame), "%.*s", (int)len, p);
-		if (!is_wait_code(frame) || !out[0])
+		if (!is_wait_code(frame))
 			snprintf(out, n, "%s", frame);
 		p += len + (p[len] != '\0');
 	}
@@ -100,10 +128,9 @@ static void add_site(struct table *tab, struct stack_names *names, const struct 
 static void add_row(struct table *tab, const struct tx *t, struct stack_names *names,
                     const struct report_lock *l)
 {
+	bool told = add_name(tab, t->r, l);
 	struct buf waiters = {0};
 
-	/* The heading says that it is one. */
-	table_name(tab, strncmp(l->name, "futex in ", 9) ? l->name : l->name + 9);
 	table_count(tab, l->futex->waits);
 	table_ns(tab, l->futex->wait_ns);
 	table_ns(tab, l->p50_ns);
@@ -112,7 +139,7 @@ static void add_row(struct table *tab, const struct tx *t, struct stack_names *n
 	tab->err = put_waiters(&waiters, t->r->m, l->futex) ? -ENOMEM : tab->err;
 	table_cell(tab, "%s", waiters.p ? (const char *)waiters.p : "");
 	buf_release(&waiters);
-	if (strstr(l->name, ", waited for at "))
+	if (told)
 		table_nothing(tab, "");
 	else
 		add_site(tab, names, l->futex);
@@ -132,7 +159,7 @@ static bool wanted(const struct tx *t, const struct report_lock *l)
 }
 
 static const struct column columns[] = {
-        {.head = "futexes", .left = true, .min = 24},
+        {.head = "futexes", .left = true, .min = 20},
         {.head = "waits"},
         {.head = "total wait", .brief = "total"},
         {.head = "p50", .drop = 4},
@@ -157,8 +184,12 @@ void text_futexes(struct tx *t)
 	struct stack_names names;
 	struct table tab = {0};
 	size_t shown = 0, more = 0;
-	uint64_t rest_ns = 0;
+	uint64_t rest_ns = 0, small = 0;
 
+	for (size_t i = 0; i < t->r->locks.n && !t->o->top; i++)
+		small = sat_add(small,
+		                wanted(t, &t->r->locks.v[i]) ? t->r->locks.v[i].futex->wait_ns : 0);
+	small /= SMALL;
 	tab.err = stack_names_init(&names, t->r->m, false);
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
 		table_column(&tab, &columns[i]);
@@ -167,7 +198,7 @@ void text_futexes(struct tx *t)
 
 		if (!wanted(t, l))
 			continue;
-		if (shown < t->top) {
+		if (shown < t->top && l->futex->wait_ns >= small) {
 			add_row(&tab, t, &names, l);
 			shown++;
 		} else {
