@@ -270,6 +270,8 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r);
 int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r);
 int task_attach_running(struct model *m,
                         struct ltask *lt); /* it was on a CPU when its life began */
+/* Ends the turn of a running task at ts and begins another, without a switch. */
+int task_split(struct model *m, struct ltask *lt, uint64_t ts);
 int task_close(struct model *m, struct ltask *lt,
                uint64_t end); /* closes what is open at its end */
 

@@ -207,6 +207,7 @@ static int begin_life(struct model *m, struct ltask *lt, uint64_t ts)
 	bool attached = lt->t.flags & TASK_F_ATTACHED;
 	struct rec_switch r = {.state = lt->def_state, .site = attached ? lt->def_site : 0};
 	const struct lsite *site = site_get(m, r.site);
+	int err;
 
 	if (ts < lt->t.start_ns)
 		lt->t.start_ns = ts;
@@ -220,7 +221,13 @@ static int begin_life(struct model *m, struct ltask *lt, uint64_t ts)
 		r.flags |= SW_F_RUNNABLE;
 		lt->t.kernel_runnable_exact = false;
 	}
-	return begin_off(m, lt, lt->t.start_ns, &r);
+	err = begin_off(m, lt, lt->t.start_ns, &r);
+	/* A new task is woken by its creator as soon as it is there. */
+	if (!attached && !lt->t.placeholder) {
+		lt->woken = true;
+		lt->wake_ns = lt->out_ns;
+	}
+	return err;
 }
 
 int task_attach_running(struct model *m, struct ltask *lt)
@@ -253,8 +260,12 @@ static int assume_in(struct model *m, struct ltask *lt, uint64_t ts, uint64_t ex
 	return timeline_late(&m->running, lt->in_ns, 1);
 }
 
-static bool is_over(const struct ltask *lt, uint64_t ts)
+/* Nothing happens to a task after its last switch, or after the kernel's counters of it
+ * were read; a record from before that comes too late. */
+static bool is_over(struct model *m, const struct ltask *lt, uint64_t ts)
 {
+	if (lt->phase == PHASE_DEAD && ts < lt->last_ns)
+		m->odd.late++;
 	return lt->phase == PHASE_DEAD || (lt->ended && ts > lt->end_ts);
 }
 
@@ -284,6 +295,10 @@ static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const stru
 	if (lt->on_at_start && exec > ts - lt->in_ns)
 		exec = ts - lt->in_ns;
 	lt->on_at_start = false;
+	/* The kernel's clock of the run queue may be from before our time stamp (a wake-up out
+	 * of idle): what it counted as run time began then, and the wait for a CPU ended. */
+	if (exec > ts - lt->in_ns)
+		lt->in_ns = clamp_u64(sat_sub(ts, exec), lt->out_ns, ts);
 	err = close_slice(m, lt, queued_at(lt, lt->in_ns, r->delay), lt->in_ns, ts, exec);
 	if (!err)
 		err = begin_off(m, lt, ts, r);
@@ -314,12 +329,12 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 	int err = 0;
 	struct ltask *prev = task_need(m, r->prev, ts, &err), *next;
 
-	if (prev && !is_over(prev, ts))
+	if (prev && !is_over(m, prev, ts))
 		err = switch_out(m, prev, ts, r);
 	if (err || r->next == r->prev)
 		return err;
 	next = task_need(m, r->next, ts, &err);
-	if (next && !is_over(next, ts))
+	if (next && !is_over(m, next, ts))
 		err = switch_in(m, next, ts, r->cpu);
 	return err;
 }
@@ -338,7 +353,7 @@ int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 
 	if (waker && in_window(m, ts))
 		waker->t.wakes_given++;
-	if (!lt || is_over(lt, ts))
+	if (!lt || is_over(m, lt, ts))
 		return err;
 	if (lt->phase == PHASE_NEW)
 		err = begin_life(m, lt, ts);
@@ -346,11 +361,25 @@ int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 		lt->early_wake_ns = ts;
 		lt->early_waker = waker_id;
 		lt->early_flags = (uint8_t)r->flags;
-	} else if (!lt->runnable && !lt->woken) {
+	} else if (!lt->runnable && (!lt->woken || r->flags & WK_F_NEW)) {
 		lt->woken = true;
 		lt->wake_ns = ts > lt->out_ns ? ts : lt->out_ns;
 		set_waker(lt, waker_id, (uint8_t)r->flags);
 	}
+	return err;
+}
+
+/* The kernel's counters were read while it ran: what comes counts from here. */
+int task_split(struct model *m, struct ltask *lt, uint64_t ts)
+{
+	int err;
+
+	ts = not_before(m, lt, ts);
+	err = close_slice(m, lt, queued_at(lt, lt->in_ns, 0), lt->in_ns, ts, ts - lt->in_ns);
+	clear_open(lt);
+	lt->in_ns = ts;
+	lt->first_slice = true;
+	lt->on_at_start = false;
 	return err;
 }
 

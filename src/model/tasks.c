@@ -111,12 +111,10 @@ int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
 
 	if (!lt)
 		return err;
-	/* A second BASE (the command's exec) begins the account anew, in the middle of a slice. */
-	if (lt->t.has_base && !lt->ended) {
+	/* A second one (the command's exec) begins the account anew, in the middle of a slice. */
+	if (lt->t.has_base && lt->phase == PHASE_ON && !lt->ended) {
+		err = task_split(m, lt, ts);
 		lt->all = (struct totals){0};
-		lt->t.start_ns = ts;
-		if (lt->phase == PHASE_ON)
-			lt->out_ns = lt->in_ns = lt->last_ns = ts;
 	}
 	lt->t.has_base = true;
 	lt->base = (struct counters){
@@ -127,7 +125,7 @@ int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
 	        .minflt = r->minflt,
 	        .majflt = r->majflt,
 	};
-	return 0;
+	return err;
 }
 
 int on_end(struct model *m, uint64_t ts, const struct rec_end *r)
@@ -262,9 +260,9 @@ static void kernel_growth(struct ltask *lt)
 		return;
 	t->kernel = (struct counters){
 	        .voluntary = sat_sub(sat_sub(b->voluntary, a->voluntary),
-	                             lt->all.voluntary - t->voluntary),
+	                             sat_sub(lt->all.voluntary, t->voluntary)),
 	        .involuntary = sat_sub(sat_sub(b->involuntary, a->involuntary),
-	                               lt->all.involuntary - t->involuntary),
+	                               sat_sub(lt->all.involuntary, t->involuntary)),
 	        .run_ns =
 	                sat_sub(sat_sub(b->run_ns, a->run_ns), sat_sub(lt->all.run_ns, t->run_ns)),
 	        .runnable_ns = sat_sub(sat_sub(b->runnable_ns, a->runnable_ns),

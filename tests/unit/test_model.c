@@ -166,7 +166,7 @@ Test(model, open_intervals_are_closed_at_the_end)
 	expect_states(model_task(m, 2), 4 * MS, 0, 6 * MS);
 	expect_states(model_task(m, 3), 4 * MS, 3 * MS, 3 * MS);
 	expect_states(model_task(m, 4), 4 * MS, 6 * MS, 0);
-	expect_states(model_task(m, 5), 0, 0, 8 * MS);
+	expect_states(model_task(m, 5), 0, 8 * MS, 0);
 	cr_expect(model_task(m, 2)->kernel_runnable_exact);
 	cr_expect_not(model_task(m, 3)->kernel_runnable_exact);
 	cr_expect_not(model_task(m, 4)->kernel_runnable_exact);

@@ -119,7 +119,7 @@ Test(model_hostile, hopelessly_late_events_are_clamped)
 	tb_run(tb, 1, 200 * MS, 201 * MS);
 	tb_exit(tb, 1, 0);
 	tb_on(tb, 2, 2);
-	for (int i = 0; i < 20000; i++, t += 10 * US) {
+	for (int i = 0; i < 20000; i++, t += 30 * US) {
 		tb_run(tb, 2, t, t + 4 * US);
 		tb_futex_wait(tb, 2, 0x2000, t + 6 * US, 0);
 	}

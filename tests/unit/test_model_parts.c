@@ -359,3 +359,32 @@ Test(model, wall_starts_at_exec)
 	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 2 * MS);
 	model_free(m);
 }
+
+/* The recorder reads the command's counters anew at its exec, while it runs. */
+Test(model, account_begins_anew_at_exec)
+{
+	struct rec_switch in = {.next = 1}, out = {.prev = 1, .state = 1, .flags = SW_F_VOLUNTARY};
+	struct rec_base base = {.task = 1, .voluntary = 5, .run = 40 * MS, .runnable = 9 * MS};
+	struct rec_end end = {.task = 1, .voluntary = 6, .run = 42 * MS, .runnable = 9 * MS};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH - 3 * MS, &in);
+	out.exec = 900 * US;
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH - 2 * MS, &out);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH - 1 * MS, &in);
+	tb_drop(tb, REC_K_MARK, 1); /* again after BASE, as it is written */
+	tb_raw(tb, REC_K_BASE, TB_EPOCH, &base);
+	tb_raw(tb, REC_K_MARK, TB_EPOCH, &(struct rec_mark){.what = MARK_EXEC});
+	out.exec = 2 * MS;
+	out.flags |= SW_F_DEAD;
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 2 * MS, &out);
+	tb_raw(tb, REC_K_END, TB_EPOCH + 2 * MS, &end);
+	tb_no_end(tb, 1);
+	m = load(tb, NULL);
+	expect_states(model_task(m, 1), 2 * MS, 0, 0);
+	expect_kernel_equal(model_task(m, 1));
+	cr_expect_eq(model_task(m, 1)->voluntary, 1);
+	model_free(m);
+}
