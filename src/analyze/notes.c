@@ -31,11 +31,14 @@ static int of_file(struct report *r)
 	const struct trace_info *info = model_trace_info(r->m);
 	int rc = 0;
 
-	if (rec->damaged)
+	if (rec->damaged && info->damaged_blocks)
 		rc = note_add(r,
 		              "the trace file is damaged: %" PRIu64 " block%s could not be read, "
 		              "so counts and times are too low",
 		              info->damaged_blocks, plural(info->damaged_blocks));
+	else if (rec->damaged)
+		rc = note_add(r, "the trace file is damaged: parts of it could not be read, so "
+		                 "counts and times are too low");
 	if (!rc && !rec->complete)
 		rc = note_add(r, "the recording was not finished: it is still going on, or the "
 		                 "recorder was killed; what it writes last (names of functions, "
