@@ -79,8 +79,7 @@ void live_init(void)
 	if (geteuid())
 		cr_skip_test("needs root");
 	find_build();
-	if (access(mpvtrace(), X_OK))
-		cr_skip_test("no %s", mpvtrace());
+	cr_assert(!access(mpvtrace(), X_OK), "no %s", mpvtrace());
 	/* Started through sudo or not, a test says itself who is meant to have called sudo. */
 	unsetenv("SUDO_UID");
 	unsetenv("SUDO_GID");

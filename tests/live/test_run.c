@@ -295,9 +295,9 @@ Test(run, ctrl_c_reaches_a_workload_that_handles_it)
 Test(run, ctrl_c_ends_a_workload_that_does_not)
 {
 	static char out[65536];
-	int status =
-	        on_terminal(terminal_run(ARGS("/bin/sh", "-c", "echo ready; sleep 20; echo never")),
-	                    true, out, sizeof(out));
+	int status = on_terminal(
+	        terminal_run(ARGS("/bin/sh", "-c", "echo ready; sleep 20; echo nev''er")), true,
+	        out, sizeof(out));
 
 	cr_expect_eq(status, 130, "status %d; terminal:\n%s", status, out);
 	cr_expect(!strstr(out, "never"));

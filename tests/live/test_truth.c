@@ -256,6 +256,18 @@ Test(truth, causes_of_blocking)
 /* --- how tasks end and what they are called
  * ------------------------------------------------------- */
 
+/* A thread that execs takes over the leader's id, so that there are two tasks of it. */
+static bool ended_with(json_t *report, uint64_t pid, uint64_t status)
+{
+	size_t i;
+	json_t *t;
+
+	json_array_foreach(at(report, "tasks"), i,
+	                   t) if (u64_at(t, "pid") == pid &&
+	                          u64_at(t, "exit_status") == status) return true;
+	return false;
+}
+
 Test(truth, ends_and_names)
 {
 	struct recording r = record(NONE, ARGS(workload("exits"), "--status", "3"));
@@ -269,11 +281,9 @@ Test(truth, ends_and_names)
 	json_array_foreach(r.truth, i, l)
 	{
 		if (!strcmp(str_at(l, "t"), "exit") && strcmp(str_at(l, "how"), "leader first")) {
-			t = task_by_tid(r.json, u64_at(l, "pid"));
-			cr_assert(t, "%s", str_at(l, "how"));
-			cr_expect_eq(u64_at(t, "exit_status"), u64_at(l, "status"), "%s: %llu",
-			             str_at(l, "how"),
-			             (unsigned long long)u64_at(t, "exit_status"));
+			cr_expect(ended_with(r.json, u64_at(l, "pid"), u64_at(l, "status")),
+			          "%s: no task of it ended with %llu", str_at(l, "how"),
+			          (unsigned long long)u64_at(l, "status"));
 		}
 		if (!strcmp(str_at(l, "t"), "name")) {
 			t = task_by_tid(r.json, u64_at(l, "tid"));
