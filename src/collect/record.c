@@ -47,6 +47,7 @@ struct recording_run {
 	sigset_t old_mask;
 	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, stop_at_ns, told_ns;
 	bool root_gone, done, mask_set;
+	void (*old_pipe)(int);
 	int signals;
 };
 
@@ -69,6 +70,9 @@ static int catch_signals(struct recording_run *r, struct err *err)
 	if (sigprocmask(SIG_BLOCK, &set, &r->old_mask))
 		return err_set(err, -errno, MT_EXIT_FAIL, "cannot block signals: %s", strerror(errno));
 	r->mask_set = true;
+	/* Words to a closed stderr must not end the recording. The command is started already: it
+	 * does not inherit this. */
+	r->old_pipe = signal(SIGPIPE, SIG_IGN);
 	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->signal_fd < 0 || r->epoll_fd < 0)
@@ -388,7 +392,6 @@ static void write_quality(struct recording_run *r)
 	write_loss(r, "mapping", perfmaps_lost(r->maps));
 	meta_write_u64(r->w, META_SEEN, t.seen);
 	meta_write_u64(r->w, META_WRITTEN, drain_written(r->d));
-	r->res->events = trace_writer_stats(r->w)->events;
 	n = session_costs(r->session, costs, ARRAY_LEN(costs), &window_seen);
 	for (size_t i = 0; i < n; i++) {
 		write_cost(r, costs[i].name, costs[i].runs, costs[i].ns);
@@ -429,6 +432,7 @@ static int finish(struct recording_run *r, int rc, struct err *err)
 		mark(r, MARK_STOP, now_ns(), 0);
 		write_quality(r);
 	}
+	r->res->events = trace_writer_stats(r->w)->events;
 	close_recorder(r);
 	drop = privileges_drop(err);
 	if (drop)
@@ -476,8 +480,10 @@ static void release(struct recording_run *r)
 		close(r->signal_fd);
 	if (r->epoll_fd >= 0)
 		close(r->epoll_fd);
-	if (r->mask_set)
+	if (r->mask_set) {
 		sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
+		signal(SIGPIPE, r->old_pipe);
+	}
 }
 
 /* Nothing was recorded: an empty trace file would only be in the way. */
