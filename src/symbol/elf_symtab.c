@@ -93,8 +93,8 @@ static int add_symbol(struct reader *r, const GElf_Sym *sym)
 	if (rank < 0)
 		return 0;
 	if (r->f->machine == EM_ARM)
-		start &= ~1ull; /* says "Thumb code", not where */
-	if (start < sec->addr || start - sec->addr >= sec->size)
+		start &= ~1ull;             /* says "Thumb code", not where */
+	if (start - sec->addr >= sec->size) /* also when it is before */
 		return 0;
 	room = sec->size - (start - sec->addr);
 	if (!size) {

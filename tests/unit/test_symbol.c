@@ -142,9 +142,11 @@ Test(elf, sizes_end_with_the_section)
 	};
 	struct elf_syms *e = open_img(&(struct img){.syms = syms, .n_syms = 3});
 
+	expect(e, 0x1800, "huge", 0x17f0);
 	expect(e, IMG_TEXT_SIZE - 1, "huge", IMG_TEXT_SIZE - 0x11);
 	expect(e, IMG_TEXT_SIZE, "fini", 0);
 	expect(e, IMG_TEXT_SIZE + 4, NULL, 0);
+	expect(e, IMG_TEXT_SIZE + 0x40, NULL, 0);
 	elf_syms_free(e);
 }
 
@@ -213,9 +215,12 @@ Test(elf, what_is_no_function)
 	        {"file.c", 0, 0, STB_LOCAL, STT_FILE, SHN_ABS},
 	};
 	struct elf_syms *e = open_img(&(struct img){.syms = syms, .n_syms = 9});
+	struct sym s;
 
 	for (uint64_t at = 0; at < 0x90; at++)
 		expect(e, at, NULL, 0);
+	cr_expect_eq(elf_syms_lookup(e, IMG_DATA_OFF, &s), -ENOENT);
+	cr_expect_eq(elf_syms_data(e, TEXT(0x10), &s), -ENOENT, "an object among code");
 	elf_syms_free(e);
 }
 
@@ -419,6 +424,27 @@ Test(elf, this_program)
 	expect_real((const char *)getauxval(AT_EXECFN), (uintptr_t)local_function - base,
 	            "local_function", 3);
 	cr_expect_eq(local_function(2), 7);
+}
+
+Test(elf, linkage_table)
+{
+	const char *path = (const char *)getauxval(AT_EXECFN);
+	int fd = open(path, O_RDONLY), found = 0;
+	struct elf_syms *e = elf_syms_open(fd, path, NULL, 0, NULL);
+	struct sym s;
+
+	cr_assert(e);
+	close(fd);
+	/* This program calls getauxval() of libc, so it has an entry for it. */
+	for (uint64_t off = 0; off < 1 << 20; off += 8)
+		found += !elf_syms_lookup(e, off, &s) && !strcmp(s.name, "getauxval@plt") &&
+		         !s.name_off;
+	elf_syms_free(e);
+#ifdef __x86_64__
+	cr_expect_eq(found, 1);
+#else
+	cr_expect_eq(found, 0);
+#endif
 }
 
 Test(elf, libc)
@@ -698,12 +724,14 @@ Test(kallsyms, garbage)
 	        "ffffffff81000000 T \t[m]\n",
 	};
 	char *line = malloc(200001);
+	struct err err = {0};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		kallsyms_free(kallsyms_of(texts[i], NULL));
 	memset(line, 'a', 200000);
 	line[200000] = 0;
-	cr_expect_null(kallsyms_of(line, NULL));
+	cr_expect_null(kallsyms_of(line, &err));
+	cr_expect(strstr(err.msg, strerror(EBADMSG)), "%s", err.msg);
 	free(line);
 }
 

@@ -394,6 +394,22 @@ Test(symbolizer, maps_may_come_after_the_stacks)
 	world_close(&w);
 }
 
+Test(symbolizer, an_address_may_see_two_files)
+{
+	struct world w;
+
+	world_open(&w);
+	stack(&w, 1, 5, 0x10018, 0x10018);
+	stack(&w, 1, 50, 0x10018, 0x10018);
+	map_at(&w, 1, w.lib, 0x10000, 1);
+	map_at(&w, 1, "/nonexistent/other.so", 0x10000, 20);
+	cr_assert_eq(resolve(&w, NULL, NULL), 0);
+	cr_expect_eq(w.seen.n, 2);
+	expect(&w, w.lib, IMG_TEXT_OFF + 0x18, "caller", 8);
+	expect(&w, "/nonexistent/other.so", IMG_TEXT_OFF + 0x18, "", 0);
+	world_close(&w);
+}
+
 Test(symbolizer, what_is_no_file)
 {
 	static const char *const names[] = {"",
