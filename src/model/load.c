@@ -241,6 +241,8 @@ static int finish(struct model *m)
 	stacks_finish(m);
 	err = maps_finish(m);
 	if (!err)
+		stacks_trim(m);
+	if (!err)
 		err = tasks_list(m);
 	if (!err)
 		err = procs_finish(m);

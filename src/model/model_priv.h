@@ -305,6 +305,7 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r);
 int stack_add_off(struct model *m, struct ltask *lt, uint64_t blocked_ns, uint64_t runnable_ns);
 void stacks_reset(struct model *m);
 void stacks_finish(struct model *m);
+void stacks_trim(struct model *m); /* once names are known */
 void stacks_release(struct model *m);
 int on_space(struct model *m, uint64_t ts, const struct rec_space *r);
 int on_map(struct model *m, uint64_t ts, const struct rec_map *r);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <string.h>
 
 #include "model_priv.h"
 
@@ -33,6 +34,39 @@ void stacks_finish(struct model *m)
 {
 	for (size_t i = 0; i < m->stacks.n; i++)
 		m->stacks.v[i].s.frames = m->frames.v + m->stacks.v[i].first;
+}
+
+/* The recorder's own way into the kernel's tracepoint, as frames of the task's stack. */
+static bool is_recorder_frame(const char *name)
+{
+	static const char *const starts[] = {"bpf_trace_run", "__traceiter_", "__bpf_trace_",
+	                                     "bpf_prog_"};
+
+	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
+		if (!strncmp(name, starts[i], strlen(starts[i])))
+			return true;
+	return false;
+}
+
+/* Stacks of waits are taken from inside the programs on sched_switch: what lies above it is
+ * not the workload's. Found by name, since the number of frames differs between kernels. */
+void stacks_trim(struct model *m)
+{
+	enum { DEEPEST = 8 };
+
+	for (size_t i = 0; i < m->stacks.n; i++) {
+		struct mstack *s = &m->stacks.v[i].s;
+		uint32_t own = 0;
+		struct frame f;
+
+		if (s->kind != STACK_KERNEL)
+			continue;
+		for (uint32_t j = 0; j < s->n && j < DEEPEST; j++)
+			if (model_resolve(m, s, j, &f, 1) && f.name && is_recorder_frame(f.name))
+				own = j + 1;
+		s->frames += own;
+		s->n -= own;
+	}
 }
 
 const struct mstack *model_stack(const struct model *m, uint32_t id)
