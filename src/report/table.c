@@ -149,8 +149,9 @@ static void measure(const struct table *tab, struct layout *l)
 	}
 }
 
-/* Sets the widths so that the row takes at most `width`; false: not even with short names. */
-static bool fit(const struct table *tab, struct layout *l, unsigned width)
+/* Sets the widths so that the row takes at most `width`, if need be by shortening names; false:
+ * not possible. */
+static bool fit(const struct table *tab, struct layout *l, unsigned width, bool shorten)
 {
 	unsigned total = 0, first = 1;
 
@@ -163,7 +164,7 @@ static bool fit(const struct table *tab, struct layout *l, unsigned width)
 		first = 0;
 	}
 	/* The last name gives way first: the first one says whose row it is. */
-	for (unsigned c = tab->n_cols; c-- > 0 && total > width;) {
+	for (unsigned c = tab->n_cols; shorten && c-- > 0 && total > width;) {
 		unsigned min = tab->cols[c].min, head = (unsigned)utf8_width(heading(tab, l, c));
 		unsigned spare;
 
@@ -178,15 +179,14 @@ static bool fit(const struct table *tab, struct layout *l, unsigned width)
 	return total <= width;
 }
 
-/* Headings in full, then short ones. */
+/* Headings in full, then short ones, then short names. */
 static bool fit_any(const struct table *tab, struct layout *l, unsigned width)
 {
-	for (int brief = 0; brief < 2; brief++) {
-		l->brief = brief;
-		if (fit(tab, l, width))
-			return true;
-	}
-	return false;
+	l->brief = false;
+	if (fit(tab, l, width, false))
+		return true;
+	l->brief = true;
+	return fit(tab, l, width, true);
 }
 
 static void show_all(const struct table *tab, struct layout *l)

@@ -209,8 +209,7 @@ static void print_next(struct tx *t)
 		return;
 	fmt_safe(safe, sizeof(safe), path);
 	quote = strpbrk(path, " \t\"$&*();<>?[]`|\\") != NULL;
-	snprintf(line, sizeof(line),
-	         "mpvtrace export %s%s%s --format folded --view off-cpu -o off-cpu.folded",
+	snprintf(line, sizeof(line), "mpvtrace export %s%s%s --format folded -o off-cpu.folded",
 	         quote ? "'" : "", safe, quote ? "'" : "");
 	tx_items(t, TX_PLAIN, "next", line);
 }

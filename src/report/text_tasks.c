@@ -220,8 +220,12 @@ static void add_values(struct table *tab, const struct causes *c, const struct s
 	if (s->n > 1) {
 		table_count(tab, s->n);
 		table_ns(tab, mean(s->run, s->n));
-		table_cell(tab, "%s … %s", fmt_ns(low, sizeof(low), s->run_min),
-		           fmt_ns(high, sizeof(high), s->run_max));
+		fmt_ns(low, sizeof(low), s->run_min);
+		fmt_ns(high, sizeof(high), s->run_max);
+		if (strcmp(low, high))
+			table_cell(tab, "%s … %s", low, high);
+		else
+			table_nothing(tab, "");
 	} else {
 		table_nothing(tab, "");
 		table_ns(tab, s->run);
@@ -366,12 +370,15 @@ static void print_total(struct tx *t, const struct sums *s)
 	buf_printf(&b, "%s over %s", fmt_ns(v, sizeof(v), s->life),
 	           fmt_n(n, sizeof(n), s->n, "task", "tasks"));
 	buf_printf(&b, "\nrunning %s", fmt_share(share, sizeof(share), s->run, s->life));
-	buf_printf(&b, "\nready, no CPU free %s",
-	           fmt_share(share, sizeof(share), s->runnable, s->life));
-	if (s->steal > s->run / 100)
+	if (s->runnable)
+		buf_printf(&b, "\nready, no CPU free %s",
+		           fmt_share(share, sizeof(share), s->runnable, s->life));
+	if (s->runnable && s->steal > s->run / 100)
 		buf_printf(&b, " (of it %s taken by the hypervisor)",
 		           fmt_share(share, sizeof(share), s->steal, s->life));
-	buf_printf(&b, "\nblocked %s", fmt_share(share, sizeof(share), s->blocked, s->life));
+	if (s->blocked)
+		buf_printf(&b, "\nblocked %s",
+		           fmt_share(share, sizeof(share), s->blocked, s->life));
 	for (unsigned k = 0; k < c.n; k++)
 		buf_printf(&b, "%s%s %s", k ? ", " : ": ", cause_heading[c.v[k]],
 		           fmt_share(share, sizeof(share), s->by_cause[c.v[k]], s->life));

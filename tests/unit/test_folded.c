@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Folded stacks as the scripts for flame graphs read them. */
+#include <errno.h>
+
+#include "report_test.h"
+
+static char *folded(const struct model *m, const struct export_opts *o)
+{
+	const struct exporter *x = exporter_find("folded");
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert(x);
+	cr_assert_eq(x->run(m, o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	return text;
+}
+
+static uint64_t sum_of(const char *text)
+{
+	uint64_t sum = 0;
+
+	while (*text) {
+		const char *end = strchr(text, '\n'), *space;
+
+		cr_assert(end, "the last line ends");
+		space = memrchr(text, ' ', (size_t)(end - text));
+		cr_assert(space);
+		sum += strtoull(space + 1, NULL, 10);
+		text = end + 1;
+	}
+	return sum;
+}
+
+/* Two processes of one program, the same stack in both; one thread without stacks. */
+static struct tb *two_processes(void)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_fork(tb, 2, 1, "app", 0);
+	tb_thread(tb, 3, 1, "no stack", 0);
+	for (uint32_t id = 1; id <= 3; id++) {
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1 * MS);
+		if (id < 3) {
+			app_symbols(tb, id);
+			tb_stacks(tb, id, app_stack(tb, id), kernel_stack(tb));
+		}
+		tb_futex_wait(tb, id, 0x1000, 3 * MS, 0);
+		tb_run(tb, id, 4 * MS, 5 * MS);
+		tb_sample(tb, id, 4 * MS + 500 * US, id < 3 ? app_stack(tb, id) : 0, 0);
+		tb_sample(tb, id, 4 * MS + 600 * US, id < 3 ? app_stack(tb, id) : 0, 0);
+		tb_exit(tb, id, 0);
+	}
+	return tb;
+}
+
+Test(folded, off_cpu)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu"};
+	char *text = folded(m, &o);
+
+	/* Blocked from 1 to 3 ms in both processes; the wait for a CPU until 4 ms is left out. */
+	cr_expect_str_eq(text, "app;main;work;lock_wait;futex_wait_[k] 4000\n"
+	                       "no_stack;[no_stack:_futex] 2000\n");
+	free(text);
+	model_free(m);
+}
+
+Test(folded, by_task)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu", .by_task = true};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "app-1001;main;work;lock_wait;futex_wait_[k] 2000\n"
+	                       "app-1002;main;work;lock_wait;futex_wait_[k] 2000\n"
+	                       "no_stack-1003;[no_stack:_futex] 2000\n");
+	free(text);
+	model_free(m);
+}
+
+Test(folded, on_cpu_and_default_view)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "on-cpu"};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "app;main;work;lock_wait 4\nno_stack;[no_stack] 2\n");
+	free(text);
+	o.view = NULL;
+	text = folded(m, &o);
+	cr_expect_eq(sum_of(text), 6000, "off-cpu is the default");
+	free(text);
+	model_free(m);
+}
+
+Test(folded, one_task)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu", .task = "1002"};
+	struct err err = {0};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "app;main;work;lock_wait;futex_wait_[k] 2000\n");
+	free(text);
+	o.task = "nobody";
+	cr_expect_lt(exporter_find("folded")->run(m, &o, stderr, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_USAGE);
+	cr_expect(strstr(err.msg, "nobody"));
+	model_free(m);
+}
+
+Test(folded, unknown_view)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "futex"};
+	struct err err = {0};
+
+	cr_expect_lt(exporter_find("folded")->run(m, &o, stderr, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_USAGE);
+	cr_expect(!exporter_find("svg"));
+	model_free(m);
+}
+
+/* A thousand waits of 1,999 ns are 1,999 µs, not 1,000 and not 2,000. */
+Test(folded, rounding_does_not_add_up)
+{
+	struct tb *tb = tb_new();
+	struct export_opts o = {.view = "off-cpu"};
+	struct model *m;
+	char *text, name[16];
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 100 * MS);
+	for (uint32_t i = 0; i < 1000; i++) {
+		uint64_t t = i * 10 * US;
+
+		snprintf(name, sizeof(name), "t%u", i);
+		tb_thread(tb, 2 + i, 1, name, t);
+		tb_on(tb, 2 + i, 1);
+		tb_run(tb, 2 + i, t, t + 1 * US);
+		tb_futex_wait(tb, 2 + i, 0x1000, t + 1 * US + 1999, 0);
+		tb_run(tb, 2 + i, t + 3 * US, t + 4 * US);
+		tb_exit(tb, 2 + i, 0);
+	}
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = folded(m, &o);
+	cr_expect_eq(count_lines(text), 1000);
+	cr_expect_eq(sum_of(text), 1999);
+	free(text);
+	model_free(m);
+}
+
+/* Names that would break lines or fields; unresolved, inlined and unmapped frames. */
+Test(folded, names_cannot_break_lines)
+{
+	static const uint64_t frames[] = {0x700100, 0x700200, 0x700300, 0x10};
+	struct tb *tb = tb_new();
+	struct export_opts o = {.view = "off-cpu"};
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "a;b c\n\xff");
+	tb_map(tb, 1, 0x700000, 0x800000, 0, "/tmp/x;y/lib z.so");
+	tb_symbol(tb, "/tmp/x;y/lib z.so", 0x100, "operator new(unsigned long)", 0, 0);
+	tb_symbol(tb, "/tmp/x;y/lib z.so", 0x200, NULL, 0, 0);
+	tb_symbol(tb, "/tmp/x;y/lib z.so", 0x300, "outer;\n7", 0, 0);
+	tb_symbol(tb, "/tmp/x;y/lib z.so", 0x300, "inner", 0, 1);
+	tb_stacks(tb, 1, tb_stack(tb, STACK_USER, 1, frames, 4), 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 2 * MS, 3 * MS);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = folded(m, &o);
+	cr_expect_str_eq(text,
+	                 "a:b_c\\x0a\\xff;[unknown];outer:\\x0a7;inner_[i];"
+	                 "[lib_z.so+0x200];operator_new(unsigned_long) 1000\n",
+	                 "%s", text);
+	free(text);
+	model_free(m);
+}
+
+/* What the reader of the text sees as blocked is what the graph shows. */
+Test(folded, agrees_with_the_tasks)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu"};
+	char *text = folded(m, &o);
+	uint64_t blocked = 0;
+
+	for (size_t i = 0; i < model_n_tasks(m); i++)
+		blocked += model_task_at(m, i)->blocked_ns;
+	cr_expect_eq(sum_of(text), blocked / 1000);
+	free(text);
+	model_free(m);
+}
+
+static ssize_t full(void *ctx, const char *p, size_t n)
+{
+	(void)ctx;
+	(void)p;
+	(void)n;
+	errno = ENOSPC;
+	return 0;
+}
+
+Test(folded, a_full_disk_is_an_error)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu"};
+	struct err err = {0};
+	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
+
+	cr_expect_lt(exporter_find("folded")->run(m, &o, out, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_DISK_FULL, "%s", err.msg);
+	fclose(out);
+	model_free(m);
+}

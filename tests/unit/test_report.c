@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/* The text and JSON reports against recordings whose answers are known. */
+#include <errno.h>
+
+#include "report_golden.h"
+#include "report_test.h"
+
+/* The size of the file depends on zlib's version, not on the report. */
+static void mask_size(char *text)
+{
+	char *end = strstr(text, " KB in app.mpv"), *p;
+
+	cr_assert(end, "%s", text);
+	for (p = end; p[-1] != ' '; p--)
+		;
+	*p = 'N';
+	memmove(p + 1, end, strlen(end) + 1);
+}
+
+Test(report, golden_text)
+{
+	static const struct {
+		unsigned width;
+		const char *want;
+	} pages[] = {{80, GOLDEN_80}, {100, GOLDEN_100}, {200, GOLDEN_200}};
+	struct model *m = loaded(workers());
+
+	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+		struct report_opts o = {.width = pages[i].width, .trace_path = "app.mpv"};
+		char *text = text_of(m, &o);
+
+		mask_size(text);
+		cr_expect_str_eq(text, pages[i].want, "at %u columns:\n%s", pages[i].width, text);
+		expect_fits(text, pages[i].width);
+		free(text);
+	}
+	model_free(m);
+}
+
+/* --- what must hold for any recording and any page ------------------------------------------- */
+
+Test(report, every_page_width)
+{
+	static struct tb *(*const recordings[])(void) = {workers, hostile, bare, crowd_200};
+
+	for (size_t i = 0; i < ARRAY_LEN(recordings); i++) {
+		struct model *m = loaded(recordings[i]());
+
+		for (unsigned width = 40; width <= 220; width += 3) {
+			struct report_opts o = {.width = width,
+			                        .top = width % 2 ? 300 : 0,
+			                        .trace_path = "/a path/that is; long/x.mpv"};
+			char *text = text_of(m, &o);
+
+			expect_fits(text, width);
+			free(text);
+		}
+		model_free(m);
+	}
+}
+
+/* --- thousands of tasks --------------------------------------------------------------------------
+ */
+
+Test(report, five_thousand_tasks)
+{
+	struct model *m = loaded(crowd(5000));
+	struct report_opts o = {.width = 100};
+	char *text = text_of(m, &o);
+	json_t *doc;
+
+	cr_expect(strstr(text, "5,001 processes"), "%s", text);
+	cr_expect(strstr(text, "\ncc1                 2,500    10 µs "), "%s", text);
+	cr_expect(strstr(text, "\nworker-0 … -4998    2,500    10 µs "), "%s", text);
+	cr_expect_lt(count_lines(text), 40, "%s", text);
+	free(text);
+	o.top = 6000;
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "\nworker-4998"), "all of them with --top");
+	cr_expect_gt(count_lines(text), 5000);
+	free(text);
+	doc = json_of(m);
+	cr_expect_eq(json_array_size(at(doc, "tasks")), 5001);
+	json_decref(doc);
+	model_free(m);
+}
+
+/* --- choices of the reader ----------------------------------------------------------------------
+ */
+
+/* The name in the first row of the task table. */
+static void first_row(const struct model *m, const char *sort, char *out, size_t n)
+{
+	struct report_opts o = {.width = 120, .sort = sort};
+	char *text = text_of(m, &o), *row = strstr(text, "\ntasks ");
+
+	cr_assert(row, "%s", text);
+	row = strchr(row + 1, '\n') + 1;
+	snprintf(out, n, "%.*s", (int)strcspn(row, " "), row);
+	free(text);
+}
+
+Test(report, sort_keys)
+{
+	static const struct {
+		const char *key, *first;
+	} cases[] = {
+	        {NULL, "worker-0"}, {"run", "worker-0"},      {"runnable", "worker-3"},
+	        {"blocked", "app"}, {"switches", "worker-0"}, {"faults", "app"},
+	        {"start", "app"},
+	};
+	struct model *m = loaded(workers());
+	char name[32];
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		cr_expect(!cases[i].key || report_sort_known(cases[i].key));
+		cr_expect(!cases[i].key || strstr(report_sort_keys(), cases[i].key));
+		first_row(m, cases[i].key, name, sizeof(name));
+		cr_expect(!strcmp(name, cases[i].first) ||
+		                  (cases[i].key && !strcmp(cases[i].key, "switches")),
+		          "%s first by %s", name, cases[i].key);
+	}
+	cr_expect(!report_sort_known("start_ns"));
+	cr_expect(!report_sort_known(""));
+	model_free(m);
+}
+
+Test(report, only_some_tasks)
+{
+	static const struct {
+		const char *want;
+		bool worker_1, worker_2, app;
+	} cases[] = {
+	        {"worker-1", true, false, false}, {"1003", true, false, false},
+	        {"3", true, false, false},        {"worker-*", true, true, false},
+	        {"app", false, false, true},
+	};
+	struct model *m = loaded(workers());
+	struct report_opts o = {.width = 120};
+	char *text;
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		o.task = cases[i].want;
+		text = text_of(m, &o);
+		cr_expect_eq(strstr(text, "\nworker-1 ") != NULL, cases[i].worker_1, "%s", text);
+		cr_expect_eq(strstr(text, "\nworker-2 ") != NULL, cases[i].worker_2, "%s", text);
+		cr_expect_eq(strstr(text, "\napp  ") != NULL, cases[i].app, "%s", text);
+		free(text);
+	}
+	o.task = "nobody\x1b";
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "\nno task has the id or name nobody\\x1b\n"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(report, top_cuts_and_says_so)
+{
+	struct model *m = loaded(hostile());
+	struct report_opts o = {.width = 100, .top = 2};
+	char *text = text_of(m, &o);
+
+	cr_expect(strstr(text, "\n… and "), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+/* --- what is wrong comes first
+ * --------------------------------------------------------------------- */
+
+Test(report, losses_are_in_the_second_line)
+{
+	struct tb *tb = workers();
+	struct report_opts o = {.width = 100};
+	struct model *m;
+	char *text;
+	json_t *doc;
+
+	tb_loss(tb, "ring full", 11);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "\nLOSSY: 11 of "), "%s", text);
+	cr_expect_eq(strchr(text, '\n') + 1, strstr(text, "LOSSY"), "%s", text);
+	cr_expect(!strstr(text, "nothing lost"));
+	cr_expect(!strchr(text, 0x1b), "no colour unless asked");
+	free(text);
+	o.colour = true;
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "\n\x1b[1;31mLOSSY"), "%s", text);
+	free(text);
+	doc = json_of(m);
+	cr_expect_eq(num(doc, "quality.lost"), 11);
+	cr_expect_eq((uint64_t)json_integer_value(
+	                     json_object_get(at(doc, "quality.lost_by"), "ring full")),
+	             11);
+	json_decref(doc);
+	model_free(m);
+}
+
+Test(report, colour_only_where_something_is_wrong)
+{
+	struct model *m = loaded(workers());
+	struct report_opts o = {.width = 100, .colour = true};
+	char *text = text_of(m, &o);
+
+	cr_expect(!strchr(text, 0x1b), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(report, unfinished_and_differing)
+{
+	struct tb *tb = workers();
+	struct report_opts o = {.width = 100};
+	struct model *m;
+	json_t *doc, *check;
+	char *text;
+
+	tb_drop(tb, REC_K_SWITCH, 2);
+	tb_killed(tb);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	doc = json_of(m);
+	cr_expect(strstr(text, "\nINCOMPLETE: "), "%s", text);
+	cr_expect(strstr(text, "voluntary switches DIFFER: "), "%s", text);
+	cr_expect(json_is_false(at(doc, "quality.complete")));
+	check = json_array_get(at(doc, "quality.checks"), 0);
+	cr_expect_str_eq(json_string_value(at(check, "name")), "voluntary");
+	cr_expect(json_is_false(at(check, "ok")));
+	cr_expect_neq(num(check, "recorded"), num(check, "kernel"));
+	json_decref(doc);
+	free(text);
+	model_free(m);
+}
+
+Test(report, exit_status_in_words)
+{
+	struct tb *tb = tb_new();
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "victim");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_exit(tb, 1, 9);
+	m = loaded(tb);
+	text = text_of(m, NULL);
+	cr_expect(strstr(text, "exit 137 (128 + SIGKILL)\n"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+/* --- streams that fail
+ * ----------------------------------------------------------------------------- */
+
+static ssize_t full(void *ctx, const char *p, size_t n)
+{
+	(void)ctx;
+	(void)p;
+	(void)n;
+	errno = ENOSPC;
+	return 0;
+}
+
+Test(report, a_full_disk_is_an_error)
+{
+	struct model *m = loaded(workers());
+	struct report r = {0};
+	struct err err = {0};
+	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
+
+	cr_assert_eq(report_build(&r, m, &err), 0);
+	cr_expect_lt(report_text(&r, NULL, out, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_OUTPUT, "%s", err.msg);
+	err = (struct err){0};
+	cr_expect_lt(report_json(&r, NULL, out, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_OUTPUT, "%s", err.msg);
+	fclose(out);
+	report_release(&r);
+	model_free(m);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/* The report as data, schema mpvtrace.report/1. */
+#include "report_test.h"
+
+/* Every key of the schema is there, whatever was recorded. */
+static void expect_keys(json_t *o, const char *const *keys)
+{
+	for (; *keys; keys++)
+		cr_expect(at(o, *keys), "key %s", *keys);
+}
+
+static const char *const document_keys[] = {
+        "schema",
+        "workload.argv",
+        "workload.mode",
+        "workload.wall_ns",
+        "workload.cpus",
+        "workload.exit_status",
+        "tasks",
+        "processes",
+        "locks",
+        "channels",
+        "parallelism.histogram_ns",
+        "parallelism.average",
+        "parallelism.tasks",
+        "serialization.verdict",
+        "serialization.headline",
+        "serialization.capacity_ns",
+        "serialization.breakdown",
+        "critical_path",
+        "deadlocks",
+        "what_if",
+        "gil",
+        "watch",
+        "quality.events",
+        "quality.lost",
+        "quality.lost_by",
+        "quality.checks",
+        "quality.overhead",
+        "quality.notes",
+        NULL,
+};
+static const char *const task_keys[] = {
+        "tid",
+        "ns_tid",
+        "pid",
+        "ppid",
+        "comm",
+        "start_ns",
+        "end_ns",
+        "run_ns",
+        "runnable_ns",
+        "blocked_ns",
+        "blocked.futex",
+        "blocked.join",
+        "blocked.pipe",
+        "blocked.socket",
+        "blocked.poll",
+        "blocked.file",
+        "blocked.sleep",
+        "blocked.child",
+        "blocked.fault",
+        "blocked.stopped",
+        "blocked.other",
+        "switches.voluntary",
+        "switches.involuntary",
+        "kernel.voluntary",
+        "kernel.involuntary",
+        "kernel.run_ns",
+        "kernel.runnable_ns",
+        "exit_status",
+        "faults.minor",
+        "faults.major",
+        "faults.cow",
+        "first_touch_bytes",
+        NULL,
+};
+static const char *const process_keys[] = {
+        "pid",           "ppid",
+        "start_method",  "rss_peak_bytes",
+        "pss_bytes",     "uss_bytes",
+        "shared_bytes",  "cow_bytes",
+        "spawn.fork_ns", "spawn.first_run_ns",
+        "spawn.exec_ns", "spawn.ready_ns",
+        "samples",       NULL,
+};
+static const char *const lock_keys[] = {
+        "id",          "kind",        "name",    "scope",    "waits", "wait_ns", "max_wait_ns",
+        "p50_wait_ns", "p99_wait_ns", "waiters", "blockers", "sites", NULL,
+};
+
+static void expect_task_adds_up(json_t *t)
+{
+	uint64_t sum = 0;
+	const char *key;
+	json_t *v;
+
+	cr_expect_eq(num(t, "run_ns") + num(t, "runnable_ns") + num(t, "blocked_ns"),
+	             num(t, "end_ns") - num(t, "start_ns"), "the states tile the life");
+	json_object_foreach(at(t, "blocked"), key, v) sum += (uint64_t)json_integer_value(v);
+	cr_expect_eq(sum, num(t, "blocked_ns"), "the causes add up");
+}
+
+static void expect_document(json_t *doc)
+{
+	uint64_t sum = 0;
+	size_t i;
+	json_t *v;
+
+	cr_expect_str_eq(json_string_value(at(doc, "schema")), "mpvtrace.report/1");
+	expect_keys(doc, document_keys);
+	json_array_foreach(at(doc, "tasks"), i, v)
+	{
+		expect_keys(v, task_keys);
+		expect_task_adds_up(v);
+	}
+	json_array_foreach(at(doc, "processes"), i, v) expect_keys(v, process_keys);
+	json_array_foreach(at(doc, "locks"), i, v) expect_keys(v, lock_keys);
+	json_array_foreach(at(doc, "parallelism.histogram_ns"), i, v) sum +=
+	        (uint64_t)json_integer_value(v);
+	cr_expect_eq(sum, num(doc, "workload.wall_ns"), "the histogram is the wall");
+}
+
+Test(report, json_is_whole)
+{
+	static struct tb *(*const recordings[])(void) = {workers, hostile, bare, crowd_200};
+
+	for (size_t i = 0; i < ARRAY_LEN(recordings); i++) {
+		struct model *m = loaded(recordings[i]());
+		json_t *doc = json_of(m);
+
+		expect_document(doc);
+		cr_expect_eq(json_array_size(at(doc, "tasks")), model_n_tasks(m));
+		cr_expect_eq(json_array_size(at(doc, "processes")), model_n_procs(m));
+		json_decref(doc);
+		model_free(m);
+	}
+}
+
+/* --- the JSON's values --------------------------------------------------------------------------
+ */
+
+Test(report, json_values)
+{
+	struct model *m = loaded(workers());
+	json_t *doc = json_of(m), *t = json_array_get(at(doc, "tasks"), 1), *p, *l;
+
+	cr_expect_str_eq(json_string_value(json_array_get(at(doc, "workload.argv"), 1)),
+	                 "--threads");
+	cr_expect_eq(json_array_size(at(doc, "workload.argv")), 3);
+	cr_expect_eq(num(doc, "workload.exit_status"), 3);
+	cr_expect_eq(num(doc, "workload.wall_ns"), 84 * MS);
+	cr_expect_eq(num(doc, "workload.start_ns"), TB_START);
+	cr_expect_str_eq(json_string_value(at(doc, "workload.mode")), "threaded");
+	cr_expect_str_eq(json_string_value(at(t, "comm")), "worker-0");
+	cr_expect_eq(num(t, "tid"), 1002);
+	cr_expect_eq(num(t, "ns_tid"), 2);
+	cr_expect_eq(num(t, "pid"), 1001);
+	cr_expect_eq(num(t, "start_ns"), TB_START + 1 * MS);
+	cr_expect_eq(num(t, "run_ns"), 20 * MS);
+	cr_expect_eq(num(t, "blocked.futex"), 30 * MS);
+	cr_expect_eq(num(t, "faults.minor"), 100);
+	cr_expect_eq(num(t, "faults.cow"), 2);
+	cr_expect_eq(num(t, "first_touch_bytes"), 64 * 4096);
+	cr_expect_eq(num(t, "kernel.run_ns"), 20 * MS);
+	p = json_array_get(at(doc, "processes"), 0);
+	cr_expect_eq(num(p, "pss_bytes"), 30 << 20);
+	cr_expect_eq(num(p, "shared_bytes"), 12 << 20);
+	cr_expect(json_is_null(at(p, "cow_bytes")));
+	cr_expect_eq(json_array_size(at(p, "samples")), 2);
+	cr_expect_eq(num(json_array_get(at(p, "samples"), 1), "pss_bytes"), 30 << 20);
+	cr_expect(json_is_null(at(json_array_get(at(p, "samples"), 0), "pss_bytes")));
+	l = json_array_get(at(doc, "locks"), 0);
+	cr_expect_eq(num(l, "waits"), 4);
+	cr_expect_eq(num(l, "wait_ns"), 120 * MS);
+	cr_expect_eq(num(l, "p99_wait_ns"), 30 * MS);
+	cr_expect_eq(json_array_size(at(l, "waiters")), 4);
+	cr_expect_eq(num(json_array_get(at(l, "waiters"), 0), "tid"), 1002);
+	l = json_array_get(at(l, "sites"), 0);
+	cr_expect_str_eq(json_string_value(json_array_get(at(l, "frames"), 2)), "lock_wait");
+	cr_expect(json_is_null(at(doc, "gil")));
+	json_decref(doc);
+	model_free(m);
+}
+
+Test(report, unknown_is_null_not_zero)
+{
+	struct tb *tb = tb_new_attach();
+	struct model *m;
+	json_t *doc, *t;
+	char *text;
+
+	tb_meta(tb, META_CPUS, "");
+	tb_meta(tb, META_PAGE_SIZE, "");
+	tb_attached(tb, 1, 1, "daemon", 0, 1, TB_NR_poll, 0, 0);
+	tb_no_end(tb, 1);
+	tb_stop(tb, 10 * MS);
+	m = loaded(tb);
+	doc = json_of(m);
+	t = json_array_get(at(doc, "tasks"), 0);
+	cr_expect(json_is_null(at(doc, "workload.cpus")));
+	cr_expect(json_is_null(at(doc, "workload.exit_status")));
+	cr_expect(json_is_null(at(t, "exit_status")));
+	cr_expect(json_is_null(at(t, "kernel.voluntary")));
+	cr_expect(json_is_null(at(t, "kernel.run_ns")));
+	cr_expect(json_is_null(at(t, "faults.minor")));
+	cr_expect(json_is_null(at(t, "first_touch_bytes")));
+	cr_expect(json_is_null(at(json_array_get(at(doc, "processes"), 0), "rss_peak_bytes")));
+	cr_expect(json_is_null(at(json_array_get(at(doc, "processes"), 0), "start_method")));
+	cr_expect(json_is_null(at(doc, "quality.overhead.cpu_ns")));
+	json_decref(doc);
+	text = text_of(m, NULL);
+	cr_expect(strstr(text, "10 ms · single-threaded\n"), "%s", text);
+	cr_expect(!strstr(text, " of 0 CPUs"));
+	cr_expect(!strstr(text, "first touch"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(report, json_keeps_names_as_valid_text)
+{
+	struct model *m = loaded(hostile());
+	json_t *doc = json_of(m), *tasks = at(doc, "tasks");
+
+	cr_expect_str_eq(json_string_value(at(json_array_get(tasks, 0), "comm")), "\x1b[31mred");
+	cr_expect_str_eq(json_string_value(at(json_array_get(tasks, 2), "comm")), "a;b;c d");
+	cr_expect_str_eq(json_string_value(at(json_array_get(tasks, 1), "comm")),
+	                 "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+	json_decref(doc);
+	model_free(m);
+}
