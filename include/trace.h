@@ -276,6 +276,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define META_STACKS "recorder.stacks"		/* auto, all, off */
 #define META_FREQ "recorder.freq_hz"		/* on-CPU sampling; 0 = off */
 #define META_FEATURES "recorder.features"	/* comma-separated: what this kernel allowed */
+#define FEATURE_RUN_DELAY "run-delay"		/* … in it: the kernel counts sched_info.run_delay */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */

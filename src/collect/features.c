@@ -181,9 +181,8 @@ static void check_kallsyms(struct rows *r)
 
 static void check_kernel_counters(struct rows *r, const struct btf *btf)
 {
-	int id = btf ? btf__find_by_name_kind(btf, "sched_info", BTF_KIND_STRUCT) : -1;
-	const struct btf_type *t = id >= 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
-	struct feature_status *f = row(r, "run-queue delay counters", false, t && btf_vlen(t) > 1);
+	struct feature_status *f =
+		row(r, "run-queue delay counters", false, btf && btf_counts_run_delay(btf));
 
 	if (f->ok) {
 		detail(f, "sched_info.run_delay of each task");

@@ -71,6 +71,14 @@ int btf_tracepoint_args(const struct btf *btf, const char *name)
 	return btf_vlen(t) - 1; /* the first is the tracepoint's own data */
 }
 
+bool btf_counts_run_delay(const struct btf *btf)
+{
+	int id = btf__find_by_name_kind(btf, "sched_info", BTF_KIND_STRUCT);
+	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+
+	return t && btf_vlen(t) > 0; /* an empty structure without CONFIG_SCHED_INFO */
+}
+
 struct optional_prog {
 	struct bpf_program *prog;
 	const char *tracepoint, *feature;
@@ -148,6 +156,8 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	args = btf_tracepoint_args(btf, "sched_switch");
 	bpf_program__set_autoload(args >= 4 ? k->progs.mt_switch : k->progs.mt_switch_old, true);
 	session_feature(s, args >= 4 ? "prev-state" : "prev-state-racy");
+	if (btf_counts_run_delay(btf))
+		session_feature(s, FEATURE_RUN_DELAY);
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));

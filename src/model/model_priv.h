@@ -79,6 +79,7 @@ struct ltask {
 	uint64_t out_ns, in_ns, last_ns;
 	uint64_t wake_ns;  /* of the open slice, when woken */
 	uint64_t queue_ns; /* waits for a CPU inside the window */
+	int64_t skew_ns;   /* see settle_skew() in slices.c */
 	uint32_t site, ustack, kstack, waker, futex;
 	uint32_t row; /* index + 1 of the stack row last used */
 	struct futex_used used;
@@ -196,6 +197,7 @@ struct model {
 	struct hmap meta_ids;
 	struct buf meta_bytes;
 	char arch[32]; /* META_MACHINE */
+	bool run_delay_known; /* META_FEATURES: the kernel counts run_delay */
 
 	VEC(struct ltask *) tasks; /* by order of appearance */
 	struct idmap task_ids;

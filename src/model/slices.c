@@ -17,6 +17,9 @@
 #define EARLY_WAKE_NS 50000u
 /* A kernel without run-delay accounting reports 0: then the wake-up says when it was ready. */
 #define NO_DELAY_NS 50000u
+/* The kernel's own clock readings lie this close to our time stamps; what differs by more is
+ * something else (time that the hypervisor took). */
+#define SKEW_NS 20000
 
 #define STATE_STOPPED 4u
 #define STATE_TRACED  8u
@@ -72,14 +75,14 @@ static int account(struct model *m, struct ltask *lt, struct slice *s, uint64_t 
 }
 
 /* When it became runnable: the kernel's run delay, counted back from the switch-in. */
-static uint64_t queued_at(const struct ltask *lt, uint64_t in, uint64_t delay)
+static uint64_t queued_at(const struct model *m, const struct ltask *lt, uint64_t in, uint64_t delay)
 {
 	uint64_t queued;
 
 	if (lt->runnable)
 		return lt->out_ns;
 	queued = sat_sub(in, delay);
-	if (!delay && lt->woken && sat_sub(in, lt->wake_ns) > NO_DELAY_NS)
+	if (!delay && !m->run_delay_known && lt->woken && sat_sub(in, lt->wake_ns) > NO_DELAY_NS)
 		queued = lt->wake_ns;
 	return clamp_u64(queued, lt->out_ns, in);
 }
@@ -280,9 +283,36 @@ static void count_switch(struct model *m, struct ltask *lt, uint64_t ts, const s
 	lt->all.delay_ns = sat_add(lt->all.delay_ns, r->delay);
 }
 
+/*
+ * A preempted turn is ready from switch to switch by our clock, and for `delay` by the
+ * kernel's, a fraction of a microsecond apart. Over a hundred thousand turns that is
+ * visible, so the next wait's end, which only the kernel's counter tells, makes up for it.
+ */
+static uint64_t settle_skew(struct ltask *lt, uint64_t queued, uint64_t delay)
+{
+	int64_t skew = (int64_t)(delay - (lt->in_ns - lt->out_ns));
+	uint64_t room;
+
+	if (lt->runnable) {
+		if (skew < SKEW_NS && skew > -SKEW_NS)
+			lt->skew_ns += skew;
+		return queued;
+	}
+	if (lt->skew_ns > 0) {
+		room = queued - lt->out_ns;
+		room = room < (uint64_t)lt->skew_ns ? room : (uint64_t)lt->skew_ns;
+		lt->skew_ns -= (int64_t)room;
+		return queued - room;
+	}
+	room = lt->in_ns - queued;
+	room = room < (uint64_t)-lt->skew_ns ? room : (uint64_t)-lt->skew_ns;
+	lt->skew_ns += (int64_t)room;
+	return queued + room;
+}
+
 static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
 {
-	uint64_t exec = r->exec;
+	uint64_t exec = r->exec, queued;
 	int err = 0;
 
 	count_switch(m, lt, ts, r);
@@ -299,7 +329,10 @@ static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const stru
 	 * of idle): what it counted as run time began then, and the wait for a CPU ended. */
 	if (exec > ts - lt->in_ns)
 		lt->in_ns = clamp_u64(sat_sub(ts, exec), lt->out_ns, ts);
-	err = close_slice(m, lt, queued_at(lt, lt->in_ns, r->delay), lt->in_ns, ts, exec);
+	queued = queued_at(m, lt, lt->in_ns, r->delay);
+	if (m->run_delay_known)
+		queued = settle_skew(lt, queued, r->delay);
+	err = close_slice(m, lt, queued, lt->in_ns, ts, exec);
 	if (!err)
 		err = begin_off(m, lt, ts, r);
 	return err ? err : timeline_add(&m->running, ts, -1);
@@ -375,7 +408,7 @@ int task_split(struct model *m, struct ltask *lt, uint64_t ts)
 	int err;
 
 	ts = not_before(m, lt, ts);
-	err = close_slice(m, lt, queued_at(lt, lt->in_ns, 0), lt->in_ns, ts, ts - lt->in_ns);
+	err = close_slice(m, lt, queued_at(m, lt, lt->in_ns, 0), lt->in_ns, ts, ts - lt->in_ns);
 	clear_open(lt);
 	lt->in_ns = ts;
 	lt->first_slice = true;
@@ -397,7 +430,7 @@ static int close_running(struct model *m, struct ltask *lt, uint64_t end)
 		delay = sat_sub(sat_sub(lt->last.runnable_ns, lt->base.runnable_ns),
 		                lt->all.delay_ns);
 	}
-	return close_slice(m, lt, queued_at(lt, lt->in_ns, delay), lt->in_ns, end, exec);
+	return close_slice(m, lt, queued_at(m, lt, lt->in_ns, delay), lt->in_ns, end, exec);
 }
 
 static int close_waiting(struct model *m, struct ltask *lt, uint64_t end)
