@@ -23,6 +23,8 @@ SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 
 all: $(B)/mpvtrace $(B)/mpvtrace.1 $(B)/mpvtrace.bash
 
+$(B)/tests/%.o $(B)/tools/%.o: CPPFLAGS += -Itests/support
+
 # Ours win over the environment's flags, as a caller's CFLAGS may lack -g or -O.
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
