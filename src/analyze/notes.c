@@ -66,15 +66,20 @@ static int of_losses(struct report *r)
 static int of_oddities(struct report *r)
 {
 	const struct model_oddities *odd = model_oddities(r->m);
-	uint64_t gaps = add_capped(odd->lost_in, odd->lost_out);
 	int rc = 0;
 
-	if (gaps)
+	/* Harmless: the kernel's counters at the next switch tell when it got the CPU. Seen on
+	 * kernels that hide switches away from some task. */
+	if (odd->lost_in)
 		rc = note_add(r,
-		              "%" PRIu64
-		              " switch%s without %s counterpart: events are missing, some "
-		              "intervals are too long",
-		              gaps, gaps == 1 ? "" : "es", gaps == 1 ? "its" : "their");
+		              "%" PRIu64 " time%s a task got a CPU without an event that says so; "
+		              "when comes from the kernel's counters",
+		              odd->lost_in, plural(odd->lost_in));
+	if (!rc && odd->lost_out)
+		rc = note_add(r,
+		              "%" PRIu64 " time%s a task left a CPU without an event that says so: "
+		              "some intervals are too long",
+		              odd->lost_out, plural(odd->lost_out));
 	if (!rc && odd->late)
 		rc = note_add(r, "%" PRIu64 " event%s came too late to be put in order", odd->late,
 		              plural(odd->late));
@@ -118,11 +123,10 @@ static int of_memory(struct report *r)
 {
 	const char *thp = model_meta(r->m, META_THP);
 
-	if (thp && *thp && strcmp(thp, "never"))
-		return note_add(r,
-		                "transparent huge pages are on (%s): one first touch can bring in "
-		                "2 MB, so first-touch bytes are a lower bound",
-		                thp);
+	/* With "madvise" only memory that a program asks to be so: rare, and said in the manual. */
+	if (thp && !strcmp(thp, "always"))
+		return note_add(r, "transparent huge pages are on: one first touch can bring in 2 MB, "
+		                   "so first-touch bytes are a lower bound");
 	return 0;
 }
 

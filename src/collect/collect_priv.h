@@ -83,12 +83,13 @@ struct session_totals {
 	uint64_t seen, lost_ring, lost_task, lost_missed, no_stack, stacks, bad_stack;
 };
 void session_totals(struct session *s, struct session_totals *t);
+/* What a program cost, estimated from the measuring window (measuring costs too): one that writes
+ * records by the number of records, one that only counts by time. */
 struct session_cost {
 	char name[32];
 	uint64_t runs, ns;
 };
-/* Per program, within the measuring window; *window_seen: records offered within it. */
-size_t session_costs(struct session *s, struct session_cost *out, size_t max, uint64_t *window_seen);
+size_t session_costs(struct session *s, struct session_cost *out, size_t max);
 /* Comma-separated names of what is in use, for the trace. */
 const char *session_features(const struct session *s);
 struct rings *session_rings(struct session *s);

@@ -26,7 +26,7 @@
 
 #define SLACK_NS 1000000	   /* a record may reach its ring this much after its time stamp */
 #define FLUSH_NS 1000000000	   /* so much is lost at most when we are killed */
-#define COST_WINDOW_NS 100000000   /* the programs' cost is measured so long */
+#define COST_WINDOW_NS 250000000   /* the programs' cost is measured so long */
 #define GRACE_NS 2000000000ull	   /* after Ctrl-C: time for the workload to end by itself */
 #define SETTLE_NS 20000000	   /* at the end: tasks that switch in this time end exactly there */
 
@@ -382,7 +382,7 @@ static void write_quality(struct recording_run *r)
 	struct session_cost costs[32];
 	struct session_totals t;
 	struct rusage ru;
-	uint64_t window_seen, total_ns = 0;
+	uint64_t total_ns = 0, total_runs = 0;
 	size_t n;
 
 	session_totals(r->session, &t);
@@ -392,14 +392,13 @@ static void write_quality(struct recording_run *r)
 	write_loss(r, "mapping", perfmaps_lost(r->maps));
 	meta_write_u64(r->w, META_SEEN, t.seen);
 	meta_write_u64(r->w, META_WRITTEN, drain_written(r->d));
-	n = session_costs(r->session, costs, ARRAY_LEN(costs), &window_seen);
+	n = session_costs(r->session, costs, ARRAY_LEN(costs));
 	for (size_t i = 0; i < n; i++) {
 		write_cost(r, costs[i].name, costs[i].runs, costs[i].ns);
 		total_ns += costs[i].ns;
+		total_runs += costs[i].runs;
 	}
-	/* Measured in a window (measuring costs, too), scaled by the records of the whole. */
-	if (window_seen)
-		write_cost(r, "bpf total", t.seen, (uint64_t)((double)total_ns / (double)window_seen * (double)t.seen));
+	write_cost(r, "bpf total", total_runs, total_ns);
 	getrusage(RUSAGE_SELF, &ru);
 	write_cost(r, "recorder cpu", 1,
 		   ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +

@@ -30,7 +30,7 @@ struct session {
 	struct bpf_link *attach_link, *finish_link;
 	int finish_fd;
 	int stats_fd;		/* cost measuring window, -1 = over */
-	uint64_t window_seen;
+	uint64_t window_seen, window_start_ns, window_ns;
 	VEC(struct session_cost) costs;
 	int *sample_fds;
 	size_t n_samples;
@@ -372,6 +372,7 @@ int session_new(struct session **out, const struct collect_opts *o, struct err *
 		return rc;
 	}
 	attach_samples(s, o->freq_hz);
+	s->window_start_ns = now_ns();
 	s->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	*out = s;
 	return 0;
@@ -497,6 +498,7 @@ void session_cost_window_end(struct session *s)
 	s->stats_fd = -1;
 	session_totals(s, &totals);
 	s->window_seen = totals.seen;
+	s->window_ns = now_ns() - s->window_start_ns;
 	bpf_object__for_each_program (p, s->skel->obj) {
 		struct bpf_prog_info info = {};
 		struct session_cost c = {};
@@ -512,12 +514,32 @@ void session_cost_window_end(struct session *s)
 	}
 }
 
-size_t session_costs(struct session *s, struct session_cost *out, size_t max, uint64_t *window_seen)
+/* Programs that run without writing a record. */
+static bool only_counts(const char *name)
+{
+	static const char *const names[] = { "mt_fault", "mt_timer", "mt_irq", "mt_softirq" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!strncmp(name, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+size_t session_costs(struct session *s, struct session_cost *out, size_t max)
 {
 	size_t n = s->costs.n < max ? s->costs.n : max;
+	struct session_totals totals;
+	double by_time, by_seen;
 
-	if (n)
-		memcpy(out, s->costs.v, n * sizeof(*out));
-	*window_seen = s->window_seen;
+	session_totals(s, &totals);
+	by_time = s->window_ns ? (double)(now_ns() - s->window_start_ns) / (double)s->window_ns : 0;
+	by_seen = s->window_seen ? (double)totals.seen / (double)s->window_seen : 0;
+	for (size_t i = 0; i < n; i++) {
+		double scale = only_counts(s->costs.v[i].name) ? by_time : by_seen;
+
+		out[i] = s->costs.v[i];
+		out[i].runs = (uint64_t)((double)out[i].runs * scale);
+		out[i].ns = (uint64_t)((double)out[i].ns * scale);
+	}
 	return n;
 }
