@@ -9,8 +9,10 @@
 #define UNSIZED_MAX 4096
 #define BATCH       1024
 
-/* Lower wins. A label without a type may be anything in the section, so it comes last. */
-enum { RANK_GLOBAL, RANK_LOCAL, RANK_WEAK, RANK_LABEL = 4 };
+/* Of one start the lowest class wins, then see ranges_priv.h. Exported names, weak ones too,
+ * are the ones that people know: glibc's read() is weak, its local alias is __GI_read. A label
+ * without a type may be anything in the section, so it comes last. */
+enum { CLASS_EXPORTED, CLASS_LOCAL, CLASS_LABEL };
 
 struct reader {
 	const struct elf_file *f;
@@ -48,7 +50,7 @@ static int rank_of(const struct reader *r, const GElf_Sym *sym, const struct elf
 {
 	const char *name = (const char *)r->t->names.p + r->names + sym->st_name;
 	bool code = r->cls == ELF_SYM_CODE;
-	int bind = GELF_ST_BIND(sym->st_info), rank = RANK_GLOBAL;
+	int bind = GELF_ST_BIND(sym->st_info);
 
 	if (!(sec->flags & SHF_ALLOC) || !(sec->flags & SHF_EXECINSTR) == code)
 		return -1;
@@ -66,16 +68,11 @@ static int rank_of(const struct reader *r, const GElf_Sym *sym, const struct elf
 		/* "$x" and ".L…" mark places for tools, they name nothing. */
 		if (!code || *name == '$' || *name == '.')
 			return -1;
-		rank = RANK_LABEL;
-		break;
+		return RANGE_RANK(CLASS_LABEL, bind == STB_LOCAL);
 	default:
 		return -1;
 	}
-	if (bind == STB_LOCAL)
-		rank += RANK_LOCAL;
-	else if (bind == STB_WEAK)
-		rank += RANK_WEAK;
-	return rank;
+	return RANGE_RANK(bind == STB_LOCAL ? CLASS_LOCAL : CLASS_EXPORTED, bind == STB_WEAK);
 }
 
 static int add_symbol(struct reader *r, const GElf_Sym *sym)

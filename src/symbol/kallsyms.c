@@ -54,12 +54,12 @@ static int rank_of(char type)
 {
 	switch (type) {
 	case 'T':
-		return 0;
+		return RANGE_RANK(0, 0);
 	case 't':
-		return 1;
+		return RANGE_RANK(1, 0);
 	case 'W':
 	case 'w':
-		return 2;
+		return RANGE_RANK(2, 0);
 	default:
 		return -1;
 	}

@@ -28,16 +28,16 @@ static int underscores(const char *s)
 	return n;
 }
 
-static int cmp_names(const struct ranges *t, uint32_t a, uint32_t b)
+/* Compares two aliases of one class by what they are called. */
+static int cmp_names(const struct ranges *t, const struct range_add *a, const struct range_add *b)
 {
-	const char *na, *nb;
-	int d;
+	bool named = a->name < t->names.n && b->name < t->names.n;
+	const char *na = named ? (const char *)t->names.p + a->name : "";
+	const char *nb = named ? (const char *)t->names.p + b->name : "";
+	int d = underscores(na) - underscores(nb);
 
-	if (a == b || a >= t->names.n || b >= t->names.n)
-		return 0;
-	na = (const char *)t->names.p + a;
-	nb = (const char *)t->names.p + b;
-	d = underscores(na) - underscores(nb);
+	if (!d)
+		d = a->rank - b->rank;
 	return d ? d : strncmp(na, nb, NAME_CMP_BYTES);
 }
 
@@ -48,9 +48,9 @@ static int cmp_added(const void *pa, const void *pb, void *ctx)
 
 	if (a->start != b->start)
 		return a->start < b->start ? -1 : 1;
-	if (a->rank != b->rank)
-		return a->rank < b->rank ? -1 : 1;
-	d = cmp_names(ctx, a->name, b->name);
+	if (a->rank >> 1 != b->rank >> 1)
+		return a->rank >> 1 < b->rank >> 1 ? -1 : 1;
+	d = cmp_names(ctx, a, b);
 	if (d)
 		return d;
 	if (a->end != b->end)

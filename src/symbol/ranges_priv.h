@@ -4,8 +4,8 @@
  * decides. Used for ELF functions, ELF objects and the kernel.
  *
  * Rules where symbols overlap
- *  - Same start: the lowest rank names it, then fewer leading underscores, then the name,
- *    then the one added first.
+ *  - Same start: one with a size before one without; then the lowest class, fewer leading
+ *    underscores, the one not minor, the name in alphabetical order.
  *  - Nested: the one that starts last covers its own range, the outer one the rest.
  *  - A symbol without a size fills only what no sized symbol covers, up to the next symbol
  *    or its `end`, whichever is first. What is left is a gap: it has no name.
@@ -15,6 +15,8 @@
 
 #include "base.h"
 
+/* Rank of a symbol: its class (0 to 63) and whether it is minor. */
+#define RANGE_RANK(class, minor) ((class) << 1 | (minor))
 enum { RANGE_UNSIZED = 0x80 };	/* or-ed to the rank: `end` is only the furthest possible */
 
 struct range_add { uint64_t start, end; uint32_t name; uint8_t rank; };

@@ -139,13 +139,17 @@ Test(elf, sizes_end_with_the_section)
 	        FUNC("huge", 0x10, UINT64_MAX),
 	        {"fini", IMG_FINI, 4, STB_GLOBAL, STT_FUNC, IMG_SEC_FINI},
 	        {"elsewhere", IMG_DATA, 8, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"before", TEXT(0x1800), 8, STB_GLOBAL, STT_FUNC, IMG_SEC_FINI},
+	        {"after", IMG_FINI + 0x40, 8, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
 	};
-	struct elf_syms *e = open_img(&(struct img){.syms = syms, .n_syms = 3});
+	struct elf_syms *e = open_img(&(struct img){.syms = syms, .n_syms = 5});
 
+	expect(e, 0x1800, "huge", 0x17f0);
 	expect(e, 0x1800, "huge", 0x17f0);
 	expect(e, IMG_TEXT_SIZE - 1, "huge", IMG_TEXT_SIZE - 0x11);
 	expect(e, IMG_TEXT_SIZE, "fini", 0);
 	expect(e, IMG_TEXT_SIZE + 4, NULL, 0);
+	expect(e, IMG_TEXT_SIZE + 0x40, NULL, 0);
 	expect(e, IMG_TEXT_SIZE + 0x40, NULL, 0);
 	elf_syms_free(e);
 }
@@ -179,25 +183,34 @@ Test(elf, overlaps)
 	elf_syms_free(e);
 }
 
-Test(elf, alias_does_not_depend_on_order)
+/* Of the names from the n-th on, each is the best of those that follow it, in any order. */
+Test(elf, which_alias_does_not_depend_on_order)
 {
-	static struct img_sym syms[] = {
-	        {"weak", TEXT(0x10), 16, STB_WEAK, STT_FUNC, IMG_SEC_TEXT},
+	static const struct img_sym best_first[] = {
+	        {"read", TEXT(0x10), 16, STB_WEAK, STT_FUNC, IMG_SEC_TEXT},
+	        {"_global", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"_global2", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"_aaa_weak", TEXT(0x10), 16, STB_WEAK, STT_FUNC, IMG_SEC_TEXT},
+	        {"__read", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
 	        {"a_local", TEXT(0x10), 16, STB_LOCAL, STT_FUNC, IMG_SEC_TEXT},
-	        {"__global", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
-	        {"global2", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
-	        {"global1", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
-	        {"aaa_label", TEXT(0x10), 0, STB_GLOBAL, STT_NOTYPE, IMG_SEC_TEXT},
+	        {"__GI_read", TEXT(0x10), 16, STB_LOCAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"aaa_label", TEXT(0x10), 16, STB_GLOBAL, STT_NOTYPE, IMG_SEC_TEXT},
+	        {"aaa_unsized", TEXT(0x10), 0, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
 	};
+	struct img_sym syms[ARRAY_LEN(best_first)];
 
-	for (int i = 0; i < 6; i++) {
-		struct img_sym first = syms[0];
-		struct elf_syms *e = open_img(&(struct img){.syms = syms, .n_syms = 6});
+	for (size_t from = 0; from < ARRAY_LEN(best_first); from++) {
+		size_t n = ARRAY_LEN(best_first) - from;
 
-		expect(e, 0x18, "global1", 8);
-		elf_syms_free(e);
-		memmove(syms, syms + 1, 5 * sizeof(syms[0]));
-		syms[5] = first;
+		for (size_t turn = 0; turn < n; turn++) {
+			struct elf_syms *e;
+
+			for (size_t i = 0; i < n; i++)
+				syms[i] = best_first[from + (i + turn) % n];
+			e = open_img(&(struct img){.syms = syms, .n_syms = n});
+			expect(e, 0x18, best_first[from].name, 8);
+			elf_syms_free(e);
+		}
 	}
 }
 
