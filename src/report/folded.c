@@ -150,7 +150,8 @@ static void print_lines(struct folded *f, uint64_t unit, FILE *out)
 {
 	uint64_t carry = 0;
 
-	qsort(f->lines.v, f->lines.n, sizeof(*f->lines.v), by_text);
+	if (f->lines.n)
+		qsort(f->lines.v, f->lines.n, sizeof(*f->lines.v), by_text);
 	for (size_t i = 0; i < f->lines.n; i++) {
 		const struct line *l = &f->lines.v[i];
 		uint64_t weight = l->weight;
