@@ -125,8 +125,9 @@ static int of_memory(struct report *r)
 
 	/* With "madvise" only memory that a program asks to be so: rare, and said in the manual. */
 	if (thp && !strcmp(thp, "always"))
-		return note_add(r, "transparent huge pages are on: one first touch can bring in 2 MB, "
-		                   "so first-touch bytes are a lower bound");
+		return note_add(r,
+		                "transparent huge pages are on: one first touch can bring in 2 MB, "
+		                "so first-touch bytes are a lower bound");
 	return 0;
 }
 
