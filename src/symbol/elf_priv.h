@@ -14,12 +14,12 @@
 #include "base.h"
 #include "ranges_priv.h"
 
-#define ELF_MAX_FILE (2ull << 30)
+#define ELF_MAX_FILE     (2ull << 30)
 #define ELF_MAX_SECTIONS 65536
 #define ELF_MAX_SEGMENTS 1024
-#define ELF_MAX_SYMBOLS (4u << 20)
-#define ELF_MAX_STRINGS (256u << 20)
-#define ELF_MAX_NOTES 65536
+#define ELF_MAX_SYMBOLS  (4u << 20)
+#define ELF_MAX_STRINGS  (256u << 20)
+#define ELF_MAX_NOTES    65536
 #define ELF_MAX_BUILD_ID 64
 
 struct elf_section {
@@ -27,7 +27,10 @@ struct elf_section {
 	uint32_t name, type, link; /* name: offset into elf_file.secnames */
 };
 /* A loaded segment: file bytes [off, off + filesz) are at vaddr. */
-struct elf_segment { uint64_t off, filesz, vaddr; bool exec; };
+struct elf_segment {
+	uint64_t off, filesz, vaddr;
+	bool exec;
+};
 
 struct elf_file {
 	int fd; /* valid while elf is set */
@@ -63,7 +66,7 @@ int elf_debug_find(const struct elf_file *main, const char *path, struct elf_fil
 enum elf_sym_class { ELF_SYM_CODE, ELF_SYM_DATA };
 /* Adds the symbols of section `tab` (SHT_SYMTAB or SHT_DYNSYM) to t. 0 or -errno. */
 int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enum elf_sym_class cls,
-		    struct ranges *t);
+                    struct ranges *t);
 /* Adds "name@plt" for the entries whose target is known (x86-64; none elsewhere). 0 or -errno. */
 int elf_plt_read(const struct elf_file *f, struct ranges *t);
 

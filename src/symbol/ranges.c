@@ -31,11 +31,14 @@ static int underscores(const char *s)
 /* Compares two aliases of one class by what they are called. */
 static int cmp_names(const struct ranges *t, const struct range_add *a, const struct range_add *b)
 {
-	bool named = a->name < t->names.n && b->name < t->names.n;
-	const char *na = named ? (const char *)t->names.p + a->name : "";
-	const char *nb = named ? (const char *)t->names.p + b->name : "";
-	int d = underscores(na) - underscores(nb);
+	const char *na, *nb;
+	int d;
 
+	if (a->name >= t->names.n || b->name >= t->names.n)
+		return a->rank - b->rank;
+	na = (const char *)t->names.p + a->name;
+	nb = (const char *)t->names.p + b->name;
+	d = underscores(na) - underscores(nb);
 	if (!d)
 		d = a->rank - b->rank;
 	return d ? d : strncmp(na, nb, NAME_CMP_BYTES);

@@ -17,22 +17,29 @@
 
 /* Rank of a symbol: its class (0 to 63) and whether it is minor. */
 #define RANGE_RANK(class, minor) ((class) << 1 | (minor))
-enum { RANGE_UNSIZED = 0x80 };	/* or-ed to the rank: `end` is only the furthest possible */
+enum { RANGE_UNSIZED = 0x80 }; /* or-ed to the rank: `end` is only the furthest possible */
 
-struct range_add { uint64_t start, end; uint32_t name; uint8_t rank; };
-struct range { uint64_t start, end, sym_start; uint32_t name; };
+struct range_add {
+	uint64_t start, end;
+	uint32_t name;
+	uint8_t rank;
+};
+struct range {
+	uint64_t start, end, sym_start;
+	uint32_t name;
+};
 
 struct ranges {
-	VEC(struct range_add) added;	/* freed by ranges_finish */
-	VEC(struct range) v;		/* sorted, disjoint */
-	struct buf names;		/* NUL-terminated strings; `name` is an offset into it */
+	VEC(struct range_add) added; /* freed by ranges_finish */
+	VEC(struct range) v;         /* sorted, disjoint */
+	struct buf names;            /* NUL-terminated strings; `name` is an offset into it */
 };
 
 /* Notes a symbol [start, end); empty and inverted ones are ignored. 0 or -ENOMEM. */
 int ranges_add(struct ranges *t, uint64_t start, uint64_t end, uint32_t name, uint8_t rank);
 /* Sorts out the overlaps. No ranges_add after it. 0 or -ENOMEM. */
 int ranges_finish(struct ranges *t);
-const struct range *ranges_find(const struct ranges *t, uint64_t addr);	/* NULL in a gap */
+const struct range *ranges_find(const struct ranges *t, uint64_t addr); /* NULL in a gap */
 /* The name at an offset of `names`, or NULL when it is empty or not a sane string. */
 const char *ranges_name(const struct ranges *t, uint32_t name);
 void ranges_release(struct ranges *t);

@@ -7,7 +7,7 @@
 #include "symbol.h"
 
 #define SYM_BUILD_ID_MAX 64
-#define VDSO_NAME "[vdso]"
+#define VDSO_NAME        "[vdso]"
 
 /* How an address was seen: as where a task was, or as where a call will return to. */
 enum { FRAME_EXACT = 1, FRAME_RETURN = 2 };

@@ -259,7 +259,7 @@ int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k,
                        const struct symbolizer_limits *lim, symbolizer_emit emit_fn, void *ctx,
                        struct symbolizer_stats *st, struct buf *notes)
 {
-	struct symbolizer_stats unused;
+	struct symbolizer_stats unused = {0};
 	struct resolve r = {
 	        .k = k, .emit = emit_fn, .ctx = ctx, .st = st ? st : &unused, .notes = notes};
 	int err;

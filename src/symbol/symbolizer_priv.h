@@ -14,7 +14,10 @@
 /* Mappings of one space that are kept; no honest process comes near. */
 #define SPACE_MAX_MAPS 16384
 
-struct mapping { uint64_t start, end, offset, ts; uint32_t file; /* 0 = no file: nothing to name */ };
+struct mapping {
+	uint64_t start, end, offset, ts;
+	uint32_t file; /* 0 = no file: nothing to name */
+};
 
 struct spaces;
 struct spaces *spaces_new(void);
@@ -29,7 +32,8 @@ int spaces_map(struct spaces *t, uint32_t id, const struct mapping *m);
 const struct mapping *spaces_find(const struct spaces *t, uint32_t id, uint64_t ts, uint64_t addr);
 /* The same from the histories of the space and its ancestors. When nothing was mapped there by
  * then, what was mapped next: maps of a process found running are read after its first stacks. */
-const struct mapping *spaces_find_at(const struct spaces *t, uint32_t id, uint64_t ts, uint64_t addr);
+const struct mapping *spaces_find_at(const struct spaces *t, uint32_t id, uint64_t ts,
+                                     uint64_t addr);
 uint64_t spaces_dropped(const struct spaces *t); /* mappings over the limit */
 
 #endif

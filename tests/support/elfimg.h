@@ -13,21 +13,35 @@
 
 #include "base.h"
 
-enum { IMG_TEXT = 0x401000, IMG_TEXT_OFF = 0x200, IMG_TEXT_SIZE = 0x2000,
-       IMG_FINI = IMG_TEXT + IMG_TEXT_SIZE, IMG_FINI_SIZE = 0x100,
-       IMG_DATA = 0x601000, IMG_DATA_OFF = 0x2400, IMG_DATA_SIZE = 0x100 };
+enum {
+	IMG_TEXT = 0x401000,
+	IMG_TEXT_OFF = 0x200,
+	IMG_TEXT_SIZE = 0x2000,
+	IMG_FINI = IMG_TEXT + IMG_TEXT_SIZE,
+	IMG_FINI_SIZE = 0x100,
+	IMG_DATA = 0x601000,
+	IMG_DATA_OFF = 0x2400,
+	IMG_DATA_SIZE = 0x100
+};
 enum { IMG_SEC_TEXT = 1, IMG_SEC_FINI, IMG_SEC_DATA };
 
-struct img_sym { const char *name; uint64_t value, size; uint8_t bind, type; uint16_t section; };
+struct img_sym {
+	const char *name;
+	uint64_t value, size;
+	uint8_t bind, type;
+	uint16_t section;
+};
 
 struct img {
-	int class, data, type;	/* 0 = 64 bit, little-endian, ET_DYN */
-	const struct img_sym *syms; size_t n_syms;
-	bool dynsym;		/* the symbols are in .dynsym */
-	bool no_symbols;	/* stripped */
-	bool debug_only;	/* code and data have no bytes, as in a separate debug file */
-	const char *build_id;	/* its bytes are those of the string; NULL = none */
-	const char *debuglink; uint32_t crc;
+	int class, data, type; /* 0 = 64 bit, little-endian, ET_DYN */
+	const struct img_sym *syms;
+	size_t n_syms;
+	bool dynsym;          /* the symbols are in .dynsym */
+	bool no_symbols;      /* stripped */
+	bool debug_only;      /* code and data have no bytes, as in a separate debug file */
+	const char *build_id; /* its bytes are those of the string; NULL = none */
+	const char *debuglink;
+	uint32_t crc;
 };
 
 /* Adds the file's bytes to out. Aborts when it cannot: such a test is no test. */
