@@ -5,38 +5,89 @@
  * ## The file
  *
  *   file   = header block*
- *   header = magic "MPVTRACE", format major and minor, header size, flags (bit 0:
- *            complete), offset of the INDEX block (0 until finished), CRC-32 of the header
- *   block  = { magic, type, flags, raw_len, comp_len, first_ts, last_ts, records,
- *              crc of payload, crc of this head } + zlib payload
+ *   block  = head payload
  *
- * Every integer of the fixed structures is little-endian. A block decompresses by
- * itself and carries its own delta state; a file that was cut is read up to its last
- * whole block, a damaged block is skipped by searching for the next block magic
- * with a valid head CRC. Block types: SCHEMA (first), DEFS (definitions: strings,
- * tasks, sites, stacks, maps, symbols), EVENTS (what happened), INDEX (last: offset,
- * type, time range and record count of each block). The writer flushes the open
- * DEFS block before the EVENTS block that may refer to it.
+ * All integers of fixed size are little-endian, CRCs are zlib's CRC-32.
+ *
+ *   header  0  8  magic "MPVTRACE"             head  0  4  magic F7 'M' 'V' 'B'
+ *           8  2  format major                       4  1  type: 1 SCHEMA, 2 DEFS, 3 EVENTS, 4 INDEX
+ *          10  2  format minor                       5  1  flags: 0 (else it cannot be unpacked)
+ *          12  4  bytes of the header, >= 40         6  2  reserved, 0
+ *          16  4  flags: bit 0 = complete            8  4  sequence number: 0, 1, … in file order
+ *          20  4  reserved, 0                       12  4  raw_len: bytes when unpacked, <= 16 MiB
+ *          24  8  offset of the INDEX block,        16  4  stored_len: of these, stored as they are
+ *                 0 = none                          20  4  comp_len: bytes of the payload
+ *          32  4  reserved, 0                       24  4  records in it
+ *          36  4  CRC of bytes 0 to 35              28  8  smallest time of its records
+ *                                                   36  8  largest time
+ *                                                   44  4  CRC of the payload
+ *                                                   48  4  CRC of bytes 0 to 47
+ *
+ *   payload = zlib stream (comp_len - stored_len bytes), stored bytes (stored_len)
+ *
+ * Unpacked, a block is the stream's raw_len - stored_len bytes and then the stored ones. The
+ * header's layout is for ever, so that any version can say which one wrote a file; a minor
+ * version may append to it. `complete` and the INDEX offset are filled in at the very end.
+ *
+ * A block unpacks by itself and carries its own delta state. A file that was cut is read up
+ * to its last whole block. A damaged block is left out: the next one is found by searching
+ * for a magic with a right head CRC, and by their sequence numbers it is known how many are
+ * missing; a block with a number that was passed already (a copy, leftovers) is not read.
+ * Blocks of unknown type are passed over. SCHEMA is the first block; DEFS hold definitions
+ * (strings, tasks, sites, stacks, maps, symbols), EVENTS what happened. The writer puts the
+ * open DEFS block before the EVENTS block that may refer to it. Records of either may have
+ * times slightly out of order; between blocks, too.
  *
  * ## Self-description
  *
- * SCHEMA lists every record kind with its name and each field's name and type. A
- * reader maps the file's fields to its own by name: fields it does not know are
- * skipped by their type, fields that the file lacks read as 0, and kinds it does not
- * know are passed over. So adding a field at the end, or a kind, is a minor version.
+ *   SCHEMA = count, then per kind: number (1 to 63), block type, name, count of fields (<= 64),
+ *            then per field: type (one byte: 'U' 'D' 'B' 'A'), name
  *
- * ## A record
+ * with every number a varint (LEB128: 7 bits a byte, lowest first, at most 64 bits) and every
+ * name as varint length and bytes. A reader maps the file's kinds by number and name, and
+ * their fields by name; U and D of one name are converted to each other; fields that it does
+ * not know or that have an incompatible type are left unread, fields that the file lacks
+ * read as 0, kinds that it does not know are passed over. So adding a field at the end, a
+ * kind, or a field type is a minor version.
  *
- *   kind (1 byte) · ts (zigzag varint, delta to the record before in this block)
- *   · mask (varint, bit i = field i is present) · present fields in order
+ * ## Records
  *
- * Field types: U varint, absent = 0 · D zigzag varint of the difference to the same
- * field of the previous record of this kind in this block, absent = unchanged ·
- * B varint length + bytes · A varint count + zigzag varint deltas of u64s.
+ * DEFS and EVENTS hold their records in columns: values of one field beside each other
+ * compress several times better and faster than whole records do.
  *
- * Ids (string, task, space, site, stack) are small integers from 1; 0 means none.
- * A definition normally precedes its first use, but need not: readers must accept an
- * undefined id (a damaged block) and call it unknown. Times are CLOCK_MONOTONIC ns.
+ *   DEFS, EVENTS = directory, columns
+ *   directory    = count of columns, then per column: its bytes * 2 + 1 if it is stored
+ *   columns      = kinds, times, then for each kind of SCHEMA, in that order: masks, its fields
+ *
+ * Columns that are stored (because they look like noise) stand in the stored bytes, the
+ * others behind the directory, each part in the order of the directory. Per record:
+ *
+ *   kinds   one byte
+ *   times   zigzag varint, difference to the record before in this block (of any kind; before
+ *           the first: 0). zigzag(v) = v << 1 ^ (v >> 63 arithmetic); differences modulo 2^64
+ *   masks   varint, bit i = field i of the record is present
+ *   field   its value, when present, by type
+ *           U  varint; absent = 0
+ *           D  zigzag varint, difference to the field of the record of this kind before in
+ *              this block (before the first: 0); absent = unchanged
+ *           B  varint length, bytes; absent = empty
+ *           A  varint count, then zigzag varints: differences to the number before in this
+ *              array (before the first: 0); absent = empty
+ *
+ * Every column is used up exactly when the last record has been read. A record larger than a
+ * block can hold is refused by the writer.
+ *
+ *   INDEX = count, then per block before it: offset (difference to the block before), type,
+ *           smallest time (zigzag difference to the largest of the block before), largest
+ *           (zigzag difference to the smallest), records; all varints
+ *
+ * INDEX may be missing (recording was interrupted, or extremely long): the heads say the same.
+ *
+ * ## Meaning
+ *
+ * Ids (string, task, space, site, stack) are small integers from 1; 0 means none. A definition
+ * normally precedes its first use, but need not: readers must accept an undefined id (a damaged
+ * block) and call it unknown. Times are CLOCK_MONOTONIC ns.
  */
 #ifndef MT_TRACE_H
 #define MT_TRACE_H
@@ -216,7 +267,8 @@ struct trace_writer;
 struct trace_writer *trace_writer_new(struct trace_sink sink, struct err *err);
 /* Adds a record of `kind` at ts; rec points to its struct rec_…. Buffers; a full block goes
  * to the sink. 0 or -errno of the sink; after a sink error every call returns that error
- * (what had been written stays readable). */
+ * (what had been written stays readable). -E2BIG: the record is larger than a block (16 MiB)
+ * and was left out; -EINVAL: no such kind, or already finished. Neither stops the writer. */
 int trace_write(struct trace_writer *w, enum rec_kind kind, uint64_t ts, const void *rec);
 /* Writes out the open blocks so that a reader sees everything up to now. */
 int trace_writer_flush(struct trace_writer *w);
@@ -245,7 +297,8 @@ void trace_reader_window(struct trace_reader *r, uint64_t since_ts, uint64_t unt
 struct trace_info {
 	unsigned major, minor;
 	bool complete;			/* finished by its writer */
-	uint64_t file_bytes, first_ts, last_ts;
+	uint64_t file_bytes;
+	uint64_t first_ts, last_ts;	/* of the EVENTS; from the start if there is an index, else so far */
 	uint64_t blocks, damaged_blocks, skipped_bytes;	/* so far; exact after reading to the end */
 	bool truncated;			/* ends in the middle of a block */
 	uint64_t records, by_kind[REC_K_MAX];	/* so far */

@@ -126,17 +126,39 @@ int gen_trace(struct gen *g, const struct schema *s, size_t n, bool finish, stru
 	return err;
 }
 
+/* Reads what the record points to, so that a wrong pointer or length shows. */
+static uint64_t touch(const struct trace_record *rec)
+{
+	const struct kind_desc *k = schema_kind(&trace_schema, rec->kind);
+	const uint8_t *p = rec->rec;
+	struct rec_bytes b;
+	uint64_t sum = 0;
+	unsigned i;
+
+	for (i = 0; i < k->n_fields; i++) {
+		uint8_t type = k->fields[i].type;
+
+		if (type == FIELD_B || type == FIELD_A) {
+			memcpy(&b, p, sizeof(b)); /* rec_array has the same shape */
+			sum ^= hash_bytes(b.p, b.n * (type == FIELD_A ? 8 : 1), 0);
+		}
+		p += field_size(type);
+	}
+	return sum;
+}
+
 int64_t gen_read_all(const struct buf *b, struct trace_info *info)
 {
 	struct trace_reader *r = trace_reader_new(trace_source_buf(b), NULL);
 	struct trace_record rec;
+	volatile uint64_t sum = 0;
 	int64_t n = 0;
 	int got;
 
 	if (!r)
 		return -EBADMSG;
-	while ((got = trace_read(r, &rec)) == 1)
-		n++;
+	for (; (got = trace_read(r, &rec)) == 1; n++)
+		sum ^= touch(&rec);
 	if (info)
 		*info = *trace_reader_info(r);
 	trace_reader_free(r);

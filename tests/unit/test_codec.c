@@ -378,8 +378,31 @@ Test(codec, malformed_blocks)
 	             -EBADMSG, "huge column");
 }
 
-/* --- header, heads, payloads
- * -------------------------------------------------------------------------- */
+/* What runs over its column is not delivered, even when zeros follow. */
+Test(codec, nothing_is_delivered_beyond_a_column)
+{
+	enum { N = 500 };
+	struct trace_record out;
+	struct decoder d;
+	uint8_t *p, *at;
+	size_t i;
+
+	cr_assert_eq(decoder_for(&d, &trace_schema, &trace_schema), 0);
+	p = at = calloc(1, d.columns.n + N + 4 + DECODE_PAD);
+	at = put_varint(at, d.columns.n);
+	at = put_varint(at, 2 * N); /* kinds; all other columns are empty */
+	for (i = 1; i < d.columns.n; i++)
+		*at++ = 0;
+	memset(at, REC_K_SWITCH, N);
+	at += N;
+	cr_assert_eq(decoder_start(&d, p, (size_t)(at - p), 0, N), 0);
+	for (i = 0; i < 10; i++)
+		cr_assert_eq(decoder_next(&d, &out), -EBADMSG);
+	decoder_release(&d);
+	free(p);
+}
+
+/* --- header, heads, payloads ----------------------------------------------------------- */
 
 Test(block, head_round_trip_and_limits)
 {
