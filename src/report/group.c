@@ -188,3 +188,39 @@ char *group_label(char *out, size_t n, const struct group_item *items, const str
 		snprintf(out, n, "%s", a);
 	return out;
 }
+
+static bool is_ambiguous(const struct group_item *items, const struct groups *g, size_t max,
+                         size_t which)
+{
+	const char *name = items[g->list.v[which].first].name;
+
+	for (size_t i = 0; i < g->list.n && i < max; i++) {
+		if (i != which && !strcmp(items[g->list.v[i].first].name, name))
+			return g->list.v[which].n == 1 && items[g->list.v[which].first].tid;
+	}
+	return false;
+}
+
+int groups_put(struct buf *b, const struct group_item *items, const struct groups *g, size_t max,
+               uint64_t whole)
+{
+	char label[300], share[16];
+	int err = 0;
+
+	for (size_t i = 0; i < g->list.n && i < max && !err; i++) {
+		const struct group *one = &g->list.v[i];
+
+		group_label(label, sizeof(label), items, one);
+		err = buf_printf(b, "%s%s", i ? ", " : "", label);
+		if (!err && is_ambiguous(items, g, max, i))
+			err = buf_printf(b, " %u", items[one->first].tid);
+		if (!err && one->n > 1)
+			err = buf_printf(b, " (%zu)", one->n);
+		if (!err && whole && g->list.n > 1)
+			err = buf_printf(b, " %s",
+			                 fmt_share(share, sizeof(share), one->weight, whole));
+	}
+	if (!err && g->list.n > max)
+		err = buf_printf(b, ", +%zu", g->list.n - max);
+	return err;
+}

@@ -48,6 +48,7 @@ struct group_item {
 	uint64_t fine, coarse;
 	uint64_t weight;	/* what rows are sorted by, largest first */
 	size_t index;		/* the caller's */
+	uint32_t tid;		/* told when two single ones have the same name; 0 = none */
 };
 struct group {
 	size_t first, n;	/* items[first … first+n), heaviest first */
@@ -63,5 +64,9 @@ int groups_make(struct groups *g, struct group_item *items, size_t n, size_t max
 void groups_release(struct groups *g);
 /* "worker-0 … -3"; the name itself when all have the same. Returns out. */
 char *group_label(char *out, size_t n, const struct group_item *items, const struct group *g);
+/* "worker-2 27 %, worker-0 26 %, +2": the first `max` groups. Shares of `whole`, when it is not 0
+ * and there are several. 0 or -ENOMEM. */
+int groups_put(struct buf *b, const struct group_item *items, const struct groups *g, size_t max,
+	       uint64_t whole);
 
 #endif

@@ -6,12 +6,13 @@
 #include "report/table_priv.h"
 #include "report/utf8_priv.h"
 
-#define GAP "  "
+#define GAP        "  "
+#define TIGHT_NAME 6
 
 /* How the columns are shown on one page. */
 struct layout {
 	bool shown[TABLE_COLS], open[TABLE_COLS], close[TABLE_COLS]; /* open, close: parentheses */
-	bool brief;
+	bool brief, tight; /* tight: names shorter than their .min */
 	unsigned natural[TABLE_COLS], width[TABLE_COLS];
 };
 
@@ -170,7 +171,7 @@ static bool fit(const struct table *tab, struct layout *l, unsigned width, bool 
 
 		if (!l->shown[c] || !min)
 			continue;
-		min = min < head ? head : min;
+		min = l->tight && min > TIGHT_NAME ? TIGHT_NAME : min < head ? head : min;
 		spare = l->natural[c] > min ? l->natural[c] - min : 0;
 		spare = spare < total - width ? spare : total - width;
 		l->width[c] -= spare;
@@ -205,20 +206,28 @@ bool table_fits(const struct table *tab, unsigned width, unsigned keep)
 	return fit_any(tab, &l, width);
 }
 
+/* Leaves out the least important column; false: none is left that may go. */
+static bool drop_one(const struct table *tab, struct layout *l)
+{
+	unsigned worst = TABLE_COLS;
+
+	for (unsigned c = 0; c < tab->n_cols; c++) {
+		if (l->shown[c] && tab->cols[c].drop &&
+		    (worst == TABLE_COLS || tab->cols[c].drop >= tab->cols[worst].drop))
+			worst = c;
+	}
+	if (worst < TABLE_COLS)
+		l->shown[worst] = false;
+	return worst < TABLE_COLS;
+}
+
 static void choose(const struct table *tab, struct layout *l, unsigned width)
 {
 	show_all(tab, l);
 	while (!fit_any(tab, l, width)) {
-		unsigned worst = TABLE_COLS;
-
-		for (unsigned c = 0; c < tab->n_cols; c++) {
-			if (l->shown[c] && tab->cols[c].drop &&
-			    (worst == TABLE_COLS || tab->cols[c].drop >= tab->cols[worst].drop))
-				worst = c;
-		}
-		if (worst == TABLE_COLS)
+		if (l->tight)
 			return; /* tx_line() will cut */
-		l->shown[worst] = false;
+		l->tight = !drop_one(tab, l);
 	}
 }
 

@@ -13,6 +13,7 @@
 #define FRAME_COLUMNS  40  /* a longer name is shortened */
 #define ARROW          " → "
 #define INDENT         4
+#define NAMED_TASKS    3
 
 static const char *const cause_name[] = {
 #define X(NAME, key, heading) heading,
@@ -73,7 +74,6 @@ static int put_tasks(struct buf *b, const struct spots *s, const struct spot *sp
 {
 	struct group_item *items = calloc(spot->n, sizeof(*items));
 	struct groups g = {0};
-	char label[300];
 	size_t n = 0;
 	int err = items ? 0 : -ENOMEM;
 
@@ -81,21 +81,17 @@ static int put_tasks(struct buf *b, const struct spots *s, const struct spot *sp
 		const struct spot_part *p = &s->parts.v[i];
 		const struct task *t = model_task(s->m, p->task);
 
-		if (n && i > spot->first && p->task == p[-1].task)
+		if (n && p->task == p[-1].task)
 			items[n - 1].weight = sat_add(items[n - 1].weight, p->ns);
 		else
-			items[n++] = (struct group_item){.name = t && t->comm ? t->comm : "",
-			                                 .weight = p->ns};
+			items[n++] = (struct group_item){
+			        .name = t && t->comm ? t->comm : "",
+			        .weight = p->ns,
+			        .tid = t ? t->tid : 0,
+			};
 	}
-	err = err ? err : groups_make(&g, items, n, 2, true);
-	for (size_t i = 0; i < g.list.n && i < 3 && !err; i++) {
-		err = buf_printf(b, "%s%s", i ? ", " : "",
-		                 group_label(label, sizeof(label), items, &g.list.v[i]));
-		if (!err && g.list.v[i].n > 1)
-			err = buf_printf(b, " (%zu)", g.list.v[i].n);
-	}
-	if (!err && g.list.n > 3)
-		err = buf_printf(b, ", +%zu", g.list.n - 3);
+	err = err ? err : groups_make(&g, items, n, NAMED_TASKS, true);
+	err = err ? err : groups_put(b, items, &g, NAMED_TASKS, 0);
 	groups_release(&g);
 	free(items);
 	return err;

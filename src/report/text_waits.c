@@ -12,36 +12,26 @@
 #define MAX_COMPARED  1000
 #define NAMED_WAITERS 2 /* a third one would cost the columns that the lock's name needs */
 
-/* "worker-2 27 %, worker-0 26 %, +2": who waited, by time. */
+/* Who waited, by time. */
 static int put_waiters(struct buf *b, const struct model *m, const struct futex *f)
 {
-	size_t n = f->waiters.n, named = 0;
+	size_t n = f->waiters.n;
 	struct group_item *items = calloc(n ? n : 1, sizeof(*items));
 	struct groups g = {0};
-	char label[300], share[16];
 	int err = items ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < n && !err; i++) {
 		const struct task *t = model_task(m, f->waiters.v[i].task);
 
-		items[i] = (struct group_item){.name = t && t->comm ? t->comm : "",
-		                               .weight = f->waiters.v[i].wait_ns,
-		                               .index = i};
+		items[i] = (struct group_item){
+		        .name = t && t->comm ? t->comm : "",
+		        .weight = f->waiters.v[i].wait_ns,
+		        .index = i,
+		        .tid = t ? t->tid : 0,
+		};
 	}
 	err = err ? err : groups_make(&g, items, n, NAMED_WAITERS, true);
-	for (; named < g.list.n && named < NAMED_WAITERS && !err; named++) {
-		const struct group *one = &g.list.v[named];
-
-		group_label(label, sizeof(label), items, one);
-		err = buf_printf(b, "%s%s", named ? ", " : "", label);
-		if (!err && one->n > 1)
-			err = buf_printf(b, " (%zu)", one->n);
-		if (!err && g.list.n > 1)
-			err = buf_printf(b, " %s",
-			                 fmt_share(share, sizeof(share), one->weight, f->wait_ns));
-	}
-	if (!err && g.list.n > named)
-		err = buf_printf(b, ", +%zu", g.list.n - named);
+	err = err ? err : groups_put(b, items, &g, NAMED_WAITERS, f->wait_ns);
 	groups_release(&g);
 	free(items);
 	return err;

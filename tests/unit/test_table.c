@@ -214,8 +214,9 @@ static size_t make(struct groups *g, struct group_item *items, size_t n, size_t 
 Test(groups, only_when_there_are_too_many)
 {
 	struct group_item items[] = {
-	        {"worker-0", 1, 0, 5, 0}, {"main", 1, 0, 9, 1},     {"worker-12", 1, 0, 7, 2},
-	        {"worker-3", 1, 0, 1, 3}, {"worker-1", 2, 0, 2, 4},
+	        {"worker-0", 1, 0, 5, 0, 0},  {"main", 1, 0, 9, 1, 0},
+	        {"worker-12", 1, 0, 7, 2, 0}, {"worker-3", 1, 0, 1, 3, 0},
+	        {"worker-1", 2, 0, 2, 4, 0},
 	};
 	struct groups g;
 	char label[64];
@@ -241,10 +242,10 @@ Test(groups, only_when_there_are_too_many)
 
 Test(groups, labels)
 {
-	struct group_item same[] = {{"cc1", 0, 0, 1, 0}, {"cc1", 0, 0, 1, 1}};
-	struct group_item inside[] = {{"Thread-2 (run)", 0, 0, 1, 0},
-	                              {"Thread-10 (run)", 0, 0, 1, 1}};
-	struct group_item plain[] = {{"t9", 0, 0, 1, 0}, {"t10\x1b", 0, 0, 1, 1}};
+	struct group_item same[] = {{"cc1", 0, 0, 1, 0, 0}, {"cc1", 0, 0, 1, 1, 0}};
+	struct group_item inside[] = {{"Thread-2 (run)", 0, 0, 1, 0, 0},
+	                              {"Thread-10 (run)", 0, 0, 1, 1, 0}};
+	struct group_item plain[] = {{"t9", 0, 0, 1, 0, 0}, {"t10\x1b", 0, 0, 1, 1, 0}};
 	struct group all = {.first = 0, .n = 2};
 	char label[64];
 
@@ -252,4 +253,24 @@ Test(groups, labels)
 	cr_expect_str_eq(group_label(label, sizeof(label), inside, &all),
 	                 "Thread-2 (run) … -10 (run)");
 	cr_expect_str_eq(group_label(label, sizeof(label), plain, &all), "t9 … 10\\x1b");
+}
+
+Test(groups, list_tells_equal_names_apart)
+{
+	struct group_item items[] = {{"worker", 0, 0, 60, 0, 71},
+	                             {"worker", 0, 0, 30, 1, 72},
+	                             {"main", 0, 0, 10, 2, 70}};
+	struct buf b = {0};
+	struct groups g;
+
+	cr_assert_eq(make(&g, items, 3, 3), 3);
+	cr_assert_eq(groups_put(&b, items, &g, 2, 100), 0);
+	cr_expect_str_eq((char *)b.p, "worker 71 60.0 %, worker 72 30.0 %, +1");
+	groups_release(&g);
+	b.n = 0;
+	cr_assert_eq(make(&g, items, 3, 2), 2);
+	cr_assert_eq(groups_put(&b, items, &g, 2, 0), 0);
+	cr_expect_str_eq((char *)b.p, "worker (2), main");
+	groups_release(&g);
+	buf_release(&b);
 }
