@@ -278,3 +278,35 @@ Test(report, a_full_disk_is_an_error)
 	report_release(&r);
 	model_free(m);
 }
+
+/* What has no column of its own is in "other": the parts always make the whole. */
+Test(report, causes_that_do_not_fit_are_summed)
+{
+	struct tb *tb = tb_new();
+	struct report_opts o = {.width = 200};
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 41 * MS, 0);
+	tb_run(tb, 1, 41 * MS, 42 * MS);
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 62 * MS, 0);
+	tb_run(tb, 1, 62 * MS, 63 * MS);
+	tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, 73 * MS, 0);
+	tb_run(tb, 1, 73 * MS, 74 * MS);
+	tb_call(tb, 1, TB_NR_poll, 0, FD_UNKNOWN, 79 * MS, 0);
+	tb_run(tb, 1, 79 * MS, 80 * MS);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "blocked  (futex  sleep   pipe  poll)"), "%s", text);
+	cr_expect(strstr(text, " 75 ms   40 ms  20 ms  10 ms  5 ms "), "%s", text);
+	free(text);
+	o.width = 60;
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "blocked  (futex  sleep  other)"), "%s", text);
+	cr_expect(strstr(text, " 75 ms   40 ms  20 ms  15 ms "), "%s", text);
+	free(text);
+	model_free(m);
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The report as data, schema mpvtrace.report/1. */
+#include "report/json_priv.h"
 #include "report_test.h"
 
 /* Every key of the schema is there, whatever was recorded. */
@@ -228,4 +229,17 @@ Test(report, json_keeps_names_as_valid_text)
 	                 "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
 	json_decref(doc);
 	model_free(m);
+}
+
+/* Signed 64 bits are all that JSON readers agree on. */
+Test(report, json_numbers)
+{
+	json_t *large = j_u64(UINT64_MAX), *status = j_status(0), *none = j_status(-1);
+
+	cr_expect_eq(json_integer_value(large), INT64_MAX);
+	cr_expect(json_is_integer(status));
+	cr_expect(json_is_null(none));
+	json_decref(large);
+	json_decref(status);
+	json_decref(none);
 }
