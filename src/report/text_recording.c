@@ -108,19 +108,21 @@ static bool print_agreement(struct tx *t)
 	return any;
 }
 
+/* The difference as such: it may be small beside the sums. */
 static void put_difference(char *line, size_t n, const struct report_check *c)
 {
-	char words[64], recorded[32], kernel[32], ok[32], all[48];
+	uint64_t more = c->recorded > c->kernel ? c->recorded - c->kernel : 0;
+	uint64_t less = c->kernel > c->recorded ? c->kernel - c->recorded : 0;
+	char words[64], sum[32], diff[32], ok[32], all[48];
+	int k;
 
-	value_of(c, c->recorded, recorded, sizeof(recorded));
-	value_of(c, c->kernel, kernel, sizeof(kernel));
-	if (!c->tasks)
-		snprintf(line, n, "%s DIFFER: %s written or lost, %s seen",
-		         words_of(c, words, sizeof(words)), recorded, kernel);
-	else
-		snprintf(line, n,
-		         "%s DIFFER: %s recorded, %s by the kernel's count; right for %s of %s",
-		         words_of(c, words, sizeof(words)), recorded, kernel,
+	k = snprintf(line, n, "%s DIFFER: %s %s, %s %s than the %s",
+	             words_of(c, words, sizeof(words)), value_of(c, c->recorded, sum, sizeof(sum)),
+	             c->tasks ? "recorded" : "written or lost",
+	             value_of(c, more ? more : less, diff, sizeof(diff)), more ? "more" : "less",
+	             c->tasks ? "kernel's count" : "hooks saw");
+	if (c->tasks && k > 0 && (size_t)k < n)
+		snprintf(line + k, n - (size_t)k, "; right for %s of %s",
 		         fmt_count(ok, sizeof(ok), c->tasks_ok),
 		         fmt_n(all, sizeof(all), c->tasks, "task", "tasks"));
 }

@@ -70,6 +70,15 @@ static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
 /* --- printing ------------------------------------------------------------------------------------
  */
 
+static bool same_names(const struct group_item *items, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		if (strcmp(items[i].name, items[0].name))
+			return false;
+	}
+	return true;
+}
+
 static int put_tasks(struct buf *b, const struct spots *s, const struct spot *spot)
 {
 	struct group_item *items = calloc(spot->n, sizeof(*items));
@@ -90,7 +99,7 @@ static int put_tasks(struct buf *b, const struct spots *s, const struct spot *sp
 			        .tid = t ? t->tid : 0,
 			};
 	}
-	err = err ? err : groups_make(&g, items, n, NAMED_TASKS, true);
+	err = err ? err : groups_make(&g, items, n, same_names(items, n) ? 1 : NAMED_TASKS, true);
 	err = err ? err : groups_put(b, items, &g, NAMED_TASKS, 0);
 	groups_release(&g);
 	free(items);

@@ -39,14 +39,16 @@ static int put_waiters(struct buf *b, const struct model *m, const struct futex 
 
 static bool is_wait_code(const char *frame)
 {
-	static const char *const begins[] = {
-	        "futex",      "__futex",     "__GI___futex",    "syscall",    "pthread_",
-	        "__pthread_", "___pthread_", "__GI___pthread_", "__lll_lock", "lll_lock",
-	        "sem_",       "__new_sem_",  "do_futex_wait",
-	};
+	static const char *const begins[] = {"futex", "syscall", "pthread_",     "lll_",
+	                                     "sem_",  "new_sem", "do_futex_wait"};
+	const char *name = frame;
 
+	/* The library's own names for its functions. */
+	name += strspn(name, "_");
+	name += strncmp(name, "GI_", 3) ? 0 : 3;
+	name += strspn(name, "_");
 	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
-		if (!strncmp(frame, begins[i], strlen(begins[i])))
+		if (!strncmp(name, begins[i], strlen(begins[i])))
 			return true;
 	}
 	return frame_is_dull(frame, strlen(frame));
