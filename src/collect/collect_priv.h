@@ -55,6 +55,8 @@ struct target {
 	int pidfd;	/* readable when it has ended */
 };
 int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err);
+/* Waits until it is held: nothing of it happens from then on. */
+int target_await_held(struct target *t, struct err *err);
 /* Lets it go and waits for its exec: 0, or -errno with *err (status 126 or 127). */
 int target_release(struct target *t, const char *name, struct err *err);
 void target_close(struct target *t);

@@ -152,8 +152,9 @@ static int prepare(struct recording_run *r, struct err *err)
 static int follow_run(struct recording_run *r, struct err *err)
 {
 	uint32_t pid = (uint32_t)r->target.pid;
+	int rc = target_await_held(&r->target, err);
 
-	return session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
+	return rc ? rc : session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
 }
 
 static int follow_attached(struct recording_run *r, struct err *err)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "collect_priv.h"
@@ -28,6 +29,9 @@ static void run_command(char *const argv[], const struct invoker *who, int go_fd
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	failed = -invoker_become(who);
+	/* Ready: from here it only waits. */
+	if (!failed && write(status_fd, &failed, sizeof(failed)) < 0)
+		_exit(126);
 	while (!failed) {
 		ssize_t n = read(go_fd, &byte, 1);
 
@@ -45,6 +49,42 @@ static void run_command(char *const argv[], const struct invoker *who, int go_fd
 	if (write(status_fd, &failed, sizeof(failed)) < 0)
 		_exit(126);
 	_exit(failed == ENOENT ? 127 : 126);
+}
+
+/* The state letter of /proc/PID/stat, 0 = gone. */
+static char state_of(pid_t pid)
+{
+	struct buf b = { 0 };
+	char path[32], state = 0, *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (!read_file_at(AT_FDCWD, path, 4096, &b) && b.n) {
+		p = memrchr(b.p, ')', b.n);
+		if (p && sscanf(p + 1, " %c", &state) != 1)
+			state = 0;
+	}
+	buf_release(&b);
+	return state;
+}
+
+int target_await_held(struct target *t, struct err *err)
+{
+	const struct timespec nap = { .tv_nsec = 100000 };
+	int failed = 0;
+	ssize_t n;
+
+	do
+		n = read(t->status_fd, &failed, sizeof(failed));
+	while (n < 0 && errno == EINTR);
+	if (n != sizeof(failed))
+		return err_set(err, -ECHILD, MT_EXIT_FAIL, "the command's process died before it could start");
+	if (failed)
+		return err_set(err, -failed, MT_EXIT_FAIL, "cannot become the user to run the command as: %s",
+			       strerror(failed));
+	/* It said so just before it blocks; its counters are exact once it has. */
+	for (int i = 0; i < 10000 && state_of(t->pid) != 'S'; i++)
+		nanosleep(&nap, NULL);
+	return 0;
 }
 
 int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err)

@@ -89,8 +89,8 @@ int invoker_named(const char *name, struct invoker *who, struct err *err)
 
 int invoker_become(const struct invoker *who)
 {
-	if (getuid() == who->uid && geteuid() == who->uid && who->uid)
-		return 0;
+	if (getuid() == who->uid && geteuid() == who->uid)
+		return 0; /* as without mpvtrace: groups and environment stay as they are */
 	if (!geteuid()) {
 		if (who->known ? initgroups(who->name, who->gid) : setgroups(1, &who->gid))
 			return -errno;

@@ -115,6 +115,7 @@ int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
 	if (lt->t.has_base && lt->phase == PHASE_ON && !lt->ended) {
 		err = task_split(m, lt, ts);
 		lt->all = (struct totals){0};
+		lt->t.kernel_run_exact = lt->t.kernel_runnable_exact = true;
 	}
 	lt->t.has_base = true;
 	lt->base = (struct counters){
