@@ -120,6 +120,73 @@ Test(model, queued_comes_from_the_run_delay)
 	model_free(m);
 }
 
+/* What the kernel charged as run time beyond the switch-in was run time: its clock of the run
+ * queue is older than our time stamp. */
+Test(model, run_time_from_before_the_switch_in)
+{
+	struct rec_switch out = {.prev = 1, .flags = SW_F_VOLUNTARY, .state = 1, .exec = MS},
+	                  in = {.next = 1},
+	                  out2 = {.prev = 1,
+	                          .flags = SW_F_VOLUNTARY | SW_F_DEAD,
+	                          .exec = MS + 3 * US,
+	                          .delay = 300 * US};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_no_end(tb, 1);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH, &in);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 1 * MS, &out);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 3 * MS, &in);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 4 * MS, &out2);
+	m = load(tb, NULL);
+	expect_states(model_task(m, 1), 2 * MS + 3 * US, 300 * US, 2 * MS - 303 * US);
+	cr_expect_eq(model_task(m, 1)->steal_ns, 0);
+	model_free(m);
+}
+
+/* Preempted turns are ready a little longer or shorter by the kernel's clock than by ours; the
+ * next wait makes up for it, as far as it is long enough. */
+Test(model, clock_skew_of_preempted_turns_is_settled)
+{
+	static const struct {
+		int64_t skew;   /* of each of two preempted turns */
+		uint64_t ready; /* of the wait after them */
+	} rows[] = {
+	        {500, 300 * US + 1000},
+	        {-500, 300 * US - 1000},
+	        {0, 300 * US},
+	        {15 * US, 330 * US},
+	        {30 * US, 300 * US /* no skew: stolen time */},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct rec_switch in = {.next = 1}, out = {.prev = 1, .exec = MS};
+		struct tb *tb = tb_new();
+		const struct slice *s;
+		struct model *m;
+		uint64_t t = TB_EPOCH;
+
+		tb_meta(tb, META_FEATURES, "first," FEATURE_RUN_DELAY ",last");
+		tb_task(tb, 1, "main");
+		tb_no_end(tb, 1);
+		for (int turn = 0; turn < 4; turn++, t += 2 * MS) {
+			tb_raw(tb, REC_K_SWITCH, t, &in);
+			out.flags = turn < 2 ? SW_F_RUNNABLE : SW_F_VOLUNTARY;
+			if (turn == 3)
+				out.flags |= SW_F_DEAD;
+			tb_raw(tb, REC_K_SWITCH, t + MS, &out);
+			out.delay = turn < 2 ? MS + (uint64_t)rows[i].skew : 300 * US;
+		}
+		m = load(tb, NULL);
+		s = &model_task(m, 1)->slices.v[3];
+		cr_assert_eq(model_task(m, 1)->slices.n, 4);
+		cr_expect_eq(s->in_ns - s->queued_ns, rows[i].ready, "row %zu: %" PRIu64, i,
+		             s->in_ns - s->queued_ns);
+		model_free(m);
+	}
+}
+
 /* Without run-delay accounting, the wake-up tells. */
 Test(model, queued_falls_back_to_the_wake_up)
 {
