@@ -66,9 +66,13 @@ $(B)/tools/%: $(B)/tools/%.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 unit-bins: $(UNIT)
+	@:
 workloads: $(WORK)
+	@:
 live-bins: $(LIVE) $(WORK)
+	@:
 tools-bins: $(TOOLS)
+	@:
 
 clean:
 	rm -rf $(B)

@@ -5,9 +5,10 @@
 # with processes, and print both reports. Recording needs root: asks sudo for it.
 set -eu
 
-build=${1:-build}
-here=$(dirname "$0")/..
-python=$(command -v python3)
+build=$(realpath "${1:-build}")
+cd "$(dirname "$0")/.."
+# The interpreter itself: python3 may be a script that looks for it.
+python=$(python3 -c 'import sys; print(sys.executable)')
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-demo.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 
@@ -19,7 +20,7 @@ fi
 
 record() {
 	$root "$build/mpvtrace" run -o "$tmp/$1.mpv" -- \
-		"$python" "$here/tests/workloads/demo.py" --mode "$1" --workers 4
+		"$python" tests/workloads/demo.py --mode "$1" --workers 4
 }
 
 status=0
