@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "trace/trace_priv.h"
 
+/* clang-format off */
 #define F(name, type) { #name, FIELD_##type },
 #define X(NAME, number, name, cls) static const struct field_desc fields_##NAME[] = { REC_##NAME(F) };
 TRACE_KINDS(X)
@@ -11,7 +12,6 @@ TRACE_KINDS(X)
 _Static_assert(sizeof(struct rec_bytes) == 16, "rec_bytes: two words");
 _Static_assert(sizeof(struct rec_array) == 16, "rec_array: two words");
 
-/* clang-format off */
 static const struct kind_desc kinds[] = {
 #define X(NAME, number, name, cls) \
 	{ name, fields_##NAME, number, ARRAY_LEN(fields_##NAME), BLOCK_##cls },
@@ -26,7 +26,7 @@ TRACE_KINDS(X)
 #undef X
 /* clang-format on */
 
-const struct schema trace_schema = { kinds, ARRAY_LEN(kinds) };
+const struct schema trace_schema = {kinds, ARRAY_LEN(kinds)};
 
 const struct kind_desc *schema_kind(const struct schema *s, unsigned number)
 {

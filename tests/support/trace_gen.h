@@ -12,17 +12,19 @@
 struct gen {
 	uint64_t seed;
 	uint64_t ts;
-	uint8_t bytes[512];	/* what B fields point to */
-	uint64_t numbers[64];	/* what A fields point to */
+	uint8_t bytes[512];   /* what B fields point to */
+	uint64_t numbers[64]; /* what A fields point to */
 };
 
 /* Large enough for any record. */
-struct gen_rec { uint64_t words[2 * FIELDS_MAX]; };
+struct gen_rec {
+	uint64_t words[2 * FIELDS_MAX];
+};
 
-uint64_t gen_next(struct gen *g);		/* 64 random bits */
-uint64_t gen_below(struct gen *g, uint64_t n);	/* [0, n) */
+uint64_t gen_next(struct gen *g);              /* 64 random bits */
+uint64_t gen_below(struct gen *g, uint64_t n); /* [0, n) */
 void gen_fill(struct gen *g, const struct kind_desc *k, struct gen_rec *rec);
-uint64_t gen_ts(struct gen *g);			/* mostly a bit later than the one before */
+uint64_t gen_ts(struct gen *g); /* mostly a bit later than the one before */
 bool gen_equal(const struct kind_desc *k, const void *a, const void *b);
 
 /* A trace with n records of random kinds of `s`. The buffer is the caller's. */

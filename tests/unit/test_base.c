@@ -9,17 +9,17 @@
 
 #include "base.h"
 
-#define eq_str(got, want)                                                                      \
-	do {                                                                                   \
-		const char *got_ = (got), *want_ = (want);                                     \
-		cr_expect(!strcmp(got_, want_), "got \"%s\", want \"%s\"", got_, want_);       \
+#define eq_str(got, want)                                                                \
+	do {                                                                             \
+		const char *got_ = (got), *want_ = (want);                               \
+		cr_expect(!strcmp(got_, want_), "got \"%s\", want \"%s\"", got_, want_); \
 	} while (0)
 
 /* --- errors --- */
 
 Test(err, set_and_wrap)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	cr_expect_eq(err_set(&e, -ENOENT, MT_EXIT_TRACE_UNREADABLE, "no %s", "file"), -ENOENT);
 	cr_expect_eq(e.status, MT_EXIT_TRACE_UNREADABLE);
@@ -32,7 +32,7 @@ Test(err, set_and_wrap)
 
 Test(err, own_message_as_argument)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	err_set(&e, -1, 1, "inner");
 	err_set(&e, -1, 2, "outer(%s)", e.msg);
@@ -43,7 +43,7 @@ Test(err, own_message_as_argument)
 
 Test(err, wrap_of_nothing_is_a_failure)
 {
-	struct err e = { 0 };
+	struct err e = {0};
 
 	err_wrap(&e, -1, "context");
 	eq_str(e.msg, "context");
@@ -53,7 +53,7 @@ Test(err, wrap_of_nothing_is_a_failure)
 Test(err, long_messages_end_at_a_whole_character)
 {
 	char text[2000];
-	struct err e = { 0 };
+	struct err e = {0};
 	size_t i, n;
 
 	for (i = 0; i + 2 < sizeof(text); i += 2)
@@ -73,7 +73,7 @@ Test(err, long_messages_end_at_a_whole_character)
 
 Test(vec, grows_and_keeps)
 {
-	VEC(int) v = { 0 };
+	VEC(int) v = {0};
 	int i;
 
 	for (i = 0; i < 1000; i++)
@@ -88,7 +88,7 @@ Test(vec, grows_and_keeps)
 
 Test(vec, absurd_sizes_are_refused)
 {
-	VEC(uint64_t) v = { 0 };
+	VEC(uint64_t) v = {0};
 
 	cr_expect_eq(vec_reserve(&v, SIZE_MAX / 4), -ENOMEM);
 	cr_expect_eq(vec_push(&v, 1), 0);
@@ -99,7 +99,7 @@ Test(vec, absurd_sizes_are_refused)
 
 Test(buf, put_and_printf)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 
 	cr_assert_eq(buf_put(&b, "ab", 2), 0);
 	cr_assert_eq(buf_put(&b, NULL, 0), 0);
@@ -117,7 +117,7 @@ Test(hmap, random_operations_match_a_model)
 {
 	static uint64_t model[512];
 	static bool present[512];
-	struct hmap h = { 0 };
+	struct hmap h = {0};
 	uint64_t x = 88172645463325252ull, *p;
 	size_t n = 0;
 	bool added;
@@ -157,7 +157,7 @@ Test(hmap, random_operations_match_a_model)
 
 Test(hmap, regular_keys_stay_fast, .timeout = 20)
 {
-	struct hmap h = { 0 };
+	struct hmap h = {0};
 	uint64_t i;
 
 	/* Page addresses, small ids, high bits only: each must spread. */
@@ -172,7 +172,7 @@ Test(hmap, regular_keys_stay_fast, .timeout = 20)
 
 Test(hash, depends_on_every_byte_length_and_seed)
 {
-	uint8_t b[40] = { 0 };
+	uint8_t b[40] = {0};
 	uint64_t h;
 	size_t n, i;
 
@@ -256,23 +256,23 @@ static void check_fmt(char *(*fmt)(char *, size_t, uint64_t), const struct fmt_c
 Test(units, ns)
 {
 	static const struct fmt_case c[] = {
-		{ 0, "0 s" },
-		{ 1, "0.01 µs" },
-		{ 200, "0.2 µs" },
-		{ 1234, "1.23 µs" },
-		{ 99960, "100 µs" },
-		{ 38000000, "38 ms" },
-		{ 12100000, "12.1 ms" },
-		{ 999499, "999 µs" },
-		{ 999500, "1 ms" },
-		{ 999999999, "1 s" },
-		{ 1030000000, "1.03 s" },
-		{ 5914000000, "5.91 s" },
-		{ 123456000000, "123 s" },
-		{ 1200000000000, "20 min" },
-		{ 9000000000000, "150 min" },
-		{ 86400000000000, "24 h" },
-		{ UINT64_MAX, "5,124,096 h" },
+	        {0, "0 s"},
+	        {1, "0.01 µs"},
+	        {200, "0.2 µs"},
+	        {1234, "1.23 µs"},
+	        {99960, "100 µs"},
+	        {38000000, "38 ms"},
+	        {12100000, "12.1 ms"},
+	        {999499, "999 µs"},
+	        {999500, "1 ms"},
+	        {999999999, "1 s"},
+	        {1030000000, "1.03 s"},
+	        {5914000000, "5.91 s"},
+	        {123456000000, "123 s"},
+	        {1200000000000, "20 min"},
+	        {9000000000000, "150 min"},
+	        {86400000000000, "24 h"},
+	        {UINT64_MAX, "5,124,096 h"},
 	};
 
 	check_fmt(fmt_ns, c, ARRAY_LEN(c));
@@ -281,19 +281,21 @@ Test(units, ns)
 Test(units, bytes_and_counts)
 {
 	static const struct fmt_case bytes[] = {
-		{ 0, "0 B" },
-		{ 999, "999 B" },
-		{ 1000, "0.98 KB" },
-		{ 9216, "9 KB" },
-		{ 43201331, "41.2 MB" },
-		{ 1023ull << 20, "1 GB" },
-		{ 16ull << 40, "16 TB" },
-		{ UINT64_MAX, "16,777,216 TB" },
+	        {0, "0 B"},
+	        {999, "999 B"},
+	        {1000, "0.98 KB"},
+	        {9216, "9 KB"},
+	        {43201331, "41.2 MB"},
+	        {1023ull << 20, "1 GB"},
+	        {16ull << 40, "16 TB"},
+	        {UINT64_MAX, "16,777,216 TB"},
 	};
 	static const struct fmt_case counts[] = {
-		{ 0, "0" },	      { 999, "999" },
-		{ 1204, "1,204" },    { 1000000, "1,000,000" },
-		{ UINT64_MAX, "18,446,744,073,709,551,615" },
+	        {0, "0"},
+	        {999, "999"},
+	        {1204, "1,204"},
+	        {1000000, "1,000,000"},
+	        {UINT64_MAX, "18,446,744,073,709,551,615"},
 	};
 
 	check_fmt(fmt_bytes, bytes, ARRAY_LEN(bytes));
@@ -319,28 +321,28 @@ struct parse_case {
 Test(parse, durations)
 {
 	static const struct parse_case c[] = {
-		{ "1.5", 0, 1500000000 },
-		{ "200ms", 0, 200000000 },
-		{ "3s", 0, 3000000000 },
-		{ "2m", 0, 120000000000 },
-		{ "0.25m", 0, 15000000000 },
-		{ ".5", 0, 500000000 },
-		{ "1h", 0, 3600000000000 },
-		{ "10us", 0, 10000 },
-		{ "0", 0, 0 },
-		{ "0.1234567899", 0, 123456789 },
-		{ "", -EINVAL, 0 },
-		{ ".", -EINVAL, 0 },
-		{ "1.", -EINVAL, 0 },
-		{ "-1", -EINVAL, 0 },
-		{ "+1", -EINVAL, 0 },
-		{ " 1", -EINVAL, 0 },
-		{ "1 s", -EINVAL, 0 },
-		{ "1e3", -EINVAL, 0 },
-		{ "nan", -EINVAL, 0 },
-		{ "1sx", -EINVAL, 0 },
-		{ "18446744074", -EINVAL, 0 },
-		{ "99999999999999999999999", -EINVAL, 0 },
+	        {"1.5", 0, 1500000000},
+	        {"200ms", 0, 200000000},
+	        {"3s", 0, 3000000000},
+	        {"2m", 0, 120000000000},
+	        {"0.25m", 0, 15000000000},
+	        {".5", 0, 500000000},
+	        {"1h", 0, 3600000000000},
+	        {"10us", 0, 10000},
+	        {"0", 0, 0},
+	        {"0.1234567899", 0, 123456789},
+	        {"", -EINVAL, 0},
+	        {".", -EINVAL, 0},
+	        {"1.", -EINVAL, 0},
+	        {"-1", -EINVAL, 0},
+	        {"+1", -EINVAL, 0},
+	        {" 1", -EINVAL, 0},
+	        {"1 s", -EINVAL, 0},
+	        {"1e3", -EINVAL, 0},
+	        {"nan", -EINVAL, 0},
+	        {"1sx", -EINVAL, 0},
+	        {"18446744074", -EINVAL, 0},
+	        {"99999999999999999999999", -EINVAL, 0},
 	};
 	uint64_t v;
 	size_t i;
@@ -355,14 +357,11 @@ Test(parse, durations)
 Test(parse, bytes)
 {
 	static const struct parse_case c[] = {
-		{ "0", 0, 0 },		   { "65536", 0, 65536 },
-		{ "64K", 0, 65536 },	   { "8m", 0, 8 << 20 },
-		{ "1G", 0, 1 << 30 },	   { "1GiB", 0, 1 << 30 },
-		{ "64KB", 0, 65536 },	   { "1X", -EINVAL, 0 },
-		{ "", -EINVAL, 0 },	   { "K", -EINVAL, 0 },
-		{ "1.5M", -EINVAL, 0 },	   { "1KK", -EINVAL, 0 },
-		{ "-1", -EINVAL, 0 },	   { "16777216T", -EINVAL, 0 },
-		{ "16777215T", 0, 16777215ull << 40 },
+	        {"0", 0, 0},        {"65536", 0, 65536},       {"64K", 0, 65536},
+	        {"8m", 0, 8 << 20}, {"1G", 0, 1 << 30},        {"1GiB", 0, 1 << 30},
+	        {"64KB", 0, 65536}, {"1X", -EINVAL, 0},        {"", -EINVAL, 0},
+	        {"K", -EINVAL, 0},  {"1.5M", -EINVAL, 0},      {"1KK", -EINVAL, 0},
+	        {"-1", -EINVAL, 0}, {"16777216T", -EINVAL, 0}, {"16777215T", 0, 16777215ull << 40},
 	};
 	uint64_t v;
 	size_t i;
@@ -395,18 +394,18 @@ Test(parse, u64)
 Test(safe, names_cannot_drive_the_terminal)
 {
 	static const char *const c[][2] = {
-		{ "worker-1", "worker-1" },
-		{ "naïve µ 線程 🧵", "naïve µ 線程 🧵" },
-		{ "a\nb\x1b[31m\x7f", "a\\x0ab\\x1b[31m\\x7f" },
-		{ "\xff\xc3", "\\xff\\xc3" },
-		{ "\xc0\xaf", "\\xc0\\xaf" },			/* overlong */
-		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },		/* surrogate */
-		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" }, /* beyond U+10FFFF */
-		{ "x\xc2\x9by", "x\\xc2\\x9by" },		/* CSI of the second control set */
-		{ "a\xe2\x80\xae"
-		  "b",
-		  "a\\xe2\\x80\\xaeb" }, /* right-to-left override */
-		{ "", "" },
+	        {"worker-1", "worker-1"},
+	        {"naïve µ 線程 🧵", "naïve µ 線程 🧵"},
+	        {"a\nb\x1b[31m\x7f", "a\\x0ab\\x1b[31m\\x7f"},
+	        {"\xff\xc3", "\\xff\\xc3"},
+	        {"\xc0\xaf", "\\xc0\\xaf"},                   /* overlong */
+	        {"\xed\xa0\x80", "\\xed\\xa0\\x80"},          /* surrogate */
+	        {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"}, /* beyond U+10FFFF */
+	        {"x\xc2\x9by", "x\\xc2\\x9by"},               /* CSI of the second control set */
+	        {"a\xe2\x80\xae"
+	         "b",
+	         "a\\xe2\\x80\\xaeb"}, /* right-to-left override */
+	        {"", ""},
 	};
 	char out[64];
 	size_t i;
@@ -433,7 +432,7 @@ Test(safe, cuts_at_whole_characters)
 Test(io, whole_files_and_limits)
 {
 	char path[] = "/tmp/mpvtrace-test-XXXXXX", block[10000];
-	struct buf b = { 0 };
+	struct buf b = {0};
 	int fd = mkstemp(path);
 
 	cr_assert(fd >= 0);
