@@ -41,6 +41,8 @@ static int cmp_names(const struct ranges *t, const struct range_add *a, const st
 	d = underscores(na) - underscores(nb);
 	if (!d)
 		d = a->rank - b->rank;
+	if (!d) /* __lll_lock_wait rather than __GI___lll_lock_wait */
+		d = (int)strnlen(na, NAME_CMP_BYTES) - (int)strnlen(nb, NAME_CMP_BYTES);
 	return d ? d : strncmp(na, nb, NAME_CMP_BYTES);
 }
 

@@ -5,7 +5,7 @@
  *
  * Rules where symbols overlap
  *  - Same start: one with a size before one without; then the lowest class, fewer leading
- *    underscores, the one not minor, the name in alphabetical order.
+ *    underscores, the one not minor, the shorter name, the first in alphabetical order.
  *  - Nested: the one that starts last covers its own range, the outer one the rest.
  *  - A symbol without a size fills only what no sized symbol covers, up to the next symbol
  *    or its `end`, whichever is first. What is left is a gap: it has no name.

@@ -189,7 +189,9 @@ Test(elf, which_alias_does_not_depend_on_order)
 	static const struct img_sym best_first[] = {
 	        {"read", TEXT(0x10), 16, STB_WEAK, STT_FUNC, IMG_SEC_TEXT},
 	        {"_global", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
-	        {"_global2", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"_longer", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"_a_longer", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
+	        {"_b_longer", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
 	        {"_aaa_weak", TEXT(0x10), 16, STB_WEAK, STT_FUNC, IMG_SEC_TEXT},
 	        {"__read", TEXT(0x10), 16, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT},
 	        {"a_local", TEXT(0x10), 16, STB_LOCAL, STT_FUNC, IMG_SEC_TEXT},
