@@ -399,7 +399,8 @@ static void write_quality(struct recording_run *r)
 		total_ns += costs[i].ns;
 		total_runs += costs[i].runs;
 	}
-	write_cost(r, "bpf total", total_runs, total_ns);
+	if (n) /* else the kernel did not let us measure: unknown, not 0 */
+		write_cost(r, "bpf total", total_runs, total_ns);
 	getrusage(RUSAGE_SELF, &ru);
 	write_cost(r, "recorder cpu", 1,
 		   ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +

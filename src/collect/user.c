@@ -194,8 +194,9 @@ static int become_with(const cap_value_t *keep, int n, struct err *err)
 	if (cap_set_proc(caps) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		goto out;
 	/* A process that changed its user is no longer "dumpable", so its own /proc files belong
-	 * to root; nothing secret is left in here. */
-	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	 * to root. With the last capability there is nothing left to guard. */
+	if (!n)
+		prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	rc = 0;
 out:
 	if (rc)
