@@ -63,8 +63,8 @@ static json_t *overhead(struct jout *j)
 		j_add(j, parts, part);
 	}
 	j_set(j, o, "cpu_ns", j_known(j->r->costs_known, j->r->self_cpu_ns));
-	j_set(j, o, "bpf_ns", j_known(j->r->costs_known, j->r->bpf_ns));
-	j_set(j, o, "bpf_runs", j_known(j->r->costs_known, j->r->bpf_runs));
+	j_set(j, o, "bpf_ns", j_known(j->r->bpf_runs, j->r->bpf_ns));
+	j_set(j, o, "bpf_runs", j_known(j->r->bpf_runs, j->r->bpf_runs));
 	j_set(j, o, "startup_ns",
 	      startup && !parse_u64(startup, 0, UINT64_MAX, &ns) ? j_u64(ns) : json_null());
 	j_set(j, o, "parts", parts);
