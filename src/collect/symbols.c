@@ -37,8 +37,6 @@ int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, stru
 	if (!k)
 		note_write(d, w, err.msg[0] ? err.msg : "no kernel symbols: /proc/kallsyms cannot be opened");
 	rc = symbolizer_resolve(sym, k, NULL, emit, &ctx, &st, &notes);
-	if (st.timed_out)
-		note_write(d, w, "resolving symbols took too long and was stopped: some frames have no name");
 	if (notes.n && !buf_put(&notes, "", 1))
 		for (line = strtok_r((char *)notes.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
 			note_write(d, w, line);
