@@ -22,6 +22,7 @@ TOOLS   := $(patsubst %.c,$(B)/%,$(wildcard tools/*.c))
 SUPPORT := $(patsubst %.c,$(B)/%.o,$(wildcard tests/support/*.c))
 
 all: $(B)/mpvtrace $(B)/mpvtrace.1 $(B)/mpvtrace.bash
+	@:
 
 $(B)/tests/%.o $(B)/tools/%.o: CPPFLAGS += -Itests/support
 
