@@ -52,9 +52,6 @@ void model_set_origin(struct model *m, uint64_t ts)
 		t->futex_waits = t->wakes_given = t->samples = 0;
 		memset(t->blocked_by, 0, sizeof(t->blocked_by));
 		t->slices.n = 0;
-		/* What is closed is gone, even if (out of order) it reached beyond ts. */
-		if (lt->phase != PHASE_NEW)
-			t->start_ns = lt->out_ns;
 	}
 	futexes_reset(m);
 	stacks_reset(m);

@@ -181,6 +181,7 @@ Test(model, clock_skew_of_preempted_turns_is_settled)
 		m = load(tb, NULL);
 		s = &model_task(m, 1)->slices.v[3];
 		cr_assert_eq(model_task(m, 1)->slices.n, 4);
+		cr_expect_eq(s[-1].queued_ns, s[-1].out_ns, "preempted: ready at once");
 		cr_expect_eq(s->in_ns - s->queued_ns, rows[i].ready, "row %zu: %" PRIu64, i,
 		             s->in_ns - s->queued_ns);
 		model_free(m);
@@ -293,6 +294,26 @@ Test(model, switches_after_end_do_not_count)
 	expect_states(model_task(m, 1), 4 * MS, 0, 0);
 	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 4 * MS);
 	cr_expect_eq(model_oddities(m)->lost_in + model_oddities(m)->lost_out, 0);
+	model_free(m);
+}
+
+/* END of a task that lives on: what it does while recording stops is not recorded any more. */
+Test(model, switches_after_the_counters_were_read)
+{
+	struct rec_end end = {.task = 1, .flags = CNT_F_ALIVE, .run = 4 * MS};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_no_end(tb, 1);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_preempt(tb, 1);
+	tb_run(tb, 1, 6 * MS, 7 * MS);
+	tb_raw(tb, REC_K_END, TB_EPOCH + 4 * MS, &end);
+	m = load(tb, NULL);
+	expect_states(model_task(m, 1), 4 * MS, 0, 0);
+	cr_expect_eq(model_task(m, 1)->involuntary, 0);
+	cr_expect(model_task(m, 1)->alive);
 	model_free(m);
 }
 

@@ -102,6 +102,33 @@ Test(model_hostile, skew_of_a_cpu_is_sorted_out)
 	model_free(m);
 }
 
+/* Records of one moment keep their order, also when they have to be put in front of others. */
+Test(model_hostile, equal_times_keep_their_order)
+{
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "other", 0);
+	tb_on(tb, 1, 1);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 5 * MS, 0);
+	tb_run(tb, 1, 5 * MS, 6 * MS);
+	tb_exit(tb, 1, 0);
+	for (uint64_t t = 1; t < 9; t++) {
+		tb_run(tb, 2, t * MS, t * MS + 100 * US);
+		tb_futex_wait(tb, 2, 0x1000, t * MS + 200 * US, 0);
+	}
+	tb_run(tb, 2, 9 * MS, 9 * MS + 1);
+	tb_exit(tb, 2, 0);
+	tb_skew(tb, 1, 3 * MS);
+	m = load(tb, NULL);
+	expect_states(model_task(m, 1), 6 * MS, 0, 0);
+	cr_expect_eq(model_task(m, 1)->futex_waits, 1);
+	cr_expect_eq(model_oddities(m)->lost_in + model_oddities(m)->lost_out, 0);
+	model_free(m);
+}
+
 Test(model_hostile, hopelessly_late_events_are_clamped)
 {
 	struct tb *tb = tb_new();

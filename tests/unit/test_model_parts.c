@@ -203,8 +203,7 @@ Test(model, attached_first_events)
 /* Running when it was attached, though the walk over the tasks saw it off the CPU. */
 Test(model, attached_running_unflagged)
 {
-	struct rec_switch out = {
-	        .prev = 1, .flags = SW_F_VOLUNTARY, .state = 1, .exec = 50 * MS, .cpu = 0};
+	struct rec_switch out = {.prev = 1, .flags = SW_F_RUNNABLE, .exec = 50 * MS};
 	struct tb *tb = tb_new_attach();
 	struct model *m;
 
@@ -212,7 +211,7 @@ Test(model, attached_running_unflagged)
 	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 4 * MS, &out);
 	tb_stop(tb, 10 * MS);
 	m = load(tb, NULL);
-	expect_states(model_task(m, 1), 4 * MS, 0, 6 * MS);
+	expect_states(model_task(m, 1), 4 * MS, 6 * MS, 0);
 	cr_expect_eq(model_oddities(m)->lost_in, 0);
 	model_free(m);
 }
@@ -290,9 +289,22 @@ Test(model, window_clips)
 	cr_expect_eq(t->kernel.involuntary, 1);
 	cr_expect_eq(t->kernel.run_ns, 3 * MS);
 	cr_expect_eq(t->kernel.runnable_ns, 2 * MS);
+	cr_expect_eq(t->futex_waits, 1);
 	cr_expect_eq(model_futex_at(m, 0)->wait_ns, 2 * MS);
 	cr_expect(model_recording(m)->windowed);
 	cr_expect_str_eq(model_task(m, 2)->comm, "early", "names of others stay known");
+	model_free(m);
+}
+
+/* The turn reaches into the window, the wait that it began with does not. */
+Test(model, wait_before_the_window_is_no_wait)
+{
+	struct model_opts opts = {.since_ns = 9 * MS, .flags = MODEL_SLICES};
+	struct model *m = load(window_case(), &opts);
+
+	cr_expect_eq(model_task(m, 1)->futex_waits, 0);
+	cr_assert_eq(model_n_futexes(m), 1);
+	cr_expect_eq(model_futex_at(m, 0)->waits, 0);
 	model_free(m);
 }
 

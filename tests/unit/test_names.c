@@ -71,7 +71,10 @@ Test(names, kernel_frames)
 /* A forked space sees what its parent had mapped by then, and its own since. */
 Test(names, forked_spaces_inherit)
 {
-	struct rec_map late = {.space = 1, .start = 0x9000, .end = 0xa000};
+	struct rec_map late = {.space = 1, .start = 0x9000, .end = 0xa000},
+	               over = {.space = 1, .start = 0x1000, .end = 0x2000};
+	uint64_t addr = 0x1800;
+	struct rec_stack later = {.id = 70, .kind = STACK_USER, .space = 3, .frames = {&addr, 1}};
 	struct tb *tb = tb_new();
 	uint32_t stack, own;
 	struct frame f;
@@ -85,11 +88,16 @@ Test(names, forked_spaces_inherit)
 	tb_map(tb, 3, 0x3000, 0x4000, 0, "/lib/own");
 	late.file = tb_string(tb, "/lib/late");
 	tb_raw(tb, REC_K_MAP, TB_EPOCH + 8 * MS, &late);
+	over.file = tb_string(tb, "/lib/new");
+	tb_raw(tb, REC_K_MAP, TB_EPOCH + 7 * MS, &over);
+	tb_raw(tb, REC_K_STACK, TB_EPOCH + 9 * MS, &later);
 	stack = user_stack(tb, 3, 0x1800, 0x3800);
 	own = user_stack(tb, 1, 0x9800, 0x3800);
 	m = load(tb, NULL);
 	name_at(m, stack, 0, &f);
 	cr_expect_str_eq(f.module, "/lib/old");
+	name_at(m, 70, 0, &f);
+	cr_expect_str_eq(f.module, "/lib/old", "what the parent mapped since is not the child's");
 	name_at(m, stack, 1, &f);
 	cr_expect_str_eq(f.module, "/lib/own");
 	name_at(m, own, 0, &f);
