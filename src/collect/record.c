@@ -238,15 +238,20 @@ static void on_child(struct recording_run *r)
 	epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, r->target.pidfd, NULL);
 }
 
-/* When events were lost a task's end may be among them: look whether they are still there. */
+/* When events were lost a task's end may be among them: look whether they are still there. Only
+ * then: the events of what has gone, and of what it created before, may still be on their way. */
 static void sweep(struct recording_run *r, uint64_t now)
 {
+	struct session_totals totals;
 	struct live_task *t;
 	size_t pos = 0;
 
 	if (now < r->sweep_ns)
 		return;
 	r->sweep_ns = now + 200000000;
+	session_totals(r->session, &totals);
+	if (!totals.lost_ring && !totals.lost_missed)
+		return;
 	while ((t = drain_next_alive(r->d, &pos)))
 		if (!target_exists(t->tid))
 			drain_forget(r->d, t);
