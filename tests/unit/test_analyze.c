@@ -184,6 +184,24 @@ Test(analyze, checks_have_a_tolerance_for_times_only)
 	}
 }
 
+/* Of a short run, a fixed difference is allowed: what reading two clocks explains. */
+Test(analyze, checks_of_short_times)
+{
+	for (uint64_t over = 50 * US; over <= 51 * US; over += US) {
+		struct rec_end end = {.task = 1, .voluntary = 1, .run = 1 * MS + over};
+		struct tb *tb = tb_new();
+		struct report *r;
+
+		tb_task(tb, 1, "main");
+		tb_no_end(tb, 1);
+		turn(tb, 1, 0, 1 * MS);
+		tb_raw(tb, REC_K_END, TB_EPOCH + 1 * MS, &end);
+		r = build(tb);
+		cr_expect_eq(check(r, "run_ns")->ok, over == 50 * US);
+		drop(r);
+	}
+}
+
 Test(analyze, unknown_counters_are_not_equal_counters)
 {
 	struct tb *tb = tb_new();
@@ -269,11 +287,15 @@ Test(analyze, futex_in_a_variable)
 	tb_task(tb, 1, "app");
 	tb_map(tb, 1, 0x8000, 0x9000, 0, "/usr/bin/app");
 	tb_symbol(tb, "/usr/bin/app", 0x40, "results_mutex", 0, 0);
-	tb_run(tb, 1, 0, 1 * MS);
-	tb_futex_wait(tb, 1, 0x8040, 2 * MS, 0);
-	tb_run(tb, 1, 2 * MS, 3 * MS);
+	for (uint64_t i = 1; i <= 3; i++) {
+		tb_run(tb, 1, i * 10 * MS, i * 10 * MS + 1);
+		tb_futex_wait(tb, 1, 0x8040, i * 11 * MS + 1, 0);
+	}
+	tb_run(tb, 1, 40 * MS, 41 * MS);
 	tb_exit(tb, 1, 0);
 	r = build(tb);
+	cr_expect_eq(r->locks.v[0].p50_ns, 2 * MS);
+	cr_expect_eq(r->locks.v[0].p99_ns, 3 * MS);
 	cr_expect_str_eq(r->locks.v[0].name, "results_mutex (app)");
 	drop(r);
 }

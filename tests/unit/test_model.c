@@ -145,8 +145,8 @@ Test(model, run_time_from_before_the_switch_in)
 	model_free(m);
 }
 
-/* Preempted turns are ready a little longer or shorter by the kernel's clock than by ours; the
- * next wait makes up for it, as far as it is long enough. */
+/* Preempted turns are ready for as long as the kernel says; what does not fit between our time
+ * stamps the next wait makes up for, as far as it is long enough. */
 Test(model, clock_skew_of_preempted_turns_is_settled)
 {
 	static const struct {
@@ -154,7 +154,7 @@ Test(model, clock_skew_of_preempted_turns_is_settled)
 		uint64_t ready; /* of the wait after them */
 	} rows[] = {
 	        {500, 300 * US + 1000},
-	        {-500, 300 * US - 1000},
+	        {-500, 300 * US}, /* it got the CPU earlier: nothing to make up for */
 	        {0, 300 * US},
 	        {15 * US, 330 * US},
 	        {30 * US, 300 * US /* no skew: stolen time */},
@@ -261,6 +261,25 @@ Test(model, last_stretch_is_the_kernels)
 	expect_states(t, 5 * MS, 5 * MS, 0);
 	cr_expect_eq(t->steal_ns, 3 * MS);
 	expect_kernel_equal(t);
+	model_free(m);
+}
+
+/* … and how long it waited for the CPU that it is on at the end. */
+Test(model, last_wait_for_a_cpu_is_the_kernels)
+{
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 3 * MS, 4 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 5 * MS, 0);
+	tb_run(tb, 1, 7 * MS, 8 * MS);
+	tb_stop(tb, 8 * MS);
+	m = load(tb, NULL);
+	expect_states(model_task(m, 1), 3 * MS, 3 * MS, 2 * MS);
+	expect_kernel_equal(model_task(m, 1));
 	model_free(m);
 }
 

@@ -26,6 +26,7 @@ Test(names, user_frames)
 	tb_task(tb, 1, "main");
 	tb_map(tb, 1, 0x400000, 0x410000, 0x1000, "/bin/app");
 	tb_symbol(tb, "/bin/app", 0x1010, "wait_here", 0x10, 0);
+	tb_symbol(tb, "/bin/app", 0x2000, "said before", 0x20, 0);
 	tb_symbol(tb, "/bin/app", 0x2000, "outer", 0x20, 0);
 	tb_symbol(tb, "/bin/app", 0x2000, "inlined", 0, 1);
 	tb_symbol(tb, "/bin/app", 0x2000, "deepest", 0, 2);
