@@ -170,15 +170,20 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 	slot->blocked_ns = 0;
 }
 
-/* Growth of prev's kernel counters since its last switch-out. */
+/* Growth of prev's kernel counters since its last switch-out. Where an account began in the middle
+ * of a turn (exec), what the kernel had counted by then is an estimate, and may be a little
+ * more than what it says now: no growth yet. */
 static __always_inline void take_growth(struct task_struct *prev, struct task_state *s,
 					u64 *exec, u64 *delay)
 {
 	u64 run = prev->se.sum_exec_runtime, wait = run_delay_of(prev);
 
-	*exec = run - s->last_exec;
+	*exec = 0;
+	if (run > s->last_exec) {
+		*exec = run - s->last_exec;
+		s->last_exec = run;
+	}
 	*delay = wait - s->last_delay;
-	s->last_exec = run;
 	s->last_delay = wait;
 }
 

@@ -13,6 +13,7 @@
 struct pair {
 	uint64_t recorded, kernel;
 	bool known;
+	uint64_t stolen; /* the clocks compared may differ by this much more */
 };
 
 struct check {
@@ -24,25 +25,26 @@ struct check {
 
 static struct pair voluntary(const struct task *t)
 {
-	return (struct pair){t->voluntary, t->kernel.voluntary, true};
+	return (struct pair){t->voluntary, t->kernel.voluntary, true, 0};
 }
 
 static struct pair involuntary(const struct task *t)
 {
-	return (struct pair){t->involuntary, t->kernel.involuntary, true};
+	return (struct pair){t->involuntary, t->kernel.involuntary, true, 0};
 }
 
 static struct pair run_ns(const struct task *t)
 {
-	return (struct pair){t->run_ns, t->kernel.run_ns, t->kernel_run_exact};
+	return (struct pair){t->run_ns, t->kernel.run_ns, t->kernel_run_exact, 0};
 }
 
-/* Time stolen on a CPU is in runnable_ns, but no run queue saw it. */
+/* Time stolen on a CPU is in runnable_ns, but no run queue saw it. Stolen around a switch, our
+ * clock and the run queue's place it on different sides of the switch. */
 static struct pair runnable_ns(const struct task *t)
 {
 	uint64_t queue = t->runnable_ns > t->steal_ns ? t->runnable_ns - t->steal_ns : 0;
 
-	return (struct pair){queue, t->kernel.runnable_ns, t->kernel_runnable_exact};
+	return (struct pair){queue, t->kernel.runnable_ns, t->kernel_runnable_exact, t->steal_ns};
 }
 
 static const struct check checks[] = {
@@ -56,6 +58,7 @@ static bool near_enough(const struct check *c, const struct pair *p)
 {
 	uint64_t diff = p->recorded > p->kernel ? p->recorded - p->kernel : p->kernel - p->recorded;
 
+	diff = diff > p->stolen ? diff - p->stolen : 0;
 	return diff <= c->least || (double)diff <= c->ratio * (double)p->kernel;
 }
 

@@ -79,7 +79,7 @@ struct ltask {
 	uint64_t out_ns, in_ns, last_ns;
 	uint64_t wake_ns;  /* of the open slice, when woken */
 	uint64_t queue_ns; /* waits for a CPU inside the window */
-	int64_t skew_ns;   /* see settle_skew() in slices.c */
+	uint64_t skew_ns;  /* see preempted_until() in slices.c */
 	uint32_t site, ustack, kstack, waker, futex;
 	uint32_t row; /* index + 1 of the stack row last used */
 	struct futex_used used;

@@ -75,7 +75,8 @@ static int account(struct model *m, struct ltask *lt, struct slice *s, uint64_t 
 }
 
 /* When it became runnable: the kernel's run delay, counted back from the switch-in. */
-static uint64_t queued_at(const struct model *m, const struct ltask *lt, uint64_t in, uint64_t delay)
+static uint64_t queued_at(const struct model *m, const struct ltask *lt, uint64_t in,
+                          uint64_t delay)
 {
 	uint64_t queued;
 
@@ -284,30 +285,30 @@ static void count_switch(struct model *m, struct ltask *lt, uint64_t ts, const s
 }
 
 /*
- * A preempted turn is ready from switch to switch by our clock, and for `delay` by the
- * kernel's, a fraction of a microsecond apart. Over a hundred thousand turns that is
- * visible, so the next wait's end, which only the kernel's counter tells, makes up for it.
+ * When a preempted task got the CPU again by the kernel's clock: `delay` after it left. Our time
+ * stamps differ from that by a fraction of a microsecond, which a hundred thousand turns make
+ * visible, and by what a hypervisor took in between. What does not fit before `latest` is made up
+ * for by the end of the next wait, which only the kernel's counter tells.
  */
-static uint64_t settle_skew(struct ltask *lt, uint64_t queued, uint64_t delay)
+static uint64_t preempted_until(struct ltask *lt, uint64_t delay, uint64_t latest)
 {
-	int64_t skew = (int64_t)(delay - (lt->in_ns - lt->out_ns));
-	uint64_t room;
+	uint64_t in = sat_add(lt->out_ns, delay);
 
-	if (lt->runnable) {
-		if (skew < SKEW_NS && skew > -SKEW_NS)
-			lt->skew_ns += skew;
-		return queued;
-	}
-	if (lt->skew_ns > 0) {
-		room = queued - lt->out_ns;
-		room = room < (uint64_t)lt->skew_ns ? room : (uint64_t)lt->skew_ns;
-		lt->skew_ns -= (int64_t)room;
-		return queued - room;
-	}
-	room = lt->in_ns - queued;
-	room = room < (uint64_t)-lt->skew_ns ? room : (uint64_t)-lt->skew_ns;
-	lt->skew_ns += (int64_t)room;
-	return queued + room;
+	if (in <= latest)
+		return in;
+	if (in - latest < SKEW_NS)
+		lt->skew_ns += in - latest;
+	return latest;
+}
+
+static uint64_t settle_skew(struct ltask *lt, uint64_t queued)
+{
+	uint64_t room = queued - lt->out_ns;
+
+	if (room > lt->skew_ns)
+		room = lt->skew_ns;
+	lt->skew_ns -= room;
+	return queued - room;
 }
 
 static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
@@ -325,13 +326,18 @@ static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const stru
 	if (lt->on_at_start && exec > ts - lt->in_ns)
 		exec = ts - lt->in_ns;
 	lt->on_at_start = false;
+	/* It cannot have run for longer than since it last left a CPU. */
+	if (exec > ts - lt->out_ns)
+		exec = ts - lt->out_ns;
 	/* The kernel's clock of the run queue may be from before our time stamp (a wake-up out
 	 * of idle): what it counted as run time began then, and the wait for a CPU ended. */
 	if (exec > ts - lt->in_ns)
-		lt->in_ns = clamp_u64(sat_sub(ts, exec), lt->out_ns, ts);
+		lt->in_ns = ts - exec;
+	if (m->run_delay_known && lt->runnable && !lt->first_slice)
+		lt->in_ns = preempted_until(lt, r->delay, ts - exec);
 	queued = queued_at(m, lt, lt->in_ns, r->delay);
-	if (m->run_delay_known)
-		queued = settle_skew(lt, queued, r->delay);
+	if (m->run_delay_known && !lt->runnable)
+		queued = settle_skew(lt, queued);
 	err = close_slice(m, lt, queued, lt->in_ns, ts, exec);
 	if (!err)
 		err = begin_off(m, lt, ts, r);
