@@ -7,7 +7,7 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define CLONE_VM 0x00000100
+#define CLONE_VM     0x00000100
 #define CLONE_THREAD 0x00010000
 
 /* tgids to follow from the start: value = TASK_F_* flags of their tasks. */
@@ -32,8 +32,7 @@ static __always_inline u32 ns_id(struct task_struct *t)
 /* State of a new followed task; NULL and counted when the kernel has no memory for it. */
 static __always_inline struct task_state *task_add(struct task_struct *t)
 {
-	struct task_state *s =
-		bpf_task_storage_get(&tasks, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct task_state *s = bpf_task_storage_get(&tasks, t, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 	if (!s) {
 		my_stats()->lost_task++;
@@ -45,8 +44,8 @@ static __always_inline struct task_state *task_add(struct task_struct *t)
 	return s;
 }
 
-static __always_inline void send_task(struct task_struct *t, struct task_state *s, u64 ts, u32 parent,
-				      u32 space_parent, u32 flags, u64 clone_flags)
+static __always_inline void send_task(struct task_struct *t, struct task_state *s, u64 ts,
+                                      u32 parent, u32 space_parent, u32 flags, u64 clone_flags)
 {
 	struct mt_task *e = ring_reserve(mt_task, ts, MT_EV_TASK, s->id);
 	u32 arch = 0;

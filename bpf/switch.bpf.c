@@ -8,14 +8,14 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define TASK_DEAD 0x80
-#define TASK_WAKING 0x200
+#define TASK_DEAD            0x80
+#define TASK_WAKING          0x200
 #define TASK_UNINTERRUPTIBLE 2
 
 #define keep_apart(var) asm volatile("" : "+r"(var))
 
 #define FUTEX_CMD_MASK 0x7f
-#define S_IFMT 0170000
+#define S_IFMT         0170000
 
 static __always_inline bool futex_waits(u32 cmd)
 {
@@ -94,7 +94,7 @@ static __noinline void send_waitv(u64 ts, u32 task, u64 list, u64 n)
 
 /* The system call's part of the record; returns the first word that identifies the wait. */
 static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct *prev,
-					 const struct pt_regs *regs)
+                                         const struct pt_regs *regs)
 {
 	u32 arch = 0;
 
@@ -138,7 +138,7 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
  * task has blocked time left to pay with (stack_price_ns each).
  */
 static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct task_state *s,
-				       u64 key, u64 ts)
+                                       u64 key, u64 ts)
 {
 	u32 i = key & (SITE_SLOTS - 1);
 	struct site_slot *slot = &s->slots[i];
@@ -173,8 +173,8 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 /* Growth of prev's kernel counters since its last switch-out. Where an account began in the middle
  * of a turn (exec), what the kernel had counted by then is an estimate, and may be a little
  * more than what it says now: no growth yet. */
-static __always_inline void take_growth(struct task_struct *prev, struct task_state *s,
-					u64 *exec, u64 *delay)
+static __always_inline void take_growth(struct task_struct *prev, struct task_state *s, u64 *exec,
+                                        u64 *delay)
 {
 	u64 run = prev->se.sum_exec_runtime, wait = run_delay_of(prev);
 
@@ -188,7 +188,7 @@ static __always_inline void take_growth(struct task_struct *prev, struct task_st
 }
 
 static __always_inline void send_blocked(void *ctx, struct task_struct *prev, struct task_state *s,
-					 u32 next, u32 state, u32 flags, u64 ts)
+                                         u32 next, u32 state, u32 flags, u64 ts)
 {
 	const struct pt_regs *regs = (void *)bpf_task_pt_regs(prev);
 	struct mt_switch *e;
@@ -236,7 +236,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 }
 
 static __always_inline void send_preempted(struct task_struct *prev, struct task_state *s, u32 next,
-					   u32 state, u32 flags, u64 ts)
+                                           u32 state, u32 flags, u64 ts)
 {
 	struct mt_preempt *e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
 	u64 exec, delay;
@@ -255,7 +255,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 }
 
 static __always_inline void switch_out(void *ctx, struct task_struct *prev, struct task_state *s,
-				       u32 next, u32 state, bool preempt, u64 ts)
+                                       u32 next, u32 state, bool preempt, u64 ts)
 {
 	u64 vol = prev->nvcsw;
 	bool voluntary = vol != s->last_nvcsw;
@@ -268,7 +268,7 @@ static __always_inline void switch_out(void *ctx, struct task_struct *prev, stru
 		voluntary = !preempt && state;
 		flags = voluntary ? SW_F_VOLUNTARY : 0;
 		send_base(prev, s, ts, run > since ? run - since : 0,
-			  voluntary ? COUNTED_VOLUNTARY : COUNTED_INVOLUNTARY);
+		          voluntary ? COUNTED_VOLUNTARY : COUNTED_INVOLUNTARY);
 	}
 	s->last_nvcsw = vol;
 	if (preempt || (!state && !(flags & SW_F_DEAD))) {
@@ -307,7 +307,7 @@ static __always_inline void switch_in(struct task_struct *next, struct task_stat
 }
 
 static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next,
-				     u32 state, bool preempt)
+                                     u32 state, bool preempt)
 {
 	struct task_state *out = NULL, *in = NULL;
 	struct mt_switch_in *e;
@@ -351,7 +351,7 @@ static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct
 /* Since 5.18 (fa2c3254d7cf) the state is an argument: task->__state may change under us. */
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(mt_switch, bool preempt, struct task_struct *prev, struct task_struct *next,
-	     unsigned int prev_state)
+             unsigned int prev_state)
 {
 	return on_switch(ctx, prev, next, prev_state, preempt);
 }

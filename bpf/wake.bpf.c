@@ -17,7 +17,7 @@ enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };
 enum { SOFT_TIMER = 1, SOFT_OTHER = 2 };
 
 #if defined(__TARGET_ARCH_x86)
-extern const int __preempt_count __ksym __weak; /* before 6.2, and since 6.15 */
+extern const int __preempt_count __ksym __weak;      /* before 6.2, and since 6.15 */
 extern const struct pcpu_hot pcpu_hot __ksym __weak; /* 6.2 to 6.14 */
 static __always_inline u32 preempt_count(struct task_struct *self)
 {
@@ -39,8 +39,8 @@ static __always_inline u32 preempt_count(struct task_struct *self)
 
 /* include/linux/preempt.h */
 #define SOFTIRQ_SERVING 0x00000100
-#define HARDIRQ_MASK 0x000f0000
-#define NMI_MASK 0x00f00000
+#define HARDIRQ_MASK    0x000f0000
+#define NMI_MASK        0x00f00000
 
 static __always_inline u32 flags_of_count(u32 count, const struct mt_cpu_stats *st)
 {
@@ -188,7 +188,8 @@ int BPF_PROG(mt_irq_out)
 SEC("?tp_btf/softirq_entry")
 int BPF_PROG(mt_softirq_in, unsigned int vec)
 {
-	my_stats()->softirq = vec == TIMER_SOFTIRQ || vec == HRTIMER_SOFTIRQ ? SOFT_TIMER : SOFT_OTHER;
+	my_stats()->softirq =
+	        vec == TIMER_SOFTIRQ || vec == HRTIMER_SOFTIRQ ? SOFT_TIMER : SOFT_OTHER;
 	return 0;
 }
 

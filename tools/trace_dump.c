@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 {
 	struct trace_reader *r;
 	struct trace_record rec;
-	struct err err = { 0 };
+	struct err err = {0};
 	int fd, rc;
 
 	if (argc != 2) {

@@ -38,7 +38,8 @@ struct invoker {
 int invoker_get(struct invoker *who, struct err *err);
 /* A user by name ("root", "alice") or number. */
 int invoker_named(const char *name, struct invoker *who, struct err *err);
-/* In the workload's process, before exec: becomes `who` for good, with groups and HOME. 0 or -errno. */
+/* In the workload's process, before exec: becomes `who` for good, with groups and HOME. 0 or
+ * -errno. */
 int invoker_become(const struct invoker *who);
 /* Keeps only what a running recording needs (reading /proc of the workload, BPF statistics). */
 int privileges_reduce(struct err *err);
@@ -50,9 +51,9 @@ const char *privileges_missing(void);
 /* The command, started but held before its exec. */
 struct target {
 	pid_t pid;
-	int go_fd;	/* write a byte: it execs */
-	int status_fd;	/* errno of a failed exec, or end of file when it succeeded */
-	int pidfd;	/* readable when it has ended */
+	int go_fd;     /* write a byte: it execs */
+	int status_fd; /* errno of a failed exec, or end of file when it succeeded */
+	int pidfd;     /* readable when it has ended */
 };
 int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err);
 /* Waits until it is held: nothing of it happens from then on. */
@@ -73,7 +74,8 @@ void session_free(struct session *s); /* detaches; nothing of ours stays in the 
 /* From now on. */
 void session_start(struct session *s);
 /* Adds all tasks of these processes; flags are TASK_F_*. */
-int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t flags, struct err *err);
+int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t flags,
+                   struct err *err);
 /* First half of the end: each task's next switch is its last. */
 void session_stopping(struct session *s);
 /* Second half: the counters of tasks that did not switch meanwhile; then silence. */
@@ -147,7 +149,7 @@ size_t drain_alive(const struct drain *d);
 /* Walks the tasks that are still alive: *pos starts at 0; NULL at the end. */
 struct live_task *drain_next_alive(struct drain *d, size_t *pos);
 void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (events were lost) */
-uint64_t drain_written(const struct drain *d); /* ring records consumed */
+uint64_t drain_written(const struct drain *d);           /* ring records consumed */
 uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 = not yet */
 /* Executable mappings of a process that was there before us, from /proc. */
 int drain_existing_maps(struct drain *d, uint32_t pid);
@@ -167,7 +169,7 @@ int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w
 
 int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w);
 int machine_write(struct trace_writer *w, const struct collect_opts *o, const struct invoker *who,
-		  const char *features);
+                  const char *features);
 int meta_write(struct trace_writer *w, const char *key, const char *value);
 int meta_write_u64(struct trace_writer *w, const char *key, uint64_t value);
 int note_write(struct drain *d, struct trace_writer *w, const char *text);

@@ -25,7 +25,7 @@ struct drain {
 	struct trace_writer *w;
 	struct symbolizer *sym;
 	bool run_mode;
-	int error;		/* of the trace file; sticky */
+	int error; /* of the trace file; sticky */
 	struct strtab *strings;
 	struct hmap sites, stacks, by_id, by_tgid, execing;
 	uint32_t last_site, last_stack;
@@ -50,7 +50,7 @@ uint32_t drain_string(struct drain *d, const char *s)
 	uint32_t id = n ? strtab_add(d->strings, s, n, &added) : 0;
 
 	if (id && added) {
-		struct rec_string r = { .id = id, .text = { (const uint8_t *)s, n } };
+		struct rec_string r = {.id = id, .text = {(const uint8_t *)s, n}};
 
 		put(d, REC_K_STRING, 0, &r);
 	}
@@ -73,7 +73,7 @@ static uint32_t intern_site(struct drain *d, int32_t nr, uint32_t arch, const st
 		int32_t nr;
 		uint32_t arch;
 		struct mt_args a;
-	} key = { nr, arch, *a };
+	} key = {nr, arch, *a};
 	struct rec_site r;
 	uint64_t *id;
 	bool added;
@@ -82,13 +82,19 @@ static uint32_t intern_site(struct drain *d, int32_t nr, uint32_t arch, const st
 		return 0;
 	if (d->sites.n >= SITES_MAX)
 		hmap_release(&d->sites);
-	id = hmap_put(&d->sites, hash_bytes(&key, sizeof(key), 1), hash_bytes(&key, sizeof(key), 2), &added);
+	id = hmap_put(&d->sites, hash_bytes(&key, sizeof(key), 1), hash_bytes(&key, sizeof(key), 2),
+	              &added);
 	if (!id)
 		return 0;
 	if (added) {
 		*id = ++d->last_site;
-		r = (struct rec_site){ .id = *id, .nr_plus1 = (uint64_t)nr + 1, .a0 = a->a0, .a1 = a->a1,
-				       .a2 = a->a2, .a3 = a->a3, .arch = arch };
+		r = (struct rec_site){.id = *id,
+		                      .nr_plus1 = (uint64_t)nr + 1,
+		                      .a0 = a->a0,
+		                      .a1 = a->a1,
+		                      .a2 = a->a2,
+		                      .a3 = a->a3,
+		                      .arch = arch};
 		put(d, REC_K_SITE, 0, &r);
 	}
 	return (uint32_t)*id;
@@ -127,36 +133,53 @@ static void on_switch(struct drain *d, const struct mt_hdr *h)
 
 	if (e->flags & SW_F_FUTEX)
 		args.a2 = 0; /* the expected value: in `word`, and different in every wait */
-	r = (struct rec_switch){ .cpu = h->cpu, .prev = h->task, .next = e->next, .state = e->state,
-				 .flags = e->flags, .site = intern_site(d, e->nr, e->arch, &args),
-				 .word = e->word, .owner = e->owner, .exec = e->exec_ns, .delay = e->delay_ns,
-				 .ustack = stack_id(d, e->ustack), .kstack = stack_id(d, e->kstack),
-				 .addr = e->addr };
+	r = (struct rec_switch){.cpu = h->cpu,
+	                        .prev = h->task,
+	                        .next = e->next,
+	                        .state = e->state,
+	                        .flags = e->flags,
+	                        .site = intern_site(d, e->nr, e->arch, &args),
+	                        .word = e->word,
+	                        .owner = e->owner,
+	                        .exec = e->exec_ns,
+	                        .delay = e->delay_ns,
+	                        .ustack = stack_id(d, e->ustack),
+	                        .kstack = stack_id(d, e->kstack),
+	                        .addr = e->addr};
 	put(d, REC_K_SWITCH, h->ts, &r);
 }
 
 static void on_preempt(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_preempt *e = (const void *)h;
-	struct rec_switch r = { .cpu = h->cpu, .prev = h->task, .next = e->next, .state = e->state,
-				.flags = e->flags, .exec = e->exec_ns, .delay = e->delay_ns };
+	struct rec_switch r = {.cpu = h->cpu,
+	                       .prev = h->task,
+	                       .next = e->next,
+	                       .state = e->state,
+	                       .flags = e->flags,
+	                       .exec = e->exec_ns,
+	                       .delay = e->delay_ns};
 
 	put(d, REC_K_SWITCH, h->ts, &r);
 }
 
 static void on_switch_in(struct drain *d, const struct mt_hdr *h)
 {
-	struct rec_switch r = { .cpu = h->cpu, .next = h->task };
+	struct rec_switch r = {.cpu = h->cpu, .next = h->task};
 
 	put(d, REC_K_SWITCH, h->ts, &r);
 }
 
-static void put_waking(struct drain *d, const struct mt_hdr *h, const struct mt_waker *w, uint32_t tid,
-		       uint32_t comm)
+static void put_waking(struct drain *d, const struct mt_hdr *h, const struct mt_waker *w,
+                       uint32_t tid, uint32_t comm)
 {
-	struct rec_waking r = { .cpu = h->cpu, .task = h->task, .waker = w->waker, .flags = w->flags,
-				.site = intern_site(d, w->nr, w->arch, &w->args), .waker_tid = tid,
-				.comm = comm };
+	struct rec_waking r = {.cpu = h->cpu,
+	                       .task = h->task,
+	                       .waker = w->waker,
+	                       .flags = w->flags,
+	                       .site = intern_site(d, w->nr, w->arch, &w->args),
+	                       .waker_tid = tid,
+	                       .comm = comm};
 
 	put(d, REC_K_WAKING, h->ts, &r);
 }
@@ -175,7 +198,7 @@ static void on_waking_ext(struct drain *d, const struct mt_hdr *h)
 
 static void new_space(struct drain *d, uint32_t space, uint32_t parent, uint32_t pid, uint64_t ts)
 {
-	struct rec_space r = { .id = space, .parent = parent };
+	struct rec_space r = {.id = space, .parent = parent};
 
 	put(d, REC_K_SPACE, ts, &r);
 	if (symbolizer_space(d->sym, space, parent, ts) || symbolizer_pid(d->sym, space, pid))
@@ -185,13 +208,27 @@ static void new_space(struct drain *d, uint32_t space, uint32_t parent, uint32_t
 static void on_task(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_task *e = (const void *)h;
-	struct live_task t = { .id = h->task, .tid = e->tid, .tgid = e->tgid, .proc = e->proc,
-			       .space = e->space, .alive = true, .root = e->flags & TASK_F_ROOT };
-	struct rec_task r = { .id = h->task, .parent = e->parent, .proc = e->proc, .space = e->space,
-			      .tid = e->tid, .tgid = e->tgid, .ns_tid = e->ns_tid, .ns_tgid = e->ns_tgid,
-			      .ppid = e->ppid, .flags = e->flags, .clone_flags = e->clone_flags,
-			      .comm = comm_string(d, e->comm),
-			      .site = intern_site(d, e->nr, e->arch, &e->args), .state = e->state };
+	struct live_task t = {.id = h->task,
+	                      .tid = e->tid,
+	                      .tgid = e->tgid,
+	                      .proc = e->proc,
+	                      .space = e->space,
+	                      .alive = true,
+	                      .root = e->flags & TASK_F_ROOT};
+	struct rec_task r = {.id = h->task,
+	                     .parent = e->parent,
+	                     .proc = e->proc,
+	                     .space = e->space,
+	                     .tid = e->tid,
+	                     .tgid = e->tgid,
+	                     .ns_tid = e->ns_tid,
+	                     .ns_tgid = e->ns_tgid,
+	                     .ppid = e->ppid,
+	                     .flags = e->flags,
+	                     .clone_flags = e->clone_flags,
+	                     .comm = comm_string(d, e->comm),
+	                     .site = intern_site(d, e->nr, e->arch, &e->args),
+	                     .state = e->state};
 	uint64_t *slot;
 	bool new_proc = e->tid == e->tgid;
 
@@ -213,9 +250,13 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 static void on_base(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_counters *e = (const void *)h;
-	struct rec_base r = { .task = h->task, .voluntary = e->voluntary, .involuntary = e->involuntary,
-			      .run = e->run_ns, .runnable = e->runnable_ns, .minflt = e->minflt,
-			      .majflt = e->majflt };
+	struct rec_base r = {.task = h->task,
+	                     .voluntary = e->voluntary,
+	                     .involuntary = e->involuntary,
+	                     .run = e->run_ns,
+	                     .runnable = e->runnable_ns,
+	                     .minflt = e->minflt,
+	                     .majflt = e->majflt};
 
 	put(d, REC_K_BASE, h->ts, &r);
 }
@@ -224,10 +265,18 @@ static void on_end(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_counters *e = (const void *)h;
 	struct live_task *t = task_get(d, h->task);
-	struct rec_end r = { .task = h->task, .flags = e->flags, .voluntary = e->voluntary,
-			     .involuntary = e->involuntary, .run = e->run_ns, .runnable = e->runnable_ns,
-			     .minflt = e->minflt, .majflt = e->majflt, .first_read = e->first_read,
-			     .first_write = e->first_write, .wp = e->wp, .state = e->state };
+	struct rec_end r = {.task = h->task,
+	                    .flags = e->flags,
+	                    .voluntary = e->voluntary,
+	                    .involuntary = e->involuntary,
+	                    .run = e->run_ns,
+	                    .runnable = e->runnable_ns,
+	                    .minflt = e->minflt,
+	                    .majflt = e->majflt,
+	                    .first_read = e->first_read,
+	                    .first_write = e->first_write,
+	                    .wp = e->wp,
+	                    .state = e->state};
 
 	put(d, REC_K_END, h->ts, &r);
 	if (t && !(e->flags & CNT_F_ALIVE))
@@ -237,23 +286,36 @@ static void on_end(struct drain *d, const struct mt_hdr *h)
 static void on_task_exit(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_exit_ev *e = (const void *)h;
-	struct rec_exit r = { .task = h->task, .code = e->code, .last = e->last,
-			      .maxrss_bytes = e->maxrss_pages * (uint64_t)getpagesize(),
-			      .group_code = e->group_code };
+	struct rec_exit r = {.task = h->task,
+	                     .code = e->code,
+	                     .last = e->last,
+	                     .maxrss_bytes = e->maxrss_pages * (uint64_t)getpagesize(),
+	                     .group_code = e->group_code};
 
 	put(d, REC_K_EXIT, h->ts, &r);
 }
 
 static void put_map(struct drain *d, uint32_t space, const struct map_event *e, const char *file,
-		    uint64_t flags)
+                    uint64_t flags)
 {
 	static const char deleted[] = " (deleted)";
 	size_t n = strlen(file);
-	struct sym_map m = { .start = e->start, .end = e->end, .offset = e->offset, .file = file,
-			     .build_id = e->build_id, .build_id_n = e->build_id_n, .ts = e->ts };
-	struct rec_map r = { .space = space, .start = e->start, .end = e->end, .offset = e->offset,
-			     .file = drain_string(d, file), .build_id = { e->build_id, e->build_id_n },
-			     .dev = e->dev, .inode = e->inode, .flags = flags };
+	struct sym_map m = {.start = e->start,
+	                    .end = e->end,
+	                    .offset = e->offset,
+	                    .file = file,
+	                    .build_id = e->build_id,
+	                    .build_id_n = e->build_id_n,
+	                    .ts = e->ts};
+	struct rec_map r = {.space = space,
+	                    .start = e->start,
+	                    .end = e->end,
+	                    .offset = e->offset,
+	                    .file = drain_string(d, file),
+	                    .build_id = {e->build_id, e->build_id_n},
+	                    .dev = e->dev,
+	                    .inode = e->inode,
+	                    .flags = flags};
 
 	if (n >= sizeof(deleted) && !strcmp(file + n - (sizeof(deleted) - 1), deleted))
 		r.flags |= MAP_F_DELETED;
@@ -285,8 +347,8 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_exec *e = (const void *)h;
 	struct live_task *t = task_get(d, h->task);
-	struct rec_exec r = { .task = h->task, .space = e->space, .tid = e->tid,
-			      .comm = comm_string(d, e->comm) };
+	struct rec_exec r = {
+	        .task = h->task, .space = e->space, .tid = e->tid, .comm = comm_string(d, e->comm)};
 	char file[MT_FILE_LEN + 1];
 	uint64_t *slot;
 
@@ -305,7 +367,7 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 	t->space = e->space;
 	t->tid = e->tid; /* exec by another thread than the leader takes the leader's id */
 	if (d->run_mode && t->root && !d->exec_ts) {
-		struct rec_mark m = { .what = MARK_EXEC };
+		struct rec_mark m = {.what = MARK_EXEC};
 
 		d->exec_ts = h->ts;
 		put(d, REC_K_MARK, h->ts, &m);
@@ -315,7 +377,7 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 static void on_rename(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_rename *e = (const void *)h;
-	struct rec_rename r = { .task = h->task, .comm = comm_string(d, e->comm) };
+	struct rec_rename r = {.task = h->task, .comm = comm_string(d, e->comm)};
 
 	put(d, REC_K_RENAME, h->ts, &r);
 }
@@ -324,9 +386,11 @@ static void on_rss(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_rss *e = (const void *)h;
 	uint64_t page = (uint64_t)getpagesize();
-	struct rec_rss r = { .task = h->task, .anon_bytes = e->anon_pages * page,
-			     .file_bytes = e->file_pages * page, .shmem_bytes = e->shmem_pages * page,
-			     .hiwater_bytes = e->hiwater_pages * page };
+	struct rec_rss r = {.task = h->task,
+	                    .anon_bytes = e->anon_pages * page,
+	                    .file_bytes = e->file_pages * page,
+	                    .shmem_bytes = e->shmem_pages * page,
+	                    .hiwater_bytes = e->hiwater_pages * page};
 
 	put(d, REC_K_RSS, h->ts, &r);
 }
@@ -334,8 +398,10 @@ static void on_rss(struct drain *d, const struct mt_hdr *h)
 static void on_sample(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_sample *e = (const void *)h;
-	struct rec_sample r = { .cpu = h->cpu, .task = h->task, .ustack = stack_id(d, e->ustack),
-				.kstack = stack_id(d, e->kstack) };
+	struct rec_sample r = {.cpu = h->cpu,
+	                       .task = h->task,
+	                       .ustack = stack_id(d, e->ustack),
+	                       .kstack = stack_id(d, e->kstack)};
 
 	put(d, REC_K_SAMPLE, h->ts, &r);
 }
@@ -346,14 +412,16 @@ static void on_stack(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_stack *e = (const void *)h;
 	unsigned max = e->kind == STACK_USER ? MT_MAX_USER_FRAMES : MT_MAX_KERNEL_FRAMES;
-	struct rec_stack r = { .id = stack_id(d, e->hash), .kind = e->kind, .space = e->space,
-			       .flags = e->n >= max ? STACK_F_TRUNCATED : 0 };
+	struct rec_stack r = {.id = stack_id(d, e->hash),
+	                      .kind = e->kind,
+	                      .space = e->space,
+	                      .flags = e->n >= max ? STACK_F_TRUNCATED : 0};
 	uint64_t *slot = hmap_get(&d->stacks, e->hash, 0);
 
 	if (!slot || (*slot & STACK_WRITTEN) || e->n > MT_MAX_USER_FRAMES)
 		return;
 	*slot |= STACK_WRITTEN;
-	r.frames = (struct rec_array){ (const uint64_t *)e->frames, e->n };
+	r.frames = (struct rec_array){(const uint64_t *)e->frames, e->n};
 	put(d, REC_K_STACK, h->ts, &r);
 	if (symbolizer_stack(d->sym, e->space, h->ts, (const uint64_t *)e->frames, e->n))
 		d->error = d->error ? d->error : -ENOMEM;
@@ -362,8 +430,9 @@ static void on_stack(struct drain *d, const struct mt_hdr *h)
 static void on_waitv(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_waitv *e = (const void *)h;
-	struct rec_waitv r = { .task = h->task,
-			       .addrs = { (const uint64_t *)e->addrs, e->n <= MT_MAX_WAITV ? e->n : 0 } };
+	struct rec_waitv r = {
+	        .task = h->task,
+	        .addrs = {(const uint64_t *)e->addrs, e->n <= MT_MAX_WAITV ? e->n : 0}};
 
 	put(d, REC_K_WAITV, h->ts, &r);
 }
@@ -372,21 +441,21 @@ static const struct {
 	void (*run)(struct drain *d, const struct mt_hdr *h);
 	uint32_t size; /* at least */
 } handlers[MT_EV_MAX] = {
-	[MT_EV_SWITCH] = { on_switch, sizeof(struct mt_switch) },
-	[MT_EV_SWITCH_IN] = { on_switch_in, sizeof(struct mt_switch_in) },
-	[MT_EV_WAKING] = { on_waking, sizeof(struct mt_waking) },
-	[MT_EV_WAKING_EXT] = { on_waking_ext, sizeof(struct mt_waking_ext) },
-	[MT_EV_TASK] = { on_task, sizeof(struct mt_task) },
-	[MT_EV_BASE] = { on_base, sizeof(struct mt_counters) },
-	[MT_EV_END] = { on_end, sizeof(struct mt_counters) },
-	[MT_EV_EXIT] = { on_task_exit, sizeof(struct mt_exit_ev) },
-	[MT_EV_EXEC] = { on_exec, sizeof(struct mt_exec) },
-	[MT_EV_RENAME] = { on_rename, sizeof(struct mt_rename) },
-	[MT_EV_RSS] = { on_rss, sizeof(struct mt_rss) },
-	[MT_EV_SAMPLE] = { on_sample, sizeof(struct mt_sample) },
-	[MT_EV_STACK] = { on_stack, offsetof(struct mt_stack, frames) },
-	[MT_EV_WAITV] = { on_waitv, sizeof(struct mt_waitv) },
-	[MT_EV_PREEMPT] = { on_preempt, sizeof(struct mt_preempt) },
+        [MT_EV_SWITCH] = {on_switch, sizeof(struct mt_switch)},
+        [MT_EV_SWITCH_IN] = {on_switch_in, sizeof(struct mt_switch_in)},
+        [MT_EV_WAKING] = {on_waking, sizeof(struct mt_waking)},
+        [MT_EV_WAKING_EXT] = {on_waking_ext, sizeof(struct mt_waking_ext)},
+        [MT_EV_TASK] = {on_task, sizeof(struct mt_task)},
+        [MT_EV_BASE] = {on_base, sizeof(struct mt_counters)},
+        [MT_EV_END] = {on_end, sizeof(struct mt_counters)},
+        [MT_EV_EXIT] = {on_task_exit, sizeof(struct mt_exit_ev)},
+        [MT_EV_EXEC] = {on_exec, sizeof(struct mt_exec)},
+        [MT_EV_RENAME] = {on_rename, sizeof(struct mt_rename)},
+        [MT_EV_RSS] = {on_rss, sizeof(struct mt_rss)},
+        [MT_EV_SAMPLE] = {on_sample, sizeof(struct mt_sample)},
+        [MT_EV_STACK] = {on_stack, offsetof(struct mt_stack, frames)},
+        [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
+        [MT_EV_PREEMPT] = {on_preempt, sizeof(struct mt_preempt)},
 };
 
 /* --- mappings ------------------------------------------------------------------------------ */
@@ -402,7 +471,7 @@ static void on_map(struct drain *d, const struct map_event *e)
 		flush_pending(d, e->pid, 0); /* of an exec that failed half-way */
 		hmap_put(&d->execing, e->pid, 0, NULL);
 	} else if (hmap_get(&d->execing, e->pid, 0)) {
-		p = (struct pending_map){ .e = *e, .file = strdup(e->file) };
+		p = (struct pending_map){.e = *e, .file = strdup(e->file)};
 		if (!p.file || vec_push(&d->pending, p))
 			free(p.file);
 	} else {
@@ -418,8 +487,8 @@ static bool parse_maps_line(char *line, struct map_event *e, char **file)
 	char perms[5];
 	int at = 0;
 
-	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &e->start, &e->end,
-		   perms, &e->offset, &maj, &min, &inode, &at) < 7 ||
+	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &e->start,
+	           &e->end, perms, &e->offset, &maj, &min, &inode, &at) < 7 ||
 	    perms[2] != 'x')
 		return false;
 	e->dev = maj << 20 | min;
@@ -431,7 +500,7 @@ static bool parse_maps_line(char *line, struct map_event *e, char **file)
 int drain_existing_maps(struct drain *d, uint32_t pid)
 {
 	const uint64_t *space = hmap_get(&d->by_tgid, pid, 0);
-	struct buf b = { 0 };
+	struct buf b = {0};
 	char path[32], *line, *save = NULL, *file;
 	int rc;
 
@@ -440,8 +509,9 @@ int drain_existing_maps(struct drain *d, uint32_t pid)
 	snprintf(path, sizeof(path), "/proc/%u/maps", pid);
 	rc = read_file_at(AT_FDCWD, path, 64u << 20, &b);
 	if (!rc && !buf_put(&b, "", 1)) {
-		for (line = strtok_r((char *)b.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-			struct map_event e = { .pid = pid };
+		for (line = strtok_r((char *)b.p, "\n", &save); line;
+		     line = strtok_r(NULL, "\n", &save)) {
+			struct map_event e = {.pid = pid};
 
 			if (parse_maps_line(line, &e, &file))
 				put_map(d, (uint32_t)*space, &e, file, MAP_F_SYNTHETIC);

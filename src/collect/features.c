@@ -68,7 +68,8 @@ static bool check_root(struct rows *r)
 	if (geteuid())
 		remedy(f, "run it with sudo");
 	else
-		remedy(f, "this root lacks it: run outside the container, or give the container %s", missing);
+		remedy(f, "this root lacks it: run outside the container, or give the container %s",
+		       missing);
 	return false;
 }
 
@@ -79,13 +80,14 @@ static struct btf *check_btf(struct rows *r)
 
 	detail(f, "/sys/kernel/btf/vmlinux%s", btf ? "" : " is not there");
 	if (!btf)
-		remedy(f, "a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current distribution's is)");
+		remedy(f, "a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current "
+		          "distribution's is)");
 	return btf;
 }
 
 /* One row for a group of tracepoints; `lacking` says what the recording is without. */
-static void check_tracepoints(struct rows *r, const struct btf *btf, const char *name, bool required,
-			      const char *const *points, const char *lacking)
+static void check_tracepoints(struct rows *r, const struct btf *btf, const char *name,
+                              bool required, const char *const *points, const char *lacking)
 {
 	struct feature_status *f = row(r, name, required, true);
 
@@ -93,7 +95,8 @@ static void check_tracepoints(struct rows *r, const struct btf *btf, const char 
 		if (btf && btf_tracepoint_args(btf, points[i])) {
 			size_t n = strlen(f->detail);
 
-			snprintf(f->detail + n, sizeof(f->detail) - n, "%s%s", n ? ", " : "tracepoints ", points[i]);
+			snprintf(f->detail + n, sizeof(f->detail) - n, "%s%s",
+			         n ? ", " : "tracepoints ", points[i]);
 			continue;
 		}
 		f->ok = false;
@@ -105,26 +108,29 @@ static void check_tracepoints(struct rows *r, const struct btf *btf, const char 
 
 static void check_all_tracepoints(struct rows *r, const struct btf *btf)
 {
-	static const char *const sched[] = { "sched_switch", "sched_waking", NULL };
-	static const char *const life[] = { "task_newtask", "sched_process_exec", "task_rename",
-					    "sched_process_exit", NULL };
-	static const char *const faults[] = { "page_fault_user", "page_fault_kernel", NULL };
-	static const char *const irqs[] = { "hrtimer_expire_entry", "irq_handler_entry", "softirq_entry", NULL };
+	static const char *const sched[] = {"sched_switch", "sched_waking", NULL};
+	static const char *const life[] = {"task_newtask", "sched_process_exec", "task_rename",
+	                                   "sched_process_exit", NULL};
+	static const char *const faults[] = {"page_fault_user", "page_fault_kernel", NULL};
+	static const char *const irqs[] = {"hrtimer_expire_entry", "irq_handler_entry",
+	                                   "softirq_entry", NULL};
 
-	check_tracepoints(r, btf, "switches and wake-ups", true, sched, "nothing can be recorded without");
-	check_tracepoints(r, btf, "tasks: creation, exec, exit", true, life, "nothing can be recorded without");
+	check_tracepoints(r, btf, "switches and wake-ups", true, sched,
+	                  "nothing can be recorded without");
+	check_tracepoints(r, btf, "tasks: creation, exec, exit", true, life,
+	                  "nothing can be recorded without");
 	check_tracepoints(r, btf, "first touch, copy-on-write", false, faults,
-			  "reported as null; minor and major faults are counted all the same");
+	                  "reported as null; minor and major faults are counted all the same");
 	check_tracepoints(r, btf, "wakes by timers and devices", false, irqs,
-			  "a timer's wake may be charged to the task that it interrupted");
+	                  "a timer's wake may be charged to the task that it interrupted");
 }
 
 static void check_session(struct rows *r, bool able)
 {
-	struct collect_opts o = { .freq_hz = 99, .stacks = STACKS_AUTO };
+	struct collect_opts o = {.freq_hz = 99, .stacks = STACKS_AUTO};
 	enum log_level level = log_level;
 	struct session *s = NULL;
-	struct err err = { 0 };
+	struct err err = {0};
 	struct feature_status *f;
 	int rc = -EPERM;
 
@@ -144,13 +150,14 @@ static void check_session(struct rows *r, bool able)
 	if (f->ok)
 		detail(f, "software CPU clock, one event per CPU");
 	else
-		detail(f, "%s", s ? "perf_event_open refuses the software clock" : "not tried: see above");
+		detail(f, "%s",
+		       s ? "perf_event_open refuses the software clock" : "not tried: see above");
 	session_free(s);
 }
 
 static void check_maps(struct rows *r, bool able)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	struct perfmaps *p = able ? perfmaps_new(&err) : NULL;
 	struct feature_status *f = row(r, "executable mappings", true, p);
 
@@ -163,7 +170,7 @@ static void check_maps(struct rows *r, bool able)
 
 static void check_kallsyms(struct rows *r)
 {
-	struct err err = { 0 };
+	struct err err = {0};
 	int fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
 	struct kallsyms *k = fd >= 0 ? kallsyms_read(fd, &err) : NULL;
 	struct feature_status *f = row(r, "kernel symbols", false, k);
@@ -172,7 +179,8 @@ static void check_kallsyms(struct rows *r)
 		detail(f, "/proc/kallsyms");
 	} else {
 		detail(f, "%s", fd < 0 ? strerror(errno) : err.msg);
-		remedy(f, "kernel frames stay numbers; sysctl kernel.kptr_restrict=1 shows them to root");
+		remedy(f, "kernel frames stay numbers; sysctl kernel.kptr_restrict=1 shows them to "
+		          "root");
 	}
 	kallsyms_free(k);
 	if (fd >= 0)
@@ -182,7 +190,7 @@ static void check_kallsyms(struct rows *r)
 static void check_kernel_counters(struct rows *r, const struct btf *btf)
 {
 	struct feature_status *f =
-		row(r, "run-queue delay counters", false, btf && btf_counts_run_delay(btf));
+	        row(r, "run-queue delay counters", false, btf && btf_counts_run_delay(btf));
 
 	if (f->ok) {
 		detail(f, "sched_info.run_delay of each task");
@@ -191,13 +199,14 @@ static void check_kernel_counters(struct rows *r, const struct btf *btf)
 		remedy(f, "runnable time is taken from wake-ups alone");
 	}
 	f = row(r, "footprint (PSS, USS)", false, !access("/proc/self/smaps_rollup", R_OK));
-	detail(f, "%s", f->ok ? "/proc/PID/smaps_rollup, within --footprint-budget" :
-				"this kernel has no /proc/PID/smaps_rollup");
+	detail(f, "%s",
+	       f->ok ? "/proc/PID/smaps_rollup, within --footprint-budget"
+	             : "this kernel has no /proc/PID/smaps_rollup");
 }
 
 size_t collect_features(struct feature_status *out, size_t max)
 {
-	struct rows r = { out, 0, max };
+	struct rows r = {out, 0, max};
 	bool able = check_kernel(&r);
 	struct btf *btf;
 

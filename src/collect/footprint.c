@@ -12,7 +12,7 @@
 
 #include "collect_priv.h"
 
-#define FIRST_NS 50000000ull	 /* short programs shall be seen too … */
+#define FIRST_NS        50000000ull   /* short programs shall be seen too … */
 #define INTERVAL_MAX_NS 1000000000ull /* … long ones once a second */
 
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns)
@@ -35,7 +35,7 @@ static uint64_t field_bytes(const char *text, const char *name)
 /* 0 and *r filled, or -errno (the process may have gone). */
 static int read_rollup(uint32_t pid, struct rec_footprint *r)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 	char path[48];
 	const char *s;
 	int rc;
@@ -50,8 +50,10 @@ static int read_rollup(uint32_t pid, struct rec_footprint *r)
 	if (!rc) {
 		r->rss_bytes = field_bytes(s, "\nRss:");
 		r->pss_bytes = field_bytes(s, "\nPss:");
-		r->uss_bytes = field_bytes(s, "\nPrivate_Clean:") + field_bytes(s, "\nPrivate_Dirty:");
-		r->shared_bytes = field_bytes(s, "\nShared_Clean:") + field_bytes(s, "\nShared_Dirty:");
+		r->uss_bytes =
+		        field_bytes(s, "\nPrivate_Clean:") + field_bytes(s, "\nPrivate_Dirty:");
+		r->shared_bytes =
+		        field_bytes(s, "\nShared_Clean:") + field_bytes(s, "\nShared_Dirty:");
 		r->swap_bytes = field_bytes(s, "\nSwap:");
 	}
 	buf_release(&b);
@@ -66,7 +68,7 @@ int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w
 	if (!f->permille || now < f->next_ns)
 		return 0;
 	while (!rc && (t = drain_next_alive(d, &f->pos))) {
-		struct rec_footprint r = { .task = t->id };
+		struct rec_footprint r = {.task = t->id};
 		uint64_t before, after;
 
 		if (t->id != t->proc)
@@ -90,7 +92,8 @@ int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w
 			return rc; /* the rings want attention: go on in the next round */
 	}
 	f->pos = 0;
-	f->interval_ns = f->interval_ns * 2 > INTERVAL_MAX_NS ? INTERVAL_MAX_NS : f->interval_ns * 2;
+	f->interval_ns =
+	        f->interval_ns * 2 > INTERVAL_MAX_NS ? INTERVAL_MAX_NS : f->interval_ns * 2;
 	f->next_ns = now + f->interval_ns;
 	return rc;
 }

@@ -23,8 +23,8 @@ uint64_t now_ns(void)
 
 int meta_write(struct trace_writer *w, const char *key, const char *value)
 {
-	struct rec_meta r = { .key = { (const uint8_t *)key, strlen(key) },
-			      .value = { (const uint8_t *)value, strlen(value) } };
+	struct rec_meta r = {.key = {(const uint8_t *)key, strlen(key)},
+	                     .value = {(const uint8_t *)value, strlen(value)}};
 
 	return trace_write(w, REC_K_META, 0, &r);
 }
@@ -39,7 +39,7 @@ int meta_write_u64(struct trace_writer *w, const char *key, uint64_t value)
 
 int note_write(struct drain *d, struct trace_writer *w, const char *text)
 {
-	struct rec_note r = { .text = drain_string(d, text) };
+	struct rec_note r = {.text = drain_string(d, text)};
 
 	return trace_write(w, REC_K_NOTE, 0, &r);
 }
@@ -47,7 +47,7 @@ int note_write(struct drain *d, struct trace_writer *w, const char *text)
 /* The first line of a file under /proc or /sys; "" when it cannot be read. */
 static void first_line(const char *path, char *out, size_t n)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 
 	out[0] = 0;
 	if (!read_file_at(AT_FDCWD, path, 65536, &b) && !buf_put(&b, "", 1))
@@ -70,7 +70,7 @@ static void chosen(const char *path, char *out, size_t n)
 
 static void cpu_model(char *out, size_t n)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 	char *p;
 
 	out[0] = 0;
@@ -100,7 +100,7 @@ static double quota_of(const char *dir)
 static double cgroup_quota(uint32_t pid)
 {
 	char path[48], line[4096], *p, *dir;
-	struct buf b = { 0 };
+	struct buf b = {0};
 	double least = 0;
 
 	snprintf(path, sizeof(path), "/proc/%u/cgroup", pid);
@@ -143,20 +143,21 @@ static double usable_cpus(uint32_t pid)
 
 static int write_argv(struct trace_writer *w, char *const argv[])
 {
-	struct rec_meta r = { .key = { (const uint8_t *)META_ARGV, strlen(META_ARGV) } };
-	struct buf b = { 0 };
+	struct rec_meta r = {.key = {(const uint8_t *)META_ARGV, strlen(META_ARGV)}};
+	struct buf b = {0};
 	int rc = 0;
 
 	for (size_t i = 0; argv[i] && !rc; i++)
 		rc = buf_put(&b, argv[i], strlen(argv[i]) + 1);
-	r.value = (struct rec_bytes){ b.p, b.n };
+	r.value = (struct rec_bytes){b.p, b.n};
 	if (!rc)
 		rc = trace_write(w, REC_K_META, 0, &r);
 	buf_release(&b);
 	return rc;
 }
 
-static int write_workload(struct trace_writer *w, const struct collect_opts *o, const struct invoker *who)
+static int write_workload(struct trace_writer *w, const struct collect_opts *o,
+                          const struct invoker *who)
 {
 	uint32_t pid = o->argv ? (uint32_t)getpid() : o->pids[0];
 	char text[4096];
@@ -168,7 +169,7 @@ static int write_workload(struct trace_writer *w, const struct collect_opts *o, 
 		if (getcwd(text, sizeof(text)))
 			rc = rc ? rc : meta_write(w, META_CWD, text);
 	} else {
-		struct buf b = { 0 };
+		struct buf b = {0};
 
 		for (size_t i = 0; i < o->n_pids; i++)
 			rc = rc ? rc : buf_printf(&b, "%s%u", i ? "," : "", o->pids[i]);
@@ -192,8 +193,10 @@ static int write_machine(struct trace_writer *w)
 	}
 	rc = rc ? rc : meta_write_u64(w, META_NCPU, (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	rc = rc ? rc : meta_write_u64(w, META_PAGE_SIZE, (uint64_t)sysconf(_SC_PAGESIZE));
-	rc = rc ? rc : meta_write_u64(w, META_MEMORY,
-				      (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+	rc = rc ? rc
+	        : meta_write_u64(w, META_MEMORY,
+	                         (uint64_t)sysconf(_SC_PHYS_PAGES) *
+	                                 (uint64_t)sysconf(_SC_PAGESIZE));
 	cpu_model(text, sizeof(text));
 	rc = rc ? rc : meta_write(w, META_CPU_MODEL, text);
 	chosen("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text));
@@ -203,14 +206,17 @@ static int write_machine(struct trace_writer *w)
 }
 
 int machine_write(struct trace_writer *w, const struct collect_opts *o, const struct invoker *who,
-		  const char *features)
+                  const char *features)
 {
-	static const char *const stacks[] = { [STACKS_AUTO] = "auto", [STACKS_ALL] = "all", [STACKS_OFF] = "off" };
+	static const char *const stacks[] = {
+	        [STACKS_AUTO] = "auto", [STACKS_ALL] = "all", [STACKS_OFF] = "off"};
 	struct timespec ts;
 	int rc = meta_write(w, META_VERSION, MT_VERSION);
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	rc = rc ? rc : meta_write_u64(w, META_WHEN, (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
+	rc = rc ? rc
+	        : meta_write_u64(w, META_WHEN,
+	                         (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec);
 	rc = rc ? rc : meta_write(w, META_STACKS, stacks[o->stacks]);
 	rc = rc ? rc : meta_write_u64(w, META_FREQ, o->freq_hz);
 	rc = rc ? rc : meta_write(w, META_FEATURES, features);

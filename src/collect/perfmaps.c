@@ -37,19 +37,19 @@ struct perfmaps {
 static int open_dummy(int cpu, bool build_id)
 {
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_SW_DUMMY,
-		.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME,
-		.sample_id_all = 1,
-		.mmap = 1,
-		.mmap2 = 1,
-		.build_id = build_id,
-		.comm = 1,
-		.comm_exec = 1,
-		.use_clockid = 1,
-		.clockid = CLOCK_MONOTONIC,
-		.exclude_kernel = 1,
+	        .type = PERF_TYPE_SOFTWARE,
+	        .size = sizeof(attr),
+	        .config = PERF_COUNT_SW_DUMMY,
+	        .sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME,
+	        .sample_id_all = 1,
+	        .mmap = 1,
+	        .mmap2 = 1,
+	        .build_id = build_id,
+	        .comm = 1,
+	        .comm_exec = 1,
+	        .use_clockid = 1,
+	        .clockid = CLOCK_MONOTONIC,
+	        .exclude_kernel = 1,
 	};
 
 	return (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
@@ -94,7 +94,8 @@ struct perfmaps *perfmaps_new(struct err *err)
 	for (int cpu = 0; cpu < cpus && !rc; cpu++)
 		rc = open_cpu(p, cpu);
 	if (rc) {
-		err_set(err, rc, MT_EXIT_FAIL, "cannot follow executable mappings: %s", strerror(-rc));
+		err_set(err, rc, MT_EXIT_FAIL, "cannot follow executable mappings: %s",
+		        strerror(-rc));
 		perfmaps_free(p);
 		return NULL;
 	}

@@ -24,11 +24,11 @@
 
 #include "collect_priv.h"
 
-#define SLACK_NS 1000000	   /* a record may reach its ring this much after its time stamp */
-#define FLUSH_NS 1000000000	   /* so much is lost at most when we are killed */
-#define COST_WINDOW_NS 250000000   /* the programs' cost is measured so long */
-#define GRACE_NS 2000000000ull	   /* after Ctrl-C: time for the workload to end by itself */
-#define SETTLE_NS 20000000	   /* at the end: tasks that switch in this time end exactly there */
+#define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
+#define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
+#define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
+#define GRACE_NS       2000000000ull /* after Ctrl-C: time for the workload to end by itself */
+#define SETTLE_NS      20000000 /* at the end: tasks that switch in this time end exactly there */
 
 enum { EV_SIGNAL = 1, EV_CHILD = 2 };
 
@@ -53,7 +53,7 @@ struct recording_run {
 
 static int mark(struct recording_run *r, uint64_t what, uint64_t ts, uint64_t value)
 {
-	struct rec_mark m = { .what = what, .value = value };
+	struct rec_mark m = {.what = what, .value = value};
 
 	return trace_write(r->w, REC_K_MARK, ts, &m);
 }
@@ -68,7 +68,8 @@ static int catch_signals(struct recording_run *r, struct err *err)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
 	if (sigprocmask(SIG_BLOCK, &set, &r->old_mask))
-		return err_set(err, -errno, MT_EXIT_FAIL, "cannot block signals: %s", strerror(errno));
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot block signals: %s",
+		               strerror(errno));
 	r->mask_set = true;
 	/* Words to a closed stderr must not end the recording. The command is started already: it
 	 * does not inherit this. */
@@ -76,13 +77,14 @@ static int catch_signals(struct recording_run *r, struct err *err)
 	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->signal_fd < 0 || r->epoll_fd < 0)
-		return err_set(err, -errno, MT_EXIT_FAIL, "cannot wait for signals: %s", strerror(errno));
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot wait for signals: %s",
+		               strerror(errno));
 	return 0;
 }
 
 static int watch(struct recording_run *r, int fd, uint64_t what)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = what };
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = what};
 
 	return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
@@ -97,7 +99,7 @@ static int open_outputs(struct recording_run *r, struct err *err)
 	r->d = r->w && r->sym ? drain_new(r->w, r->sym, r->o->argv) : NULL;
 	if (!r->d)
 		return err_set(err, -ENOMEM, err->status ? err->status : MT_EXIT_FAIL, "%s",
-			       err->msg[0] ? err->msg : "no memory");
+		               err->msg[0] ? err->msg : "no memory");
 	return 0;
 }
 
@@ -105,7 +107,8 @@ static int check_pids(const struct collect_opts *o, struct err *err)
 {
 	for (size_t i = 0; i < o->n_pids; i++)
 		if (!target_exists(o->pids[i]))
-			return err_set(err, -ESRCH, MT_EXIT_NO_PID, "there is no process %u", o->pids[i]);
+			return err_set(err, -ESRCH, MT_EXIT_NO_PID, "there is no process %u",
+			               o->pids[i]);
 	return 0;
 }
 
@@ -117,9 +120,11 @@ static int check_privileges(struct err *err)
 		return 0;
 	if (geteuid())
 		return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
-			       "recording needs root (%s is missing): run it with sudo", missing);
-	return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
-		       "recording needs %s, which this root lacks (a container? add it, or run outside)", missing);
+		               "recording needs root (%s is missing): run it with sudo", missing);
+	return err_set(
+	        err, -EPERM, MT_EXIT_PRIVILEGE,
+	        "recording needs %s, which this root lacks (a container? add it, or run outside)",
+	        missing);
 }
 
 /* What runs with full privilege. */
@@ -128,7 +133,8 @@ static int prepare(struct recording_run *r, struct err *err)
 	int rc = check_privileges(err);
 
 	if (!rc)
-		rc = r->o->user ? invoker_named(r->o->user, &r->who, err) : invoker_get(&r->who, err);
+		rc = r->o->user ? invoker_named(r->o->user, &r->who, err)
+		                : invoker_get(&r->who, err);
 	if (!rc)
 		rc = check_pids(r->o, err);
 	if (!rc)
@@ -178,7 +184,8 @@ static int follow_attached(struct recording_run *r, struct err *err)
 		drain_existing_maps(r->d, pids[i]);
 	free(pids);
 	if (!rc && !drain_alive(r->d))
-		rc = err_set(err, -ESRCH, MT_EXIT_NO_PID, "the process ended before recording began");
+		rc = err_set(err, -ESRCH, MT_EXIT_NO_PID,
+		             "the process ended before recording began");
 	return rc;
 }
 
@@ -192,7 +199,7 @@ static int start(struct recording_run *r, struct err *err)
 		rc = rc ? rc : watch(r, r->target.pidfd, EV_CHILD);
 	if (rc)
 		return err_set(err, rc, rc == -ENOSPC ? MT_EXIT_DISK_FULL : MT_EXIT_FAIL,
-			       "cannot begin the recording: %s", strerror(-rc));
+		               "cannot begin the recording: %s", strerror(-rc));
 	r->start_ns = now_ns();
 	mark(r, MARK_START, r->start_ns, 0);
 	session_start(r->session);
@@ -267,8 +274,9 @@ static void tell_progress(struct recording_run *r, uint64_t now)
 	fmt_count(n, sizeof(n), trace_writer_stats(r->w)->events);
 	if (r->root_gone)
 		snprintf(left, sizeof(left), ", %zu descendants still run (Ctrl-C stops recording)",
-			 drain_alive(r->d));
-	fprintf(stderr, "\r\033[Kmpvtrace: %.0f s, %s events%s", (double)(now - r->start_ns) / 1e9, n, left);
+		         drain_alive(r->d));
+	fprintf(stderr, "\r\033[Kmpvtrace: %.0f s, %s events%s", (double)(now - r->start_ns) / 1e9,
+	        n, left);
 }
 
 /* How long to sleep: short while rings fill quickly. */
@@ -330,7 +338,8 @@ static int record(struct recording_run *r)
 		int ms = pause_ms(fill);
 
 		if (r->o->duration_ns) {
-			int64_t left = (int64_t)(r->start_ns + r->o->duration_ns) - (int64_t)now_ns();
+			int64_t left =
+			        (int64_t)(r->start_ns + r->o->duration_ns) - (int64_t)now_ns();
 
 			if (left < ms * 1000000ll)
 				ms = left > 0 ? (int)(left / 1000000) + 1 : 0;
@@ -350,7 +359,7 @@ static int record(struct recording_run *r)
 
 static void stop(struct recording_run *r)
 {
-	struct timespec settle = { .tv_nsec = SETTLE_NS };
+	struct timespec settle = {.tv_nsec = SETTLE_NS};
 	int rc;
 
 	if (drain_alive(r->d)) {
@@ -368,7 +377,7 @@ static void stop(struct recording_run *r)
 
 static void write_loss(struct recording_run *r, const char *cause, uint64_t count)
 {
-	struct rec_loss l = { .cause = drain_string(r->d, cause), .count = count };
+	struct rec_loss l = {.cause = drain_string(r->d, cause), .count = count};
 
 	if (!count)
 		return;
@@ -378,7 +387,7 @@ static void write_loss(struct recording_run *r, const char *cause, uint64_t coun
 
 static void write_cost(struct recording_run *r, const char *name, uint64_t count, uint64_t ns)
 {
-	struct rec_cost c = { .name = drain_string(r->d, name), .count = count, .ns = ns };
+	struct rec_cost c = {.name = drain_string(r->d, name), .count = count, .ns = ns};
 
 	trace_write(r->w, REC_K_COST, now_ns(), &c);
 }
@@ -408,12 +417,14 @@ static void write_quality(struct recording_run *r)
 		write_cost(r, "bpf total", total_runs, total_ns);
 	getrusage(RUSAGE_SELF, &ru);
 	write_cost(r, "recorder cpu", 1,
-		   ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +
-			   ((uint64_t)ru.ru_utime.tv_usec + (uint64_t)ru.ru_stime.tv_usec) * 1000);
+	           ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +
+	                   ((uint64_t)ru.ru_utime.tv_usec + (uint64_t)ru.ru_stime.tv_usec) * 1000);
 	write_cost(r, "recorder memory peak bytes", (uint64_t)ru.ru_maxrss * 1024, 0);
 	write_cost(r, "footprint", r->fp.reads, r->fp.spent_ns);
 	if (r->fp.skipped)
-		note_write(r->d, r->w, "some PSS/USS readings were left out to stay within the budget (--footprint-budget)");
+		note_write(r->d, r->w,
+		           "some PSS/USS readings were left out to stay within the budget "
+		           "(--footprint-budget)");
 	if (t.no_stack)
 		write_cost(r, "waits without stack", t.no_stack, 0);
 	write_cost(r, "stacks", t.stacks, 0);
@@ -455,8 +466,9 @@ static int finish(struct recording_run *r, int rc, struct err *err)
 		return 0;
 	}
 	if (rc)
-		return err_set(err, rc, MT_EXIT_OUTPUT, "writing %s failed: %s (what was written before is readable)",
-			       r->o->output, strerror(-rc));
+		return err_set(err, rc, MT_EXIT_OUTPUT,
+		               "writing %s failed: %s (what was written before is readable)",
+		               r->o->output, strerror(-rc));
 	return 0;
 }
 
@@ -506,9 +518,14 @@ static void abandon(struct recording_run *r)
 
 int collect(const struct collect_opts *o, struct collect_result *res, struct err *err)
 {
-	struct recording_run r = { .o = o, .res = res, .out_fd = -1, .kallsyms_fd = -1, .signal_fd = -1,
-				   .epoll_fd = -1, .begin_ns = now_ns(),
-				   .target = { .go_fd = -1, .status_fd = -1, .pidfd = -1 } };
+	struct recording_run r = {.o = o,
+	                          .res = res,
+	                          .out_fd = -1,
+	                          .kallsyms_fd = -1,
+	                          .signal_fd = -1,
+	                          .epoll_fd = -1,
+	                          .begin_ns = now_ns(),
+	                          .target = {.go_fd = -1, .status_fd = -1, .pidfd = -1}};
 	int rc;
 
 	memset(res, 0, sizeof(*res));

@@ -21,7 +21,7 @@ struct ring {
 	unsigned long *cons;
 	const unsigned long *prod;
 	const uint8_t *data;
-	unsigned long pos, limit; /* our position; the producer's when last looked at */
+	unsigned long pos, limit;  /* our position; the producer's when last looked at */
 	const struct mt_hdr *head; /* next record, NULL = none that is ready */
 	uint32_t head_len;
 };
@@ -82,8 +82,9 @@ struct rings *rings_new(const int *map_fds, size_t n, size_t bytes_each, struct 
 		int rc = ring_map(&rs->r[i], map_fds[i], bytes_each);
 
 		if (rc) {
-			err_set(err, rc, MT_EXIT_FAIL, "cannot map ring buffer %zu of %zu bytes: %s", i,
-				bytes_each, strerror(-rc));
+			err_set(err, rc, MT_EXIT_FAIL,
+			        "cannot map ring buffer %zu of %zu bytes: %s", i, bytes_each,
+			        strerror(-rc));
 			rings_free(rs);
 			return NULL;
 		}
@@ -169,7 +170,7 @@ int rings_epoll_add(struct rings *rs, int epoll_fd)
 {
 	for (size_t i = 0; i < rs->n; i++) {
 		/* Edge-triggered: only a forced wake-up counts, not that data is there. */
-		struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = 100 + i };
+		struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = 100 + i};
 
 		if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, rs->r[i].fd, &ev))
 			return -errno;

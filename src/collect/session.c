@@ -15,10 +15,10 @@
 #include "mpvtrace.skel.h"
 
 #define RING_BYTES_DEFAULT (16u << 20)
-#define RINGS_MAX 16
-#define STACK_PRICE_NS 1000000	 /* a stack costs about 2 µs: 0.2 % of blocked time at most */
-#define STACK_REFRESH_NS 10000000 /* 10 ms blocked at one site: look again */
-#define RSS_INTERVAL_NS 10000000
+#define RINGS_MAX          16
+#define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
+#define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
+#define RSS_INTERVAL_NS    10000000
 
 struct session {
 	struct mpvtrace_bpf *skel;
@@ -29,7 +29,7 @@ struct session {
 	struct rings *rings;
 	struct bpf_link *attach_link, *finish_link;
 	int finish_fd;
-	int stats_fd;		/* cost measuring window, -1 = over */
+	int stats_fd; /* cost measuring window, -1 = over */
 	uint64_t window_seen, window_start_ns, window_ns;
 	VEC(struct session_cost) costs;
 	int *sample_fds;
@@ -64,7 +64,7 @@ int btf_tracepoint_args(const struct btf *btf, const char *name)
 	if (id < 0)
 		return 0;
 	t = btf__type_by_id(btf, (uint32_t)id);
-	t = btf__type_by_id(btf, t->type); /* pointer */
+	t = btf__type_by_id(btf, t->type);            /* pointer */
 	t = t ? btf__type_by_id(btf, t->type) : NULL; /* function prototype */
 	if (!t || !btf_is_func_proto(t))
 		return 0;
@@ -84,7 +84,8 @@ struct optional_prog {
 	const char *tracepoint, *feature;
 };
 
-static void choose_optional(struct session *s, const struct btf *btf, const struct optional_prog *p, size_t n)
+static void choose_optional(struct session *s, const struct btf *btf, const struct optional_prog *p,
+                            size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (!btf_tracepoint_args(btf, p[i].tracepoint))
@@ -100,21 +101,25 @@ static void choose_optional(struct session *s, const struct btf *btf, const stru
 static bool preempt_count_readable(const struct btf *btf)
 {
 #if defined(__x86_64__)
-	static const char *const names[] = { "__preempt_count", "pcpu_hot" };
+	static const char *const names[] = {"__preempt_count", "pcpu_hot"};
 	bool ok = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		int fd, id = btf__find_by_name_kind(btf, names[i], BTF_KIND_VAR);
 		struct bpf_insn insns[] = {
-			{ .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 1, .src_reg = BPF_PSEUDO_BTF_ID, .imm = id },
-			{ 0 },
-			{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0 },
-			{ .code = BPF_JMP | BPF_EXIT },
+		        {.code = BPF_LD | BPF_DW | BPF_IMM,
+		         .dst_reg = 1,
+		         .src_reg = BPF_PSEUDO_BTF_ID,
+		         .imm = id},
+		        {0},
+		        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0},
+		        {.code = BPF_JMP | BPF_EXIT},
 		};
 
 		if (id < 0)
 			continue;
-		fd = bpf_prog_load(BPF_PROG_TYPE_TRACEPOINT, "mt_probe", "GPL", insns, ARRAY_LEN(insns), NULL);
+		fd = bpf_prog_load(BPF_PROG_TYPE_TRACEPOINT, "mt_probe", "GPL", insns,
+		                   ARRAY_LEN(insns), NULL);
 		if (fd < 0)
 			return false; /* the program refers to each that the types list */
 		close(fd);
@@ -133,26 +138,27 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	struct mpvtrace_bpf *k = s->skel;
 	struct btf *btf = btf__load_vmlinux_btf();
 	const struct optional_prog optional[] = {
-		{ k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes" },
-		{ k->progs.mt_timer_out, "hrtimer_expire_exit", NULL },
-		{ k->progs.mt_fault_user, "page_fault_user", "first-touch" },
-		{ k->progs.mt_fault_kernel, "page_fault_kernel", NULL },
+	        {k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes"},
+	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
+	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
+	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
 	};
 	const struct optional_prog flag_progs[] = {
-		{ k->progs.mt_irq_in, "irq_handler_entry", "irq-flags" },
-		{ k->progs.mt_irq_out, "irq_handler_exit", NULL },
-		{ k->progs.mt_softirq_in, "softirq_entry", "softirq-flags" },
-		{ k->progs.mt_softirq_out, "softirq_exit", NULL },
+	        {k->progs.mt_irq_in, "irq_handler_entry", "irq-flags"},
+	        {k->progs.mt_irq_out, "irq_handler_exit", NULL},
+	        {k->progs.mt_softirq_in, "softirq_entry", "softirq-flags"},
+	        {k->progs.mt_softirq_out, "softirq_exit", NULL},
 	};
 	struct bpf_program *const always[] = {
-		k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
-		k->progs.mt_exit,   k->progs.mt_attach,	 k->progs.mt_finish,
+	        k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
+	        k->progs.mt_exit,    k->progs.mt_attach, k->progs.mt_finish,
 	};
 	int args;
 
 	if (!btf)
 		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
-			       "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs CONFIG_DEBUG_INFO_BTF=y");
+		               "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
+		               "CONFIG_DEBUG_INFO_BTF=y");
 	args = btf_tracepoint_args(btf, "sched_switch");
 	bpf_program__set_autoload(args >= 4 ? k->progs.mt_switch : k->progs.mt_switch_old, true);
 	session_feature(s, args >= 4 ? "prev-state" : "prev-state-racy");
@@ -196,11 +202,12 @@ static int create_rings(struct session *s, const struct collect_opts *o, struct 
 		s->ring_bytes = page;
 	for (size_t i = 0; i < s->n_rings; i++) {
 		s->ring_fds[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "mpvtrace_ring", 0, 0,
-						(uint32_t)s->ring_bytes, NULL);
+		                                (uint32_t)s->ring_bytes, NULL);
 		if (s->ring_fds[i] < 0)
 			return err_set(err, -errno, MT_EXIT_FAIL,
-				       "cannot create a ring buffer of %zu bytes: %s (try a smaller --buffer)",
-				       s->ring_bytes, strerror(errno));
+			               "cannot create a ring buffer of %zu bytes: %s (try a "
+			               "smaller --buffer)",
+			               s->ring_bytes, strerror(errno));
 	}
 	return 0;
 }
@@ -224,10 +231,11 @@ static int load_error(int rc, struct err *err)
 
 	if (missing)
 		return err_set(err, rc, MT_EXIT_PRIVILEGE,
-			       "loading BPF programs needs %s: run mpvtrace with sudo", missing);
+		               "loading BPF programs needs %s: run mpvtrace with sudo", missing);
 	return err_set(err, rc, MT_EXIT_UNSUPPORTED,
-		       "the kernel refuses the BPF programs: %s (mpvtrace check tells which and why; -vv shows the kernel's log)",
-		       strerror(-rc));
+	               "the kernel refuses the BPF programs: %s (mpvtrace check tells which and "
+	               "why; -vv shows the kernel's log)",
+	               strerror(-rc));
 }
 
 static int attach_programs(struct session *s, struct err *err)
@@ -237,39 +245,41 @@ static int attach_programs(struct session *s, struct err *err)
 	s->links = calloc(32, sizeof(s->links[0]));
 	if (!s->links)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
-	bpf_object__for_each_program (p, s->skel->obj) {
+	bpf_object__for_each_program(p, s->skel->obj)
+	{
 		struct bpf_link *link;
 
-		if (!bpf_program__autoload(p) || strncmp(bpf_program__section_name(p), "tp_btf/", 7))
+		if (!bpf_program__autoload(p) ||
+		    strncmp(bpf_program__section_name(p), "tp_btf/", 7))
 			continue;
 		link = bpf_program__attach(p);
 		if (!link)
 			return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot attach to %s: %s",
-				       bpf_program__section_name(p) + 7, strerror(errno));
+			               bpf_program__section_name(p) + 7, strerror(errno));
 		s->links[s->n_links++] = link;
 	}
 	s->attach_link = bpf_program__attach_iter(s->skel->progs.mt_attach, NULL);
 	s->finish_link = bpf_program__attach_iter(s->skel->progs.mt_finish, NULL);
 	if (!s->attach_link || !s->finish_link)
 		return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot walk tasks (bpf_iter): %s",
-			       strerror(errno));
+		               strerror(errno));
 	/* Made now: at the end we no longer have the privilege to. */
 	s->finish_fd = bpf_iter_create(bpf_link__fd(s->finish_link));
 	if (s->finish_fd < 0)
-		return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot create a task iterator: %s",
-			       strerror(errno));
+		return err_set(err, -errno, MT_EXIT_UNSUPPORTED,
+		               "cannot create a task iterator: %s", strerror(errno));
 	return 0;
 }
 
 static int sample_open(int cpu, unsigned freq)
 {
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.sample_freq = freq,
-		.freq = 1,
-		.exclude_idle = 1,
+	        .type = PERF_TYPE_SOFTWARE,
+	        .size = sizeof(attr),
+	        .config = PERF_COUNT_SW_CPU_CLOCK,
+	        .sample_freq = freq,
+	        .freq = 1,
+	        .exclude_idle = 1,
 	};
 
 	return (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
@@ -295,7 +305,8 @@ static void attach_samples(struct session *s, unsigned freq)
 				log_warn("no on-CPU samples on CPU %d: %s", cpu, strerror(errno));
 			continue;
 		}
-		link = prog >= 0 ? bpf_program__attach_perf_event(s->skel->progs.mt_sample, fd) : NULL;
+		link = prog >= 0 ? bpf_program__attach_perf_event(s->skel->progs.mt_sample, fd)
+		                 : NULL;
 		if (!link) {
 			log_warn("no on-CPU samples on CPU %d: %s", cpu, strerror(errno));
 			close(fd);
@@ -328,14 +339,16 @@ static int install_rings(struct session *s)
 
 static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
 {
-	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	int rc;
 
-	setrlimit(RLIMIT_MEMLOCK, &unlimited); /* before 5.11 maps were charged to it; harmless since */
+	setrlimit(RLIMIT_MEMLOCK,
+	          &unlimited); /* before 5.11 maps were charged to it; harmless since */
 	libbpf_set_print(libbpf_log);
 	s->skel = mpvtrace_bpf__open();
 	if (!s->skel)
-		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s", strerror(errno));
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
+		               strerror(errno));
 	rc = choose_programs(s, o, err);
 	if (rc)
 		return rc;
@@ -349,7 +362,8 @@ static int load_all(struct session *s, const struct collect_opts *o, struct err 
 		return load_error(rc, err);
 	rc = install_rings(s);
 	if (rc)
-		return err_set(err, rc, MT_EXIT_FAIL, "cannot install the ring buffers: %s", strerror(-rc));
+		return err_set(err, rc, MT_EXIT_FAIL, "cannot install the ring buffers: %s",
+		               strerror(-rc));
 	s->rings = rings_new(s->ring_fds, s->n_rings, s->ring_bytes, err);
 	return s->rings ? 0 : -ENOMEM;
 }
@@ -416,21 +430,24 @@ static int iterate(int fd)
 	return n < 0 ? -errno : 0;
 }
 
-int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t flags, struct err *err)
+int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t flags,
+                   struct err *err)
 {
 	int fd, rc = 0;
 
 	for (size_t i = 0; i < n && !rc; i++)
 		rc = bpf_map__update_elem(s->skel->maps.targets, &pids[i], sizeof(pids[i]), &flags,
-					  sizeof(flags), BPF_NOEXIST);
+		                          sizeof(flags), BPF_NOEXIST);
 	if (rc && rc != -EEXIST)
-		return err_set(err, rc, MT_EXIT_FAIL, "cannot choose the tasks to follow: %s", strerror(-rc));
+		return err_set(err, rc, MT_EXIT_FAIL, "cannot choose the tasks to follow: %s",
+		               strerror(-rc));
 	/* Twice: a thread that was created behind the walk's back is found by the second. */
 	rc = 0;
 	for (int pass = 0; pass < 2 && !rc; pass++) {
 		fd = bpf_iter_create(bpf_link__fd(s->attach_link));
 		if (fd < 0)
-			return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot walk tasks: %s", strerror(errno));
+			return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot walk tasks: %s",
+			               strerror(errno));
 		rc = iterate(fd);
 		close(fd);
 	}
@@ -477,7 +494,8 @@ void session_totals(struct session *s, struct session_totals *t)
 		t->bad_stack += c->bad_stack;
 	}
 	/* Runs that the kernel refused because the same program was active on that CPU. */
-	bpf_object__for_each_program (p, s->skel->obj) {
+	bpf_object__for_each_program(p, s->skel->obj)
+	{
 		struct bpf_prog_info info = {};
 		uint32_t len = sizeof(info);
 		int fd = bpf_program__fd(p);
@@ -499,7 +517,8 @@ void session_cost_window_end(struct session *s)
 	session_totals(s, &totals);
 	s->window_seen = totals.seen;
 	s->window_ns = now_ns() - s->window_start_ns;
-	bpf_object__for_each_program (p, s->skel->obj) {
+	bpf_object__for_each_program(p, s->skel->obj)
+	{
 		struct bpf_prog_info info = {};
 		struct session_cost c = {};
 		uint32_t len = sizeof(info);
@@ -517,7 +536,7 @@ void session_cost_window_end(struct session *s)
 /* Programs that run without writing a record. */
 static bool only_counts(const char *name)
 {
-	static const char *const names[] = { "mt_fault", "mt_timer", "mt_irq", "mt_softirq" };
+	static const char *const names[] = {"mt_fault", "mt_timer", "mt_irq", "mt_softirq"};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (!strncmp(name, names[i], strlen(names[i])))

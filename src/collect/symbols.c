@@ -13,36 +13,41 @@ struct emit_ctx {
 static int emit(void *p, const struct symbol_out *o)
 {
 	struct emit_ctx *c = p;
-	struct rec_symbol r = { .module = drain_string(c->d, o->module), .offset = o->offset,
-				.name = o->sym.name ? drain_string(c->d, o->sym.name) : 0,
-				.name_off = o->sym.name_off,
-				.src = o->sym.src ? drain_string(c->d, o->sym.src) : 0,
-				.line = o->sym.line, .inline_depth = o->inline_depth };
+	struct rec_symbol r = {.module = drain_string(c->d, o->module),
+	                       .offset = o->offset,
+	                       .name = o->sym.name ? drain_string(c->d, o->sym.name) : 0,
+	                       .name_off = o->sym.name_off,
+	                       .src = o->sym.src ? drain_string(c->d, o->sym.src) : 0,
+	                       .line = o->sym.line,
+	                       .inline_depth = o->inline_depth};
 
 	return trace_write(c->w, REC_K_SYMBOL, 0, &r);
 }
 
 int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w)
 {
-	struct symbolizer_stats st = { 0 };
-	struct emit_ctx ctx = { d, w };
+	struct symbolizer_stats st = {0};
+	struct emit_ctx ctx = {d, w};
 	struct kallsyms *k = NULL;
-	struct buf notes = { 0 };
-	struct err err = { 0 };
+	struct buf notes = {0};
+	struct err err = {0};
 	char *line, *save = NULL;
 	int rc;
 
 	if (kallsyms_fd >= 0)
 		k = kallsyms_read(kallsyms_fd, &err);
 	if (!k)
-		note_write(d, w, err.msg[0] ? err.msg : "no kernel symbols: /proc/kallsyms cannot be opened");
+		note_write(d, w,
+		           err.msg[0] ? err.msg
+		                      : "no kernel symbols: /proc/kallsyms cannot be opened");
 	rc = symbolizer_resolve(sym, k, NULL, emit, &ctx, &st, &notes);
 	if (notes.n && !buf_put(&notes, "", 1))
-		for (line = strtok_r((char *)notes.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		for (line = strtok_r((char *)notes.p, "\n", &save); line;
+		     line = strtok_r(NULL, "\n", &save))
 			note_write(d, w, line);
-	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed", (unsigned long long)st.frames,
-		  (unsigned long long)st.resolved, (unsigned long long)st.files,
-		  (unsigned long long)st.files_failed);
+	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed",
+	          (unsigned long long)st.frames, (unsigned long long)st.resolved,
+	          (unsigned long long)st.files, (unsigned long long)st.files_failed);
 	buf_release(&notes);
 	kallsyms_free(k);
 	return rc;

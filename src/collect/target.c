@@ -23,7 +23,8 @@ static void run_command(char *const argv[], const struct invoker *who, int go_fd
 		struct sigaction sa;
 
 		/* What mpvtrace's caller ignores (nohup) stays ignored; our own handlers go. */
-		if (!sigaction(sig, NULL, &sa) && sa.sa_handler != SIG_IGN && sa.sa_handler != SIG_DFL)
+		if (!sigaction(sig, NULL, &sa) && sa.sa_handler != SIG_IGN &&
+		    sa.sa_handler != SIG_DFL)
 			signal(sig, SIG_DFL);
 	}
 	sigemptyset(&none);
@@ -54,7 +55,7 @@ static void run_command(char *const argv[], const struct invoker *who, int go_fd
 /* The state letter of /proc/PID/stat, 0 = gone. */
 static char state_of(pid_t pid)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 	char path[32], state = 0, *p;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -69,7 +70,7 @@ static char state_of(pid_t pid)
 
 int target_await_held(struct target *t, struct err *err)
 {
-	const struct timespec nap = { .tv_nsec = 100000 };
+	const struct timespec nap = {.tv_nsec = 100000};
 	int failed = 0;
 	ssize_t n;
 
@@ -77,10 +78,12 @@ int target_await_held(struct target *t, struct err *err)
 		n = read(t->status_fd, &failed, sizeof(failed));
 	while (n < 0 && errno == EINTR);
 	if (n != sizeof(failed))
-		return err_set(err, -ECHILD, MT_EXIT_FAIL, "the command's process died before it could start");
+		return err_set(err, -ECHILD, MT_EXIT_FAIL,
+		               "the command's process died before it could start");
 	if (failed)
-		return err_set(err, -failed, MT_EXIT_FAIL, "cannot become the user to run the command as: %s",
-			       strerror(failed));
+		return err_set(err, -failed, MT_EXIT_FAIL,
+		               "cannot become the user to run the command as: %s",
+		               strerror(failed));
 	/* It said so just before it blocks; its counters are exact once it has. */
 	for (int i = 0; i < 10000 && state_of(t->pid) != 'S'; i++)
 		nanosleep(&nap, NULL);
@@ -89,7 +92,7 @@ int target_await_held(struct target *t, struct err *err)
 
 int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err)
 {
-	int go[2] = { -1, -1 }, status[2] = { -1, -1 };
+	int go[2] = {-1, -1}, status[2] = {-1, -1};
 
 	memset(t, 0, sizeof(*t));
 	t->go_fd = t->status_fd = t->pidfd = -1;
@@ -109,7 +112,8 @@ int target_launch(struct target *t, char *const argv[], const struct invoker *wh
 	t->status_fd = status[0];
 	t->pidfd = (int)syscall(SYS_pidfd_open, t->pid, 0);
 	if (t->pidfd < 0)
-		return err_set(err, -errno, MT_EXIT_FAIL, "cannot watch the command: %s", strerror(errno));
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot watch the command: %s",
+		               strerror(errno));
 	return 0;
 fail:
 	err_set(err, -errno, MT_EXIT_FAIL, "cannot start %s: %s", argv[0], strerror(errno));
@@ -128,7 +132,8 @@ int target_release(struct target *t, const char *name, struct err *err)
 	ssize_t n;
 
 	if (write_full(t->go_fd, "g", 1))
-		return err_set(err, -EPIPE, MT_EXIT_FAIL, "the command's process died before it could start");
+		return err_set(err, -EPIPE, MT_EXIT_FAIL,
+		               "the command's process died before it could start");
 	do
 		n = read(t->status_fd, &failed, sizeof(failed));
 	while (n < 0 && errno == EINTR);
@@ -140,9 +145,9 @@ int target_release(struct target *t, const char *name, struct err *err)
 		return err_set(err, -failed, MT_EXIT_NOT_FOUND, "%s: command not found", name);
 	if (failed == ENOENT)
 		return err_set(err, -failed, MT_EXIT_NOT_FOUND,
-			       "%s: no such file (or its interpreter is missing)", name);
+		               "%s: no such file (or its interpreter is missing)", name);
 	return err_set(err, -failed, MT_EXIT_NOT_EXECUTABLE, "%s: cannot be executed: %s", name,
-		       strerror(failed));
+	               strerror(failed));
 }
 
 void target_close(struct target *t)
@@ -167,7 +172,7 @@ bool target_exists(uint32_t tid)
 /* Parent of a process as /proc tells, 0 = gone. */
 static uint32_t parent_of(uint32_t pid)
 {
-	struct buf b = { 0 };
+	struct buf b = {0};
 	char path[32], *p;
 	uint32_t ppid = 0;
 
@@ -188,8 +193,8 @@ struct pid_pair {
 
 int target_descendants(uint32_t **pids, size_t *n)
 {
-	VEC(struct pid_pair) all = { 0 };
-	struct hmap in = { 0 };
+	VEC(struct pid_pair) all = {0};
+	struct hmap in = {0};
 	struct dirent *e;
 	DIR *proc = opendir("/proc");
 	bool grew = true;
@@ -201,7 +206,7 @@ int target_descendants(uint32_t **pids, size_t *n)
 		uint64_t pid;
 
 		if (!parse_u64(e->d_name, 1, UINT32_MAX, &pid)) {
-			struct pid_pair p = { (uint32_t)pid, parent_of((uint32_t)pid) };
+			struct pid_pair p = {(uint32_t)pid, parent_of((uint32_t)pid)};
 
 			rc = rc ? rc : vec_push(&all, p);
 		}

@@ -127,10 +127,13 @@ int output_open(const char *path, bool overwrite, struct err *err)
 	setfsuid(old_uid);
 	setfsgid(old_gid);
 	if (fd < 0 && saved == EEXIST)
-		return err_set(err, -saved, MT_EXIT_OUTPUT,
-			       "%s exists already: choose another name with -o, or -f to replace it", path);
+		return err_set(
+		        err, -saved, MT_EXIT_OUTPUT,
+		        "%s exists already: choose another name with -o, or -f to replace it",
+		        path);
 	if (fd < 0)
-		return err_set(err, -saved, MT_EXIT_OUTPUT, "cannot write %s: %s", path, strerror(saved));
+		return err_set(err, -saved, MT_EXIT_OUTPUT, "cannot write %s: %s", path,
+		               strerror(saved));
 	if (overwrite && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
 		if (fchmod(fd, 0600) || ftruncate(fd, 0))
 			log_debug("%s: %s", path, strerror(errno));
@@ -146,9 +149,9 @@ const char *privileges_missing(void)
 		cap_value_t cap, instead;
 		const char *name;
 	} needs[] = {
-		{ CAP_BPF, CAP_SYS_ADMIN, "CAP_BPF" },
-		{ CAP_PERFMON, CAP_SYS_ADMIN, "CAP_PERFMON" },
-		{ CAP_SYS_PTRACE, CAP_SYS_PTRACE, "CAP_SYS_PTRACE" },
+	        {CAP_BPF, CAP_SYS_ADMIN, "CAP_BPF"},
+	        {CAP_PERFMON, CAP_SYS_ADMIN, "CAP_PERFMON"},
+	        {CAP_SYS_PTRACE, CAP_SYS_PTRACE, "CAP_SYS_PTRACE"},
 	};
 	cap_t caps = cap_get_proc();
 	const char *missing = NULL;
@@ -181,7 +184,7 @@ static int become_with(const cap_value_t *keep, int n, struct err *err)
 
 		cap_get_flag(now, keep[i], CAP_PERMITTED, &have);
 		if (have == CAP_SET && (cap_set_flag(caps, CAP_PERMITTED, 1, &keep[i], CAP_SET) ||
-					cap_set_flag(caps, CAP_EFFECTIVE, 1, &keep[i], CAP_SET)))
+		                        cap_set_flag(caps, CAP_EFFECTIVE, 1, &keep[i], CAP_SET)))
 			goto out;
 	}
 	if (!geteuid() && who.uid) {
@@ -200,7 +203,8 @@ static int become_with(const cap_value_t *keep, int n, struct err *err)
 	rc = 0;
 out:
 	if (rc)
-		err_set(err, rc, MT_EXIT_PRIVILEGE, "cannot give up privileges: %s", strerror(errno));
+		err_set(err, rc, MT_EXIT_PRIVILEGE, "cannot give up privileges: %s",
+		        strerror(errno));
 	cap_free(now);
 	cap_free(caps);
 	return rc;
@@ -208,9 +212,10 @@ out:
 
 int privileges_reduce(struct err *err)
 {
-	/* Reading the workload's /proc files (also of another user's), and the programs' statistics. */
-	static const cap_value_t keep[] = { CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_BPF, CAP_PERFMON,
-					    CAP_KILL };
+	/* Reading the workload's /proc files (also of another user's), and the programs'
+	 * statistics. */
+	static const cap_value_t keep[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_BPF,
+	                                   CAP_PERFMON, CAP_KILL};
 
 	return become_with(keep, ARRAY_LEN(keep), err);
 }

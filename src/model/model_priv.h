@@ -196,7 +196,7 @@ struct model {
 	VEC(struct meta) metas;
 	struct hmap meta_ids;
 	struct buf meta_bytes;
-	char arch[32]; /* META_MACHINE */
+	char arch[32];        /* META_MACHINE */
 	bool run_delay_known; /* META_FEATURES: the kernel counts run_delay */
 
 	VEC(struct ltask *) tasks; /* by order of appearance */

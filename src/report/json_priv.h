@@ -17,18 +17,18 @@ struct jout {
 	const struct report *r;
 	const struct model *m;
 	FILE *out;
-	int err;		/* -ENOMEM; errors of the stream are seen at its end */
-	bool open;		/* an element came before in this array */
-	bool members;		/* a member came before in the document */
+	int err;      /* -ENOMEM; errors of the stream are seen at its end */
+	bool open;    /* an element came before in this array */
+	bool members; /* a member came before in the document */
 	struct stack_names names;
 };
 
-json_t *j_u64(uint64_t v);			/* JSON integers are signed: at most INT64_MAX */
-json_t *j_known(bool known, uint64_t v);	/* null when not known */
-json_t *j_status(int status);			/* null when negative */
-json_t *j_text(const char *s);			/* any bytes; NULL is null */
+json_t *j_u64(uint64_t v);               /* JSON integers are signed: at most INT64_MAX */
+json_t *j_known(bool known, uint64_t v); /* null when not known */
+json_t *j_status(int status);            /* null when negative */
+json_t *j_text(const char *s);           /* any bytes; NULL is null */
 json_t *j_text_n(const void *s, size_t n);
-json_t *j_time(const struct jout *j, uint64_t abs_ns);	/* since the start of the recording */
+json_t *j_time(const struct jout *j, uint64_t abs_ns); /* since the start of the recording */
 void j_set(struct jout *j, json_t *o, const char *key, json_t *v);
 void j_add(struct jout *j, json_t *array, json_t *v);
 /* Frames of a stack as an array, outermost first; null = not known. */
@@ -36,8 +36,8 @@ json_t *j_frames(struct jout *j, uint32_t text, const struct stack_names *names)
 
 /* A member of the document; takes v. */
 void j_member(struct jout *j, const char *key, json_t *v);
-void j_array(struct jout *j, const char *key);	/* begins a member that is an array … */
-void j_element(struct jout *j, json_t *v);	/* … of these; takes v … */
+void j_array(struct jout *j, const char *key); /* begins a member that is an array … */
+void j_element(struct jout *j, json_t *v);     /* … of these; takes v … */
 void j_array_end(struct jout *j);
 
 json_t *json_task(struct jout *j, const struct task *t);

@@ -17,17 +17,17 @@ char *task_name(char *out, size_t n, const struct task *t);
 /* --- call stacks as one string -------------------------------------------------------- */
 
 #define STACK_MAX_FRAMES 256 /* innermost ones kept; what is beyond is "[truncated]" */
-#define FRAME_MAX_BYTES 512
+#define FRAME_MAX_BYTES  512
 
 /* Each stack is named once, equal names share an id. */
 struct stack_names {
 	const struct model *m;
-	bool folded;		/* ';' between frames, names without ';' and spaces, _[k] _[i] marks;
-				 * else '\n' between frames, names as they are (made safe) */
+	bool folded; /* ';' between frames, names without ';' and spaces, _[k] _[i] marks;
+	              * else '\n' between frames, names as they are (made safe) */
 	struct strtab *tab;
 	struct hmap by_stack;
 	size_t bytes;
-	int err;		/* -ENOMEM, or -E2BIG when the names of a hostile file would fill memory */
+	int err; /* -ENOMEM, or -E2BIG when the names of a hostile file would fill memory */
 };
 
 int stack_names_init(struct stack_names *s, const struct model *m, bool folded);
@@ -46,13 +46,13 @@ char *folded_name(char *out, size_t n, const char *name);
 struct group_item {
 	const char *name;
 	uint64_t fine, coarse;
-	uint64_t weight;	/* what rows are sorted by, largest first */
-	size_t index;		/* the caller's */
-	uint32_t tid;		/* told when two single ones have the same name; 0 = none */
+	uint64_t weight; /* what rows are sorted by, largest first */
+	size_t index;    /* the caller's */
+	uint32_t tid;    /* told when two single ones have the same name; 0 = none */
 };
 struct group {
-	size_t first, n;	/* items[first … first+n), heaviest first */
-	uint64_t weight;	/* sum, or the largest */
+	size_t first, n; /* items[first … first+n), heaviest first */
+	uint64_t weight; /* sum, or the largest */
 };
 enum group_level { GROUP_SINGLE, GROUP_FINE, GROUP_COARSE };
 struct groups {
@@ -67,6 +67,6 @@ char *group_label(char *out, size_t n, const struct group_item *items, const str
 /* "worker-2 27 %, worker-0 26 %, +2": the first `max` groups. Shares of `whole`, when it is not 0
  * and there are several. 0 or -ENOMEM. */
 int groups_put(struct buf *b, const struct group_item *items, const struct groups *g, size_t max,
-	       uint64_t whole);
+               uint64_t whole);
 
 #endif

@@ -9,15 +9,16 @@
 #include "report/names_priv.h"
 
 struct spot {
-	uint32_t text;		/* stack_text(): the program's frames; the kernel's only when there are none */
+	uint32_t text; /* stack_text(): the program's frames; the kernel's only when there are none
+	                */
 	uint8_t cause;
 	uint64_t ns;
-	size_t first, n;	/* parts[first … first+n), by task */
+	size_t first, n; /* parts[first … first+n), by task */
 };
 
 /* A row of the model that belongs to a spot. */
 struct spot_part {
-	uint32_t spot;		/* before sorting */
+	uint32_t spot; /* before sorting */
 	uint32_t task;
 	uint64_t ns;
 };
@@ -26,9 +27,9 @@ struct spots {
 	const struct model *m;
 	struct stack_names names;
 	struct hmap ids;
-	VEC(struct spot) list;	/* most time first */
+	VEC(struct spot) list; /* most time first */
 	VEC(struct spot_part) parts;
-	uint64_t total, without;/* blocked time; of it, where no stack is known */
+	uint64_t total, without; /* blocked time; of it, where no stack is known */
 };
 
 /* Of the tasks that `task` (--task) wants. 0, -ENOMEM, or -E2BIG (see stack_names.err). On

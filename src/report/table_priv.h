@@ -24,17 +24,17 @@
 
 struct column {
 	const char *head;
-	const char *brief;	/* shorter heading for narrow pages, NULL = head */
-	const char *glue;	/* between it and the column before, NULL = two spaces */
-	bool left;		/* aligned to the left */
-	bool paren;		/* neighbours with it form a group: "(futex  file)" */
-	unsigned drop;		/* 0 = always shown; the largest goes first */
-	unsigned min;		/* names: may be shortened to this many columns; 0 = never */
+	const char *brief; /* shorter heading for narrow pages, NULL = head */
+	const char *glue;  /* between it and the column before, NULL = two spaces */
+	bool left;         /* aligned to the left */
+	bool paren;        /* neighbours with it form a group: "(futex  file)" */
+	unsigned drop;     /* 0 = always shown; the largest goes first */
+	unsigned min;      /* names: may be shortened to this many columns; 0 = never */
 };
 
 struct cell {
-	size_t text;		/* offset in texts */
-	bool nothing;		/* a zero or an unknown */
+	size_t text;  /* offset in texts */
+	bool nothing; /* a zero or an unknown */
 };
 
 struct table {

@@ -10,7 +10,7 @@
 #include "report.h"
 #include "report/figures_priv.h"
 
-#define TX_LABEL 17 /* columns of the labels at the left: "recording        " */
+#define TX_LABEL     17 /* columns of the labels at the left: "recording        " */
 #define TX_MIN_WIDTH 40
 
 enum tx_style { TX_PLAIN, TX_BAD };
