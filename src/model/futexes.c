@@ -4,27 +4,29 @@
 
 #include "model_priv.h"
 
-uint32_t futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site)
+int futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site,
+               uint32_t *number)
 {
-	bool added = false;
-	uint64_t *at;
 	struct futex fresh = {.space = space, .addr = addr};
+	uint64_t *at = hmap_get(&m->futex_ids, space, addr);
 
-	if (m->futexes.n >= NO_INDEX - 1)
-		return 0;
-	at = hmap_put(&m->futex_ids, space, addr, &added);
-	if (!at)
-		return 0;
-	if (added) {
-		*at = m->futexes.n;
-		if (vec_push(&m->futexes, fresh))
+	*number = 0;
+	if (!at) {
+		if (m->futexes.n >= MAX_FUTEXES) {
+			m->odd.refused++;
 			return 0;
+		}
+		at = hmap_put(&m->futex_ids, space, addr, NULL);
+		if (!at || vec_push(&m->futexes, fresh))
+			return -ENOMEM;
+		*at = m->futexes.n - 1;
 	}
 	if (site && site->is_futex) {
 		m->futexes.v[*at].op = site->op;
 		m->futexes.v[*at].is_private |= site->is_private;
 	}
-	return (uint32_t)*at + 1;
+	*number = (uint32_t)*at + 1;
+	return 0;
 }
 
 static uint64_t next_random(struct model *m)

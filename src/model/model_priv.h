@@ -18,9 +18,10 @@
 
 /* Definitions beyond these are refused and counted: a file cannot make us take all memory
  * by naming tasks that do nothing. */
-#define MAX_TASKS  (4u << 20)
-#define MAX_SPACES (4u << 20)
-#define RESERVOIR  4096u
+#define MAX_TASKS   (1u << 19)
+#define MAX_FUTEXES (1u << 19)
+#define MAX_SPACES  (4u << 20)
+#define RESERVOIR   4096u
 
 /* --- ids.c: trace id -> index ------------------------------------------------------------ */
 
@@ -288,8 +289,9 @@ void procs_release(struct model *m);
 
 /* --- futexes.c ------------------------------------------------------------------------------ */
 
-/* Index + 1 of the word's futex; 0 = no memory. */
-uint32_t futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site);
+/* *number: index + 1 of the word's futex, 0 = refused, there are too many. 0 or -ENOMEM. */
+int futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site,
+               uint32_t *number);
 int futex_add_wait(struct model *m, struct ltask *lt, uint32_t futex, uint64_t wait_ns);
 void futexes_reset(struct model *m);
 void futexes_finish(struct model *m);

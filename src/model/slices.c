@@ -196,11 +196,8 @@ static int begin_off(struct model *m, struct ltask *lt, uint64_t ts, const struc
 	if (lt->early_wake_ns && !lt->runnable && ts - lt->early_wake_ns <= EARLY_WAKE_NS)
 		set_waker(lt, lt->early_waker, lt->early_flags);
 	lt->early_wake_ns = 0;
-	if (lt->cause == BLOCK_FUTEX) {
-		lt->futex = futex_need(m, lt->t.space, r->addr, site_get(m, lt->site));
-		if (!lt->futex)
-			return -ENOMEM;
-	}
+	if (lt->cause == BLOCK_FUTEX)
+		return futex_need(m, lt->t.space, r->addr, site_get(m, lt->site), &lt->futex);
 	return 0;
 }
 
