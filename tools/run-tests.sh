@@ -28,12 +28,15 @@ done
 # and that has no line is failed, and so is a binary that never wrote its plan.
 count() {
 	local tap=$1 status=$2 name=$3 plan ok bad skip
+	# What TEST_FILTER leaves out is not counted.
+	sed -i '/^ok .*# SKIP test was skipped$/d' "$tap"
+	[ -z "${TEST_FILTER-}" ] || sed -i '/^1\.\./d' "$tap"
 	plan=$(sed -n '/^1\.\./{s///p;q}' "$tap" 2>/dev/null)
 	skip=$(grep -c '^ok .*# SKIP' "$tap" 2>/dev/null)
 	ok=$(($(grep -c '^ok ' "$tap" 2>/dev/null) - skip))
 	bad=$(grep -c '^not ok ' "$tap" 2>/dev/null)
-	[ -n "$plan" ] || plan=$((ok + bad + skip + 1))
-	[ $((ok + bad + skip)) -ge "$plan" ] || bad=$((plan - ok - skip))
+	[ -n "$plan" ] || [ -n "${TEST_FILTER-}" ] || plan=$((ok + bad + skip + 1))
+	[ $((ok + bad + skip)) -ge "${plan:-0}" ] || bad=$((plan - ok - skip))
 	[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	printf '%-44s %4d passed %4d failed %4d skipped\n' "$name" "$ok" "$bad" "$skip"
