@@ -25,7 +25,7 @@ struct site_slot {
 	u32 has_stack;
 };
 
-/* A followed task. Only its own CPU writes it, but for the flags. */
+/* A followed task. Only its own CPU writes it, but for the flags, once it is TS_READY. */
 struct task_state {
 	u32 id, proc, space;
 	u32 flags; /* TS_* */
@@ -44,6 +44,7 @@ enum {
 	TS_BASED = 1, /* its counters at the start are known or zero */
 	TS_ENDED = 2, /* its END has been sent: nothing more */
 	TS_HELD = 4, /* the command, before its exec: its life begins there */
+	TS_READY = 8, /* all is filled in: a walk adds tasks that run meanwhile */
 };
 
 extern const volatile struct mt_cfg cfg;
@@ -76,6 +77,20 @@ static __always_inline struct task_state *task_find(struct task_struct *t)
 	return bpf_task_storage_get(&tasks, t, 0, 0);
 }
 
+/* Are its events to be recorded? */
+static __always_inline bool followed(const struct task_state *s)
+{
+	return (s->flags & (TS_READY | TS_ENDED)) == TS_READY;
+}
+
+/* Counters are per CPU, so a plain increment does where interrupts are off. Elsewhere a hook in
+ * an interrupt (or, for a walk over tasks, another task) may come in between. */
+#ifdef MT_IRQS_OFF
+#define count_one(counter) ((counter)++)
+#else
+#define count_one(counter) ((void)__sync_fetch_and_add(&(counter), 1))
+#endif
+
 static __always_inline struct mt_cpu_stats *my_stats(void)
 {
 	return &stats[bpf_get_smp_processor_id() & (MT_MAX_CPUS - 1)];
@@ -95,14 +110,14 @@ static __always_inline void *my_ring(u32 cpu)
 		struct mt_cpu_stats *st_ = &stats[cpu_ & (MT_MAX_CPUS - 1)];           \
 		void *ring_ = my_ring(cpu_);                                           \
 		struct type *e_ = ring_ ? bpf_ringbuf_reserve(ring_, sizeof(struct type), 0) : NULL; \
-		st_->seen++;                                                           \
+		count_one(st_->seen);                                                           \
 		if (e_) {                                                              \
 			e_->h.ts = (ts_);                                              \
 			e_->h.kind = (kind_);                                          \
 			e_->h.cpu = cpu_;                                              \
 			e_->h.task = (task_);                                          \
 		} else {                                                               \
-			st_->lost_ring++;                                              \
+			count_one(st_->lost_ring);                                              \
 		}                                                                      \
 		e_;                                                                    \
 	})

@@ -143,6 +143,7 @@ struct task_struct {
 	unsigned long nivcsw;
 	unsigned long min_flt;
 	unsigned long maj_flt;
+	int pagefault_disabled;
 	char comm[16];
 	struct files_struct *files;
 	struct signal_struct *signal;

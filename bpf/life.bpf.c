@@ -9,6 +9,12 @@
 
 #define CLONE_VM     0x00000100
 #define CLONE_THREAD 0x00010000
+#define TASK_DEAD    0x80
+#define TASK_NEW     0x800 /* created, but nobody has been told yet */
+
+/* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those
+ * that it sees in /proc. */
+__u32 pid_level = 0;
 
 /* tgids to follow from the start: value = TASK_F_* flags of their tasks. */
 struct {
@@ -19,14 +25,30 @@ struct {
 	__type(value, u32);
 } targets SEC(".maps");
 
-static __always_inline u32 ns_id(struct task_struct *t)
+/* The task's id in the PID namespace that is so deep, at most its own. */
+static __always_inline u32 id_at(struct task_struct *t, u32 most)
 {
 	struct pid *pid = BPF_CORE_READ(t, thread_pid);
 	u32 level = BPF_CORE_READ(pid, level);
 	const char *upids = (const char *)pid + bpf_core_field_offset(struct pid, numbers);
-	struct upid *upid = (void *)(upids + (u64)level * bpf_core_type_size(struct upid));
+	struct upid *upid;
 
+	if (level > most)
+		level = most;
+	upid = (void *)(upids + (u64)level * bpf_core_type_size(struct upid));
 	return BPF_CORE_READ(upid, nr);
+}
+
+#define ns_id(t) id_at(t, ~0u)
+
+static __always_inline u32 tid_of(struct task_struct *t)
+{
+	return pid_level ? id_at(t, pid_level) : (u32)t->pid;
+}
+
+static __always_inline u32 tgid_of(struct task_struct *t)
+{
+	return pid_level ? id_at(BPF_CORE_READ(t, group_leader), pid_level) : (u32)t->tgid;
 }
 
 /* State of a new followed task; NULL and counted when the kernel has no memory for it. */
@@ -56,11 +78,12 @@ static __always_inline void send_task(struct task_struct *t, struct task_state *
 	e->proc = s->proc;
 	e->space = s->space;
 	e->space_parent = space_parent;
-	e->tid = t->pid;
-	e->tgid = t->tgid;
+	e->tid = tid_of(t);
+	e->tgid = tgid_of(t);
 	e->ns_tid = ns_id(t);
 	e->ns_tgid = t->pid == t->tgid ? e->ns_tid : ns_id(BPF_CORE_READ(t, group_leader));
-	e->ppid = BPF_CORE_READ(t, real_parent, tgid);
+	e->ppid = pid_level ? id_at(BPF_CORE_READ(t, real_parent, group_leader), pid_level)
+	                    : (u32)BPF_CORE_READ(t, real_parent, tgid);
 	e->flags = flags;
 	e->clone_flags = clone_flags;
 	bpf_probe_read_kernel(e->comm, sizeof(e->comm), t->comm);
@@ -92,13 +115,13 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 	if (phase != MT_PHASE_ON)
 		return 0;
 	ps = task_find(bpf_get_current_task_btf());
-	if (!ps || (ps->flags & TS_ENDED))
+	if (!ps || !followed(ps))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	s = task_add(child);
 	if (!s)
 		return 0;
-	s->flags = TS_BASED;
+	s->flags = TS_BASED | TS_READY;
 	if (clone_flags & CLONE_VM) {
 		space = ps->space;
 	} else {
@@ -118,7 +141,7 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	struct mt_exec *e;
 	u64 ts;
 
-	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+	if (phase != MT_PHASE_ON || !s || !followed(s))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	if (s->flags & TS_HELD) {
@@ -135,7 +158,7 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	if (!e)
 		return 0;
 	e->space = s->space;
-	e->tid = p->pid;
+	e->tid = tid_of(p);
 	bpf_probe_read_kernel(e->comm, sizeof(e->comm), p->comm);
 	if (bpf_probe_read_kernel_str(e->file, sizeof(e->file), bprm->filename) < 0)
 		e->file[0] = 0;
@@ -149,7 +172,7 @@ int BPF_PROG(mt_rename, struct task_struct *p, const char *comm)
 	struct task_state *s = task_find(p);
 	struct mt_rename *e;
 
-	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+	if (phase != MT_PHASE_ON || !s || !followed(s))
 		return 0;
 	e = ring_reserve(mt_rename, bpf_ktime_get_ns(), MT_EV_RENAME, s->id);
 	if (!e)
@@ -168,7 +191,7 @@ int BPF_PROG(mt_exit, struct task_struct *p)
 	struct mt_exit_ev *e;
 	u64 ts;
 
-	if (phase != MT_PHASE_ON || !s || (s->flags & TS_ENDED))
+	if (phase != MT_PHASE_ON || !s || !followed(s))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	e = ring_reserve(mt_exit_ev, ts, MT_EV_EXIT, s->id);
@@ -183,18 +206,11 @@ int BPF_PROG(mt_exit, struct task_struct *p)
 	return 0;
 }
 
-static __always_inline struct task_state *attach_one(struct task_struct *t, u64 ts)
+static __always_inline struct task_state *attach_one(struct task_struct *t)
 {
 	struct task_state *s = task_find(t);
 
-	if (s)
-		return s;
-	s = task_add(t);
-	if (!s)
-		return NULL;
-	s->attach_ts = ts;
-	s->last_nvcsw = t->nvcsw;
-	return s;
+	return s ? s : task_add(t);
 }
 
 SEC("?iter/task")
@@ -202,22 +218,28 @@ int mt_attach(struct bpf_iter__task *ctx)
 {
 	struct task_struct *t = ctx->task, *leader;
 	struct task_state *s, *ls;
-	u32 tgid, *flags, on_cpu;
+	u32 tgid, *flags, on_cpu, state;
 	u64 ts;
 
 	if (!t)
 		return 0;
-	tgid = t->tgid;
+	pid_level = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid, level);
+	tgid = tgid_of(t);
 	flags = bpf_map_lookup_elem(&targets, &tgid);
 	if (!flags)
 		return 0;
 	s = task_find(t);
 	if (s && s->proc)
 		return 0; /* followed already: its creator was */
+	/* Its creation is told in a moment, when its creator is followed; else the next walk
+	 * finds it. And of a process of which nothing lives there is nothing to record. */
+	state = t->__state;
+	if ((state & TASK_NEW) || ((state & TASK_DEAD) && t->signal->live.counter <= 0))
+		return 0;
 	ts = bpf_ktime_get_ns();
 	leader = t->group_leader;
-	ls = attach_one(leader, ts);
-	s = attach_one(t, ts);
+	ls = attach_one(leader);
+	s = attach_one(t);
 	if (!s || !ls)
 		return 0;
 	if (!ls->space)
@@ -226,8 +248,15 @@ int mt_attach(struct bpf_iter__task *ctx)
 	s->proc = ls->id;
 	if (*flags & MT_TARGET_HELD)
 		s->flags |= TS_HELD;
+	s->last_nvcsw = t->nvcsw;
+	s->attach_ts = ts;
 	on_cpu = t->on_cpu ? TASK_F_ON_CPU : 0;
 	send_task(t, s, ts, 0, 0, (*flags & ~MT_TARGET_HELD) | TASK_F_ATTACHED | on_cpu, 0);
+	if (state & TASK_DEAD) { /* a leader that left its threads behind */
+		send_base(t, s, ts, t->se.sum_exec_runtime, COUNTED_NONE);
+		send_end(t, s, ts, 0);
+	}
+	__sync_fetch_and_or(&s->flags, TS_READY);
 	return 0;
 }
 
@@ -241,7 +270,7 @@ int mt_finish(struct bpf_iter__task *ctx)
 	if (!t)
 		return 0;
 	s = task_find(t);
-	if (!s || !s->proc || (s->flags & TS_ENDED))
+	if (!s || !followed(s))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	if (!(s->flags & TS_BASED))

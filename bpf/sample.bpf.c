@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sample.bpf.c: what runs on the CPUs (a software clock per CPU), and page faults. */
+#define MT_IRQS_OFF
 #include "core.bpf.h"
 
 SEC("?perf_event")
@@ -12,7 +13,7 @@ int mt_sample(struct bpf_perf_event_data *ctx)
 	if (phase != MT_PHASE_ON)
 		return 0;
 	s = task_find(bpf_get_current_task_btf());
-	if (!s || (s->flags & TS_ENDED))
+	if (!s || !followed(s))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	if (cfg.stacks) {
@@ -59,5 +60,8 @@ int BPF_PROG(mt_fault_user, unsigned long addr, struct pt_regs *regs, unsigned l
 SEC("?tp_btf/page_fault_kernel")
 int BPF_PROG(mt_fault_kernel, unsigned long addr, struct pt_regs *regs, unsigned long ec)
 {
+	/* Only a look (by us too, along frame pointers that are none): it brings in no page. */
+	if (bpf_get_current_task_btf()->pagefault_disabled)
+		return 0;
 	return on_fault(addr, ec);
 }

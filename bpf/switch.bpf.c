@@ -5,6 +5,7 @@
  * call it blocks in. The kernel has already charged prev (update_curr) and counted this
  * switch, so prev's counters are exact here.
  */
+#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
@@ -319,9 +320,9 @@ static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct
 		out = task_find(prev);
 	if (next->pid)
 		in = task_find(next);
-	if (out && (out->flags & TS_ENDED))
+	if (out && !followed(out))
 		out = NULL;
-	if (in && (in->flags & TS_ENDED))
+	if (in && !followed(in))
 		in = NULL;
 	/* Two tests: or-ed together, as the compiler would, pointers are refused. */
 	keep_apart(out);

@@ -7,6 +7,7 @@
  * exits of device interrupts and softirqs set a flag per CPU instead. Timers do so in any
  * case, to be told from devices.
  */
+#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
@@ -117,7 +118,7 @@ static __always_inline int on_waking(struct task_struct *p, bool count)
 	if (phase != MT_PHASE_ON)
 		return 0;
 	s = task_find(p);
-	if (!s || (s->flags & TS_ENDED))
+	if (!s || !followed(s))
 		return 0;
 	self = bpf_get_current_task_btf();
 	if (p->pid == self->pid)
