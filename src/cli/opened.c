@@ -63,7 +63,8 @@ void out_discard(struct out_file *of)
 {
 	if (of->f && of->f != stdout)
 		fclose(of->f);
-	if (of->created)
+	/* As the user: in a directory of his the name may lead elsewhere by now. */
+	if (of->created && !privileges_drop(NULL))
 		unlink(of->path);
 	*of = (struct out_file){};
 }

@@ -136,7 +136,7 @@ uint64_t perfmaps_lost(const struct perfmaps *p);
 
 struct live_task {
 	uint32_t id, tid, tgid, proc, space;
-	bool alive, root;
+	bool root;
 };
 
 struct drain;
@@ -146,7 +146,8 @@ void drain_free(struct drain *d);
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
 uint32_t drain_string(struct drain *d, const char *s); /* interned; 0 on error */
 size_t drain_alive(const struct drain *d);
-/* Walks the tasks that are still alive: *pos starts at 0; NULL at the end. */
+/* Walks the tasks that are still alive: *pos starts at 0; NULL at the end. Forgetting one puts
+ * another in its place. */
 struct live_task *drain_next_alive(struct drain *d, size_t *pos);
 void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (events were lost) */
 uint64_t drain_written(const struct drain *d);           /* ring records consumed */

@@ -31,7 +31,6 @@ struct drain {
 	uint32_t last_site, last_stack;
 	VEC(struct live_task) tasks;
 	VEC(struct pending_map) pending;
-	size_t alive;
 	uint64_t written, exec_ts;
 };
 
@@ -213,7 +212,6 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	                      .tgid = e->tgid,
 	                      .proc = e->proc,
 	                      .space = e->space,
-	                      .alive = true,
 	                      .root = e->flags & TASK_F_ROOT};
 	struct rec_task r = {.id = h->task,
 	                     .parent = e->parent,
@@ -241,7 +239,6 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 		return;
 	}
 	*slot = d->tasks.n - 1;
-	d->alive++;
 	slot = new_proc ? hmap_put(&d->by_tgid, e->tgid, 0, NULL) : NULL;
 	if (slot)
 		*slot = e->space;
@@ -281,18 +278,6 @@ static void on_end(struct drain *d, const struct mt_hdr *h)
 	put(d, REC_K_END, h->ts, &r);
 	if (t && !(e->flags & CNT_F_ALIVE))
 		drain_forget(d, t);
-}
-
-static void on_task_exit(struct drain *d, const struct mt_hdr *h)
-{
-	const struct mt_exit_ev *e = (const void *)h;
-	struct rec_exit r = {.task = h->task,
-	                     .code = e->code,
-	                     .last = e->last,
-	                     .maxrss_bytes = e->maxrss_pages * (uint64_t)getpagesize(),
-	                     .group_code = e->group_code};
-
-	put(d, REC_K_EXIT, h->ts, &r);
 }
 
 static void put_map(struct drain *d, uint32_t space, const struct map_event *e, const char *file,
@@ -343,6 +328,25 @@ static void flush_pending(struct drain *d, uint32_t tgid, uint32_t space)
 	d->pending.n = kept;
 }
 
+static void on_task_exit(struct drain *d, const struct mt_hdr *h)
+{
+	const struct mt_exit_ev *e = (const void *)h;
+	const struct live_task *t = task_get(d, h->task);
+	struct rec_exit r = {.task = h->task,
+	                     .code = e->code,
+	                     .last = e->last,
+	                     .maxrss_bytes = e->maxrss_pages * (uint64_t)getpagesize(),
+	                     .group_code = e->group_code};
+
+	put(d, REC_K_EXIT, h->ts, &r);
+	if (!t || !e->last)
+		return;
+	/* Its number may soon be another process's, one that is none of ours. */
+	flush_pending(d, t->tgid, 0);
+	hmap_del(&d->execing, t->tgid, 0);
+	hmap_del(&d->by_tgid, t->tgid, 0);
+}
+
 static void on_exec(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_exec *e = (const void *)h;
@@ -366,6 +370,7 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 		return;
 	t->space = e->space;
 	t->tid = e->tid; /* exec by another thread than the leader takes the leader's id */
+	t->proc = t->id;
 	if (d->run_mode && t->root && !d->exec_ts) {
 		struct rec_mark m = {.what = MARK_EXEC};
 
@@ -586,25 +591,24 @@ void drain_free(struct drain *d)
 
 size_t drain_alive(const struct drain *d)
 {
-	return d->alive;
+	return d->tasks.n;
 }
 
 struct live_task *drain_next_alive(struct drain *d, size_t *pos)
 {
-	while (*pos < d->tasks.n) {
-		struct live_task *t = &d->tasks.v[(*pos)++];
-
-		if (t->alive)
-			return t;
-	}
-	return NULL;
+	return *pos < d->tasks.n ? &d->tasks.v[(*pos)++] : NULL;
 }
 
 void drain_forget(struct drain *d, struct live_task *t)
 {
-	if (t->alive)
-		d->alive--;
-	t->alive = false;
+	uint64_t *slot;
+
+	/* The last one takes its place: memory goes with the tasks that live, not with all ever. */
+	hmap_del(&d->by_id, t->id, 0);
+	*t = d->tasks.v[--d->tasks.n];
+	slot = hmap_get(&d->by_id, t->id, 0);
+	if (slot)
+		*slot = (uint64_t)(t - d->tasks.v);
 }
 
 uint64_t drain_written(const struct drain *d)

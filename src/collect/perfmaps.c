@@ -87,8 +87,10 @@ struct perfmaps *perfmaps_new(struct err *err)
 	if (cpus < 1)
 		cpus = 1;
 	p = calloc(1, sizeof(*p) + (size_t)cpus * sizeof(p->cpu[0]));
-	if (!p)
+	if (!p) {
+		err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory to follow executable mappings");
 		return NULL;
+	}
 	p->page = (size_t)sysconf(_SC_PAGESIZE);
 	p->bytes = PERF_PAGES * p->page;
 	for (int cpu = 0; cpu < cpus && !rc; cpu++)

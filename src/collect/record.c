@@ -28,6 +28,7 @@
 #define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
 #define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
 #define GRACE_NS       2000000000ull /* after Ctrl-C: time for the workload to end by itself */
+#define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
 #define SETTLE_NS      20000000 /* at the end: tasks that switch in this time end exactly there */
 
 enum { EV_SIGNAL = 1, EV_CHILD = 2 };
@@ -45,9 +46,9 @@ struct recording_run {
 	struct footprint fp;
 	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
 	sigset_t old_mask;
-	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, stop_at_ns, told_ns;
+	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, stop_at_ns, told_ns, root_gone_ns;
 	bool root_gone, done, mask_set;
-	void (*old_pipe)(int);
+	void (*old_pipe)(int), (*old_xfsz)(int);
 	int signals;
 };
 
@@ -60,20 +61,24 @@ static int mark(struct recording_run *r, uint64_t what, uint64_t ts, uint64_t va
 
 static int catch_signals(struct recording_run *r, struct err *err)
 {
+	static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+	struct sigaction sa;
 	sigset_t set;
 
 	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigaddset(&set, SIGQUIT);
+	/* Once blocked, even a signal that our caller ignores (nohup, a job in the background)
+	 * would reach us. */
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (sigaction(ends[i], NULL, &sa) || sa.sa_handler != SIG_IGN)
+			sigaddset(&set, ends[i]);
 	if (sigprocmask(SIG_BLOCK, &set, &r->old_mask))
 		return err_set(err, -errno, MT_EXIT_FAIL, "cannot block signals: %s",
 		               strerror(errno));
 	r->mask_set = true;
-	/* Words to a closed stderr must not end the recording. The command is started already: it
-	 * does not inherit this. */
+	/* Words to a closed stderr, or a trace beyond RLIMIT_FSIZE, must not end us. The command
+	 * is started already: it does not inherit this. */
 	r->old_pipe = signal(SIGPIPE, SIG_IGN);
+	r->old_xfsz = signal(SIGXFSZ, SIG_IGN);
 	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	r->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (r->signal_fd < 0 || r->epoll_fd < 0)
@@ -160,7 +165,9 @@ static int follow_run(struct recording_run *r, struct err *err)
 	uint32_t pid = (uint32_t)r->target.pid;
 	int rc = target_await_held(&r->target, err);
 
-	return rc ? rc : session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
+	if (!rc)
+		rc = session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
+	return rc ? rc : privileges_reduce(err);
 }
 
 static int follow_attached(struct recording_run *r, struct err *err)
@@ -173,6 +180,9 @@ static int follow_attached(struct recording_run *r, struct err *err)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	memcpy(pids, r->o->pids, n * sizeof(*pids));
 	rc = session_follow(r->session, pids, n, TASK_F_ROOT, err);
+	/* From here on the workload's own words are read: names in /proc, paths of mappings. */
+	if (!rc)
+		rc = privileges_reduce(err);
 	/* Children that exist already; those to come are followed from their creation. */
 	if (!rc)
 		rc = target_descendants(&pids, &n);
@@ -205,8 +215,6 @@ static int start(struct recording_run *r, struct err *err)
 	session_start(r->session);
 	rc = r->o->argv ? follow_run(r, err) : follow_attached(r, err);
 	if (!rc)
-		rc = privileges_reduce(err);
-	if (!rc)
 		footprint_init(&r->fp, r->o->footprint_permille, now_ns());
 	if (!rc && r->o->argv)
 		rc = target_release(&r->target, r->o->argv[0], err);
@@ -236,12 +244,16 @@ static void on_signal(struct recording_run *r)
 
 static void on_child(struct recording_run *r)
 {
-	int status;
+	int status = 0;
+	pid_t pid = r->root_gone ? 0 : waitpid(r->target.pid, &status, WNOHANG);
 
-	if (r->root_gone || waitpid(r->target.pid, &status, WNOHANG) != r->target.pid)
+	if (!pid || (pid < 0 && errno == EINTR))
 		return;
 	r->root_gone = true;
-	r->res->exit_status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	r->root_gone_ns = now_ns();
+	if (pid > 0)
+		r->res->exit_status =
+		        WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 	epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, r->target.pidfd, NULL);
 }
 
@@ -259,9 +271,12 @@ static void sweep(struct recording_run *r, uint64_t now)
 	session_totals(r->session, &totals);
 	if (!totals.lost_ring && !totals.lost_missed)
 		return;
-	while ((t = drain_next_alive(r->d, &pos)))
-		if (!target_exists(t->tid))
+	while ((t = drain_next_alive(r->d, &pos))) {
+		if (!target_exists(t->tid)) {
 			drain_forget(r->d, t);
+			pos--; /* another one is here now */
+		}
+	}
 }
 
 static void tell_progress(struct recording_run *r, uint64_t now)
@@ -344,7 +359,7 @@ static int record(struct recording_run *r)
 			if (left < ms * 1000000ll)
 				ms = left > 0 ? (int)(left / 1000000) + 1 : 0;
 		}
-		if (r->root_gone && ms > 2)
+		if (r->root_gone && ms > 2 && now_ns() - r->root_gone_ns < NEARLY_NS)
 			ms = 2; /* nearly over: do not keep the user waiting */
 		rc = wait_events(r, ms);
 		fill = rings_refresh(session_rings(r->session));
@@ -472,7 +487,7 @@ static int finish(struct recording_run *r, int rc, struct err *err)
 	return 0;
 }
 
-/* The disk is full: the trace ends here, the workload does not. */
+/* The disk is full, or the like: the trace ends here, the workload does not. */
 static void wait_for_workload(struct recording_run *r)
 {
 	while (r->o->argv && !r->root_gone) {
@@ -501,6 +516,7 @@ static void release(struct recording_run *r)
 	if (r->mask_set) {
 		sigprocmask(SIG_SETMASK, &r->old_mask, NULL);
 		signal(SIGPIPE, r->old_pipe);
+		signal(SIGXFSZ, r->old_xfsz);
 	}
 }
 
@@ -509,7 +525,9 @@ static void abandon(struct recording_run *r)
 {
 	struct stat st;
 
-	if (r->out_fd >= 0 && !fstat(r->out_fd, &st) && S_ISREG(st.st_mode))
+	/* As the user: in a directory of his the name may lead elsewhere by now. */
+	if (!privileges_drop(NULL) && r->out_fd >= 0 && !fstat(r->out_fd, &st) &&
+	    S_ISREG(st.st_mode))
 		unlink(r->o->output);
 	target_close(&r->target);
 	if (r->target.pid > 0 && !r->root_gone)
@@ -539,8 +557,9 @@ int collect(const struct collect_opts *o, struct collect_result *res, struct err
 		return rc;
 	}
 	rc = record(&r);
-	if (rc == -ENOSPC || rc == -EDQUOT) {
-		log_warn("the disk is full: recording stopped, the workload goes on");
+	if (rc) {
+		log_warn("%s: recording stopped, the workload goes on",
+		         rc == -ENOSPC || rc == -EDQUOT ? "the disk is full" : strerror(-rc));
 		stop(&r);
 		wait_for_workload(&r);
 	}

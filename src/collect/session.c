@@ -435,10 +435,13 @@ int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t f
 {
 	int fd, rc = 0;
 
-	for (size_t i = 0; i < n && !rc; i++)
+	for (size_t i = 0; i < n && !rc; i++) {
 		rc = bpf_map__update_elem(s->skel->maps.targets, &pids[i], sizeof(pids[i]), &flags,
 		                          sizeof(flags), BPF_NOEXIST);
-	if (rc && rc != -EEXIST)
+		if (rc == -EEXIST)
+			rc = 0;
+	}
+	if (rc)
 		return err_set(err, rc, MT_EXIT_FAIL, "cannot choose the tasks to follow: %s",
 		               strerror(-rc));
 	/* Twice: a thread that was created behind the walk's back is found by the second. */

@@ -12,10 +12,10 @@
 
 #include "collect_priv.h"
 
-/* The child's side: waits for the word, then becomes the command. Never returns. */
+/* The child's side: waits for the word, then becomes the command. Never returns. The signal mask
+ * is our caller's, as it would be without us. */
 static void run_command(char *const argv[], const struct invoker *who, int go_fd, int status_fd)
 {
-	sigset_t none;
 	int failed;
 	char byte;
 
@@ -27,8 +27,6 @@ static void run_command(char *const argv[], const struct invoker *who, int go_fd
 		    sa.sa_handler != SIG_DFL)
 			signal(sig, SIG_DFL);
 	}
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
 	failed = -invoker_become(who);
 	/* Ready: from here it only waits. */
 	if (!failed && write(status_fd, &failed, sizeof(failed)) < 0)
@@ -93,15 +91,20 @@ int target_await_held(struct target *t, struct err *err)
 int target_launch(struct target *t, char *const argv[], const struct invoker *who, struct err *err)
 {
 	int go[2] = {-1, -1}, status[2] = {-1, -1};
+	void (*old_chld)(int);
 
 	memset(t, 0, sizeof(*t));
 	t->go_fd = t->status_fd = t->pidfd = -1;
 	if (pipe2(go, O_CLOEXEC) || pipe2(status, O_CLOEXEC))
 		goto fail;
+	/* Where our caller ignores SIGCHLD the kernel would reap the command itself, and nobody
+	 * would learn its status. The command gets what the caller chose. */
+	old_chld = signal(SIGCHLD, SIG_DFL);
 	t->pid = fork();
 	if (t->pid < 0)
 		goto fail;
 	if (!t->pid) {
+		signal(SIGCHLD, old_chld == SIG_IGN ? SIG_IGN : SIG_DFL);
 		close(go[1]);
 		close(status[0]);
 		run_command(argv, who, go[0], status[1]);
@@ -219,8 +222,9 @@ int target_descendants(uint32_t **pids, size_t *n)
 		for (size_t i = 0; i < all.n; i++) {
 			uint32_t *more;
 
-			if (!hmap_get(&in, all.v[i].ppid, 0) || hmap_get(&in, all.v[i].pid, 0))
-				continue;
+			if (!hmap_get(&in, all.v[i].ppid, 0) || hmap_get(&in, all.v[i].pid, 0) ||
+			    all.v[i].pid == (uint32_t)getpid())
+				continue; /* not ourselves, when it is our shell that we look at */
 			more = reallocarray(*pids, *n + 1, sizeof(**pids));
 			if (!more || !hmap_put(&in, all.v[i].pid, 0, NULL)) {
 				*pids = more ? more : *pids;

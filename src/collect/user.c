@@ -124,6 +124,11 @@ int output_open(const char *path, bool overwrite, struct err *err)
 	}
 	fd = open(path, flags | (overwrite ? 0 : O_EXCL), 0600);
 	saved = errno;
+	/* While still that user: what he may write need not be his to change. */
+	if (fd >= 0 && overwrite && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
+		if (fchmod(fd, 0600) || ftruncate(fd, 0))
+			log_debug("%s: %s", path, strerror(errno));
+	}
 	setfsuid(old_uid);
 	setfsgid(old_gid);
 	if (fd < 0 && saved == EEXIST)
@@ -134,10 +139,6 @@ int output_open(const char *path, bool overwrite, struct err *err)
 	if (fd < 0)
 		return err_set(err, -saved, MT_EXIT_OUTPUT, "cannot write %s: %s", path,
 		               strerror(saved));
-	if (overwrite && !fstat(fd, &st) && S_ISREG(st.st_mode)) {
-		if (fchmod(fd, 0600) || ftruncate(fd, 0))
-			log_debug("%s: %s", path, strerror(errno));
-	}
 	return fd;
 }
 
