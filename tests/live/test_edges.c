@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Callers with habits: signals that they ignore, limits, PID namespaces; and processes that are
+ * hardly there any more.
+ */
+#include "live.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+LIVE_SUITE(edges);
+
+static struct proc python(const char *code)
+{
+	return run_with(ARGS("python3", "-c", code), &(struct proc_opts){.timeout_s = 20});
+}
+
+/* The kernel then reaps the command by itself: its status must be known all the same, and the
+ * command ignores what it would ignore without mpvtrace. */
+Test(edges, caller_ignores_sigchld)
+{
+	struct proc p = python(fmt("import os, signal\n"
+	                           "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+	                           "os.execv('%s', ['mpvtrace', 'run', '-o', 't.mpv', 'python3',"
+	                           " '-c', 'import signal, sys; sys.exit(40 + (signal.getsignal("
+	                           "signal.SIGCHLD) == signal.SIG_IGN))'])\n",
+	                           mpvtrace()));
+
+	cr_expect_eq(p.status, 41, "status %d; stderr:\n%s", p.status, p.err);
+}
+
+/* nohup: the terminal's end is none of our business. */
+Test(edges, caller_ignores_sighup)
+{
+	struct proc p = python(fmt("import signal, subprocess, time\n"
+	                           "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+	                           "p = subprocess.Popen(['%s', 'run', '-o', 't.mpv', 'sh', '-c',"
+	                           " 'sleep 4; exit 7'])\n"
+	                           "time.sleep(1)\n"
+	                           "p.send_signal(signal.SIGHUP)\n"
+	                           "raise SystemExit(p.wait())\n",
+	                           mpvtrace()));
+
+	cr_expect_eq(p.status, 7, "status %d; stderr:\n%s", p.status, p.err);
+}
+
+Test(edges, file_size_limit)
+{
+	struct proc p = run(ARGS("sh", "-c",
+	                         fmt("ulimit -f 16; exec %s run --no-report -o t.mpv -- %s "
+	                             "--rounds 100000 --truth %s/truth",
+	                             mpvtrace(), workload("pingpong"), live_dir)));
+
+	cr_expect_eq(p.status, 10, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect(strstr(p.err, "too large"), "stderr:\n%s", p.err);
+	cr_expect(truth_line(load_truth(fmt("%s/truth", live_dir)), "total", NULL, 0),
+	          "the workload did not go on to its end");
+}
+
+/* As in a container that has the privileges: ids are those of its own /proc. */
+Test(edges, pid_namespace)
+{
+	struct proc p;
+	json_t *r;
+
+	if (!have_command("unshare"))
+		cr_skip_test("no unshare");
+	p = run(ARGS("unshare", "-pf", "--mount-proc", mpvtrace(), "run", "-o", "t.mpv", "--json",
+	             "r.json", "--", "sh", "-c", "sleep 0.4; exit 3"));
+	cr_assert_eq(p.status, 3, "status %d; stderr:\n%s", p.status, p.err);
+	r = load_json("r.json");
+	check_recording(r, 0);
+	cr_expect_eq(json_array_size(at(r, "tasks")), 2);
+	cr_expect_lt(u64_at(r, "tasks[0].tid"), 100, "not an id of the new namespace");
+	p = run(ARGS("unshare", "-pf", "--mount-proc", "sh", "-c",
+	             fmt("sleep 9 & exec %s attach -p $! -d 0.3 -f -o t.mpv --json a.json",
+	                 mpvtrace())));
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect_eq(json_array_size(at(load_json("a.json"), "tasks")), 1);
+}
+
+Test(edges, attach_to_a_zombie)
+{
+	pid_t pid = fork();
+	struct proc p;
+
+	if (!pid)
+		_exit(0);
+	sleep_s(0.1);
+	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)pid), "-o", "t.mpv"));
+	waitpid(pid, NULL, 0);
+	cr_expect_eq(p.status, 5, "status %d; stderr:\n%s", p.status, p.err);
+}
+
+/* The first thread has gone, the others work on. */
+Test(edges, attach_without_leader)
+{
+	struct proc w, p;
+	json_t *r;
+
+	proc_start(&w,
+	           ARGS("python3", "-c",
+	                "import ctypes, threading, time\n"
+	                "threading.Thread(target=lambda: [time.sleep(.01) for i in range(150)])"
+	                ".start()\n"
+	                "ctypes.CDLL(None).pthread_exit(None)\n"),
+	           NULL);
+	sleep_s(0.5);
+	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)w.pid), "-d", "0.3", "-o", "t.mpv",
+	             "--json", "r.json"));
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	r = load_json("r.json");
+	check_recording(r, LENIENT_ALIVE);
+	cr_expect_geq(json_array_size(at(r, "tasks")), 1);
+	kill(w.pid, SIGKILL);
+	proc_wait(&w);
+}
+
+/* A page fault that only looks (here: along a frame pointer that is none) touches nothing. */
+Test(edges, first_touch_is_no_more_than_the_faults)
+{
+	struct recording r =
+	        record(ARGS("--stacks", "all"), ARGS(workload("badframe"), "--rounds", "500"));
+	uint64_t minor = u64_at(r.json, "tasks[0].faults.minor");
+
+	if (null_at(r.json, "tasks[0].faults.first_read"))
+		cr_skip_test("this kernel does not tell faults apart");
+	cr_expect_lt(u64_at(r.json, "tasks[0].faults.first_read"), minor + 50, "%llu minor faults",
+	             (unsigned long long)minor);
+}
