@@ -18,6 +18,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,10 +111,22 @@ static int open_outputs(struct recording_run *r, struct err *err)
 
 static int check_pids(const struct collect_opts *o, struct err *err)
 {
-	for (size_t i = 0; i < o->n_pids; i++)
-		if (!target_exists(o->pids[i]))
-			return err_set(err, -ESRCH, MT_EXIT_NO_PID, "there is no process %u",
-			               o->pids[i]);
+	for (size_t i = 0; i < o->n_pids; i++) {
+		uint32_t pid = o->pids[i];
+		int fd;
+
+		if (!target_exists(pid))
+			return err_set(err, -ESRCH, MT_EXIT_NO_PID, "there is no process %u", pid);
+		/* The kernel opens processes only (EINVAL, since 6.9 ENOENT). */
+		fd = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (fd < 0 && (errno == EINVAL || errno == ENOENT))
+			return err_set(err, -ESRCH, MT_EXIT_NO_PID,
+			               "%u is a thread: name its process, which is Tgid in "
+			               "/proc/%u/status",
+			               pid, pid);
+		if (fd >= 0)
+			close(fd);
+	}
 	return 0;
 }
 

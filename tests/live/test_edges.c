@@ -94,6 +94,20 @@ Test(edges, attach_to_a_zombie)
 	cr_expect_eq(p.status, 5, "status %d; stderr:\n%s", p.status, p.err);
 }
 
+Test(edges, attach_to_a_thread)
+{
+	struct proc p =
+	        python(fmt("import subprocess, threading, time\n"
+	                   "t = threading.Thread(target=time.sleep, args=(2,))\n"
+	                   "t.start()\n"
+	                   "raise SystemExit(subprocess.call(['%s', 'attach', '-o', 't.mpv',"
+	                   " '-p', str(t.native_id)]))\n",
+	                   mpvtrace()));
+
+	cr_expect_eq(p.status, 5, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect(strstr(p.err, "is a thread"), "stderr:\n%s", p.err);
+}
+
 /* The first thread has gone, the others work on. */
 Test(edges, attach_without_leader)
 {
