@@ -4,6 +4,7 @@
  */
 #include "live.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -356,6 +357,30 @@ Test(run, attach_to_threads)
 	cr_expect(null_at(json, "workload.exit_status"));
 	cr_expect_geq(u64_at(json, "workload.wall_ns"), 600 * MS);
 	cr_expect_eq(kill(w.pid, SIGKILL), 0, "the workload ended with the recording");
+	proc_wait(&w);
+}
+
+/* A thread's id stands for its process. */
+Test(run, attach_by_a_threads_id)
+{
+	struct dirent *e;
+	struct proc w, p;
+	pid_t tid = 0;
+	DIR *tasks;
+
+	proc_start(&w, ARGS(workload("threads"), "--rounds", "3000"), NULL);
+	sleep_s(0.3);
+	tasks = opendir(fmt("/proc/%d/task", w.pid));
+	cr_assert(tasks);
+	while ((e = readdir(tasks)))
+		tid = atoi(e->d_name) > w.pid ? atoi(e->d_name) : tid;
+	closedir(tasks);
+	cr_assert_neq(tid, 0);
+	p = attach(tid, "0.3");
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect(strstr(p.err, fmt("%d is a thread of process %d", tid, w.pid)), "%s", p.err);
+	cr_expect_eq(json_array_size(at(load_json(out_file("a.json")), "tasks")), 9);
+	kill(w.pid, SIGKILL);
 	proc_wait(&w);
 }
 
