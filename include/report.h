@@ -46,6 +46,8 @@ struct report_opts {
 /* Is it a sort key that report_text understands? */
 bool report_sort_known(const char *key);
 const char *report_sort_keys(void);		/* "run, runnable, …" for help and errors */
+/* What is wrong with a damaged file, in words: "2 of 9 blocks (4 KB) could not be read". Returns out. */
+const char *report_damage(char *out, size_t n, const struct trace_info *info);
 /* 0 or -errno of the stream. */
 int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
 int report_json(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);

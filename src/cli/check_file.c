@@ -88,7 +88,7 @@ static void print_contents(const struct trace_info *info)
 
 static void print_state(const char *path, const struct trace_info *info, int status)
 {
-	char a[32], b[32];
+	char a[32], what[160];
 
 	printf("file      %s: %s, format %u.%u, %s\n", path,
 	       fmt_bytes(a, sizeof(a), info->file_bytes), info->major, info->minor,
@@ -97,9 +97,7 @@ static void print_state(const char *path, const struct trace_info *info, int sta
 	       : info->truncated ? "not finished, and its last block is cut"
 	                         : "not finished");
 	if (info->damaged_blocks || info->skipped_bytes)
-		printf("damage    %s blocks, %s skipped\n",
-		       fmt_count(a, sizeof(a), info->damaged_blocks),
-		       fmt_bytes(b, sizeof(b), info->skipped_bytes));
+		printf("damage    %s\n", report_damage(what, sizeof(what), info));
 }
 
 static void print_losses(const struct model *m)

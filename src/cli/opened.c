@@ -22,10 +22,18 @@ int out_open(struct out_file *of, const char *path, bool overwrite, struct err *
 		of->f = stdout;
 		return 0;
 	}
+	if (!stat(path, &st) && S_ISDIR(st.st_mode))
+		return err_set(err, -EISDIR, MT_EXIT_OUTPUT, "%s is a directory: name a file in it",
+		               path);
 	exists = !lstat(path, &st);
 	/* /dev/null, a terminal or a FIFO holds nothing that could be lost. */
 	if (exists && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode)))
 		overwrite = true;
+	/* output_open() refuses as well, atomically, but cannot know which option named it. */
+	if (exists && !overwrite)
+		return err_set(err, -EEXIST, MT_EXIT_OUTPUT,
+		               "%s exists already: choose another name, or replace it with -f",
+		               path);
 	fd = output_open(path, overwrite, err);
 	if (fd < 0)
 		return fd;
@@ -151,16 +159,11 @@ void session_release(struct session *s)
 int session_quality(const struct session *s)
 {
 	const struct trace_info *info = model_trace_info(s->model);
-	char size[32];
+	char what[160];
 
 	if (info->damaged_blocks || (info->complete && info->truncated)) {
-		fprintf(stderr,
-		        "mpvtrace: %s is damaged: %llu of its blocks could not be read (%s "
-		        "skipped)%s; "
-		        "what is whole was used\n",
-		        s->path, (unsigned long long)info->damaged_blocks,
-		        fmt_bytes(size, sizeof(size), info->skipped_bytes),
-		        info->truncated ? ", and its end is missing" : "");
+		fprintf(stderr, "mpvtrace: %s is damaged: %s; what is whole was used\n", s->path,
+		        report_damage(what, sizeof(what), info));
 		return MT_EXIT_TRACE_DAMAGED;
 	}
 	if (!info->complete)

@@ -29,11 +29,20 @@ static bool exists(const char *path)
 /* collect() refuses as well, atomically; asking first gives the answer before any set-up. */
 static int named_trace(const struct record_settings *set, struct err *err)
 {
-	if (set->collect.overwrite || !exists(set->collect.output))
+	const char *path = set->collect.output;
+	struct stat st;
+
+	/* A FIFO would wait for a reader, and none can be read back. */
+	if (!stat(path, &st) && !S_ISREG(st.st_mode))
+		return err_set(err, -EINVAL, MT_EXIT_OUTPUT,
+		               "%s is %s: the trace must be a regular file, as it is read back for "
+		               "the report; name another with -o",
+		               path,
+		               S_ISDIR(st.st_mode) ? "a directory" : "a pipe, terminal or device");
+	if (set->collect.overwrite || !exists(path))
 		return 0;
 	return err_set(err, -EEXIST, MT_EXIT_OUTPUT,
-	               "%s exists already: name another file with -o, or replace it with -f",
-	               set->collect.output);
+	               "%s exists already: name another file with -o, or replace it with -f", path);
 }
 
 int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *err)
@@ -110,6 +119,9 @@ static int create_trace(struct record_settings *set, struct out_file *trace, str
 	int fd, rc;
 
 	rc = out_open(trace, set->collect.output, set->collect.overwrite, err);
+	if (rc == -EACCES || rc == -EROFS || rc == -EPERM)
+		return err_set(err, rc, err->status, "%s; name a file in another directory with -o",
+		               err->msg);
 	if (rc)
 		return rc;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fileno(trace->f));

@@ -47,7 +47,8 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 
 static int put_arg(struct buf *b, const char *arg, size_t n)
 {
-	bool quote = !n || memchr(arg, ' ', n) || memchr(arg, '\'', n);
+	bool quote = !n || memchr(arg, ' ', n) || memchr(arg, '\'', n) || memchr(arg, '"', n);
+	const char *mark = !quote ? "" : n && memchr(arg, '"', n) ? "'" : "\"";
 	char *copy = strndup(arg, n < MAX_COMMAND ? n : MAX_COMMAND), safe[MAX_COMMAND];
 	int err;
 
@@ -55,8 +56,7 @@ static int put_arg(struct buf *b, const char *arg, size_t n)
 		return -ENOMEM;
 	fmt_safe(safe, sizeof(safe), copy);
 	free(copy);
-	err = buf_printf(b, "%s%s%s%s", b->n ? " " : "", quote ? "\"" : "", safe,
-	                 quote ? "\"" : "");
+	err = buf_printf(b, "%s%s%s%s", b->n ? " " : "", mark, safe, mark);
 	return err;
 }
 
@@ -104,7 +104,9 @@ static void put_counts(struct buf *b, const struct report *r)
 
 	fmt_n(tasks, sizeof(tasks), n_tasks, "thread", "threads");
 	fmt_n(procs, sizeof(procs), n_procs, "process", "processes");
-	if (n_tasks == 1)
+	if (!n_tasks)
+		buf_printf(b, "\nno tasks");
+	else if (n_tasks == 1)
 		buf_printf(b, "\nsingle-threaded");
 	else if (n_tasks == n_procs)
 		buf_printf(b, "\n%s: %s", r->mode ? r->mode : "mode unknown", procs);
@@ -140,21 +142,32 @@ static void print_loss(struct tx *t, const struct recording *rec)
 	tx_items(t, TX_BAD, NULL, text);
 }
 
+const char *report_damage(char *out, size_t n, const struct trace_info *info)
+{
+	char blocks[32], bad[32], bytes[32];
+
+	fmt_bytes(bytes, sizeof(bytes), info->skipped_bytes);
+	if (info->damaged_blocks)
+		snprintf(out, n, "%s of %s blocks (%s) could not be read%s",
+		         fmt_count(bad, sizeof(bad), info->damaged_blocks),
+		         fmt_count(blocks, sizeof(blocks),
+		                   sat_add(info->blocks, info->damaged_blocks)),
+		         bytes, info->truncated ? ", and the end is missing" : "");
+	else
+		snprintf(out, n, "%s (%s cannot be used)",
+		         info->truncated ? "the end is missing" : "a part could not be read",
+		         bytes);
+	return out;
+}
+
 static void print_damage(struct tx *t, const struct recording *rec)
 {
-	const struct trace_info *info = model_trace_info(t->r->m);
-	char blocks[32], bad[32], bytes[32], text[256];
+	char what[160], text[256];
 
 	if (!rec->damaged)
 		return;
-	snprintf(text, sizeof(text),
-	         "DAMAGED: %s of %s blocks of the trace file could not be read (%s)%s; this report "
-	         "shows "
-	         "the rest.",
-	         fmt_count(bad, sizeof(bad), info->damaged_blocks),
-	         fmt_count(blocks, sizeof(blocks), sat_add(info->blocks, info->damaged_blocks)),
-	         fmt_bytes(bytes, sizeof(bytes), info->skipped_bytes),
-	         info->truncated ? ", and it is cut off" : "");
+	snprintf(text, sizeof(text), "DAMAGED: of the trace file %s; this report shows the rest.",
+	         report_damage(what, sizeof(what), model_trace_info(t->r->m)));
 	tx_items(t, TX_BAD, NULL, text);
 }
 

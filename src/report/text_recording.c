@@ -159,7 +159,9 @@ static void put_cost(struct buf *b, const struct report *r)
 	if (!r->costs_known)
 		return;
 	buf_printf(b, "\nmpvtrace used %s of CPU", fmt_ns(v, sizeof(v), r->self_cpu_ns));
-	if (r->wall_ns)
+	/* Of a part of the run, or of one as short as the recorder's start, a share says nothing.
+	 */
+	if (!model_recording(r->m)->windowed && r->self_cpu_ns <= r->wall_ns)
 		buf_printf(b, " (%s of one)",
 		           fmt_share(share, sizeof(share), r->self_cpu_ns, r->wall_ns));
 	if (r->bpf_runs)

@@ -337,8 +337,11 @@ static void print_more(const struct rows *r)
  * cause without a column goes to "other". */
 static const struct {
 	unsigned causes, keep; /* keep: columns with a .drop above it may go */
+	bool no_rest;          /* "other" goes: on the narrowest pages names need its place */
 } compromises[] = {
-        {6, KEEP_ALL}, {5, KEEP_ALL}, {4, KEEP_ALL}, {3, KEEP_ALL}, {3, 2}, {2, 2}, {2, 1}, {1, 0},
+        {6, KEEP_ALL, false}, {5, KEEP_ALL, false}, {4, KEEP_ALL, false},
+        {3, KEEP_ALL, false}, {3, 2, false},        {2, 2, false},
+        {2, 1, false},        {1, 0, false},        {1, 0, true},
 };
 
 static void print_table(struct tx *t, const struct rows *r)
@@ -349,6 +352,7 @@ static void print_table(struct tx *t, const struct rows *r)
 		struct causes c = pick_causes(&r->all, compromises[i].causes);
 		struct table tab = {0};
 
+		c.rest &= !compromises[i].no_rest;
 		fill(&tab, r, &c);
 		done = tab.err || i + 1 == ARRAY_LEN(compromises) ||
 		       table_fits(&tab, t->width, compromises[i].keep);
@@ -426,7 +430,9 @@ void text_tasks(struct tx *t)
 		tx_line(t, TX_BAD, "no task has the id or name %s",
 		        fmt_safe(safe, sizeof(safe), t->o->task));
 	else if (!t->err && !r.n)
-		tx_line(t, TX_BAD, "no task was recorded");
+		tx_line(t, TX_BAD, "%s",
+		        model_recording(t->r->m)->windowed ? "no task lived in this part of the run"
+		                                           : "no task was recorded");
 	if (!t->err && r.n) {
 		print_total(t, &r.all);
 		print_table(t, &r);

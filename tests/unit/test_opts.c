@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -553,4 +554,21 @@ Test(trace_name, that_exists_is_refused, .init = enter_directory, .fini = leave_
 	cr_expect(strstr(err.msg, "mine.mpv exists already"));
 	set = chosen("mine.mpv", true, &err, &rc);
 	cr_expect(!rc && set.collect.overwrite);
+}
+
+/* What cannot be read back is refused before anything waits for it, with -f too. */
+Test(trace_name, must_be_a_regular_file, .init = enter_directory, .fini = leave_directory)
+{
+	struct err err = {};
+	int rc;
+
+	cr_assert(!mkfifo("mine.mpv", 0600));
+	chosen("mine.mpv", true, &err, &rc);
+	cr_expect_eq(rc, -EINVAL);
+	cr_expect_eq(err.status, MT_EXIT_OUTPUT);
+	cr_expect(strstr(err.msg, "mine.mpv is a pipe"), "%s", err.msg);
+	chosen("/dev/null", true, &err, &rc);
+	cr_expect_eq(rc, -EINVAL);
+	chosen(".", false, &err, &rc);
+	cr_expect(strstr(err.msg, ". is a directory"), "%s", err.msg);
 }

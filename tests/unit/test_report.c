@@ -312,3 +312,47 @@ Test(report, causes_that_do_not_fit_are_summed)
 	free(text);
 	model_free(m);
 }
+
+Test(report, damage_in_words)
+{
+	struct trace_info cut = {.blocks = 9, .skipped_bytes = 3072, .truncated = true};
+	struct trace_info holes = {.blocks = 7, .damaged_blocks = 2, .skipped_bytes = 3072};
+	struct trace_info gap = {.blocks = 9, .skipped_bytes = 3072};
+	char text[160];
+
+	cr_expect_str_eq(report_damage(text, sizeof(text), &cut),
+	                 "the end is missing (3 KB cannot be used)");
+	cr_expect_str_eq(report_damage(text, sizeof(text), &holes),
+	                 "2 of 9 blocks (3 KB) could not be read");
+	cr_expect_str_eq(report_damage(text, sizeof(text), &gap),
+	                 "a part could not be read (3 KB cannot be used)");
+}
+
+Test(report, cost_is_a_share_of_runs_only)
+{
+	struct report_opts o = {.width = 100};
+	struct model_opts part = {.since_ns = 1 * MS, .until_ns = 20 * MS};
+	struct model_opts none = {.since_ns = 3600 * 1000 * MS};
+	struct tb *tb = workers();
+	struct model *whole = tb_load(tb, NULL), *some = tb_load(tb, &part);
+	struct model *after = tb_load(tb, &none);
+	char *text;
+
+	cr_assert(whole && some && after);
+	text = text_of(whole, &o);
+	cr_expect(strstr(text, "mpvtrace used 2 ms of CPU ("), "%s", text);
+	free(text);
+	text = text_of(some, &o);
+	cr_expect(strstr(text, "mpvtrace used 2 ms of CPU\n") ||
+	                  strstr(text, "mpvtrace used 2 ms of CPU ·"),
+	          "%s", text);
+	free(text);
+	text = text_of(after, &o);
+	cr_expect(strstr(text, "no task lived in this part of the run\n"), "%s", text);
+	cr_expect(strstr(text, " · no tasks"), "%s", text);
+	free(text);
+	model_free(whole);
+	model_free(some);
+	model_free(after);
+	tb_free(tb);
+}
