@@ -7,6 +7,8 @@
 #include "report/names_priv.h"
 #include "report/figures_priv.h"
 
+#define SHORT_STEM 2 /* bytes before the number that are repeated rather than left out */
+
 /* The name with each number replaced by '#'. */
 static uint32_t pattern_id(struct strtab *tab, const char *name)
 {
@@ -170,10 +172,24 @@ static const char *difference(const char *a, const char *b)
 	return b + i;
 }
 
+/* Bytes that both names have at their ends, from the last number on: "Thread-2 (run)" and
+ * "Thread-10 (run)" have " (run)". */
+static size_t common_end(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b), n = 0;
+
+	while (n < la && n < lb && a[la - n - 1] == b[lb - n - 1])
+		n++;
+	while (n &&
+	       (isdigit((unsigned char)a[la - n]) || ((unsigned char)a[la - n] & 0xc0) == 0x80))
+		n--;
+	return n < la && isdigit((unsigned char)a[la - n - 1]) ? n : 0;
+}
+
 char *group_label(char *out, size_t n, const struct group_item *items, const struct group *g)
 {
-	const char *low = items[g->first].name, *high = low;
-	char a[128], b[128];
+	const char *low = items[g->first].name, *high = low, *rest;
+	char a[128], b[128], first[128];
 
 	for (size_t i = g->first; i < g->first + g->n; i++) {
 		if (strverscmp(items[i].name, low) < 0)
@@ -182,10 +198,16 @@ char *group_label(char *out, size_t n, const struct group_item *items, const str
 			high = items[i].name;
 	}
 	fmt_safe(a, sizeof(a), low[0] ? low : "?");
-	if (strcmp(low, high))
-		snprintf(out, n, "%s … %s", a, fmt_safe(b, sizeof(b), difference(low, high)));
-	else
+	if (!strcmp(low, high)) {
 		snprintf(out, n, "%s", a);
+		return out;
+	}
+	/* What all names end with is said once, after the last: "Thread-2 … -10 (run)". */
+	snprintf(first, sizeof(first), "%.*s", (int)(strlen(low) - common_end(low, high)), low);
+	rest = difference(low, high);
+	/* "C1 … C2 Compiler", not "C1 … 2 Compiler": a short word is easier to read whole. */
+	rest = rest - high <= SHORT_STEM ? high : rest;
+	snprintf(out, n, "%s … %s", fmt_safe(a, sizeof(a), first), fmt_safe(b, sizeof(b), rest));
 	return out;
 }
 

@@ -238,8 +238,12 @@ static int put_cell(struct buf *line, const struct column *c, unsigned width, bo
 	char shorter[600];
 	size_t used;
 
-	if (utf8_width(text) > width)
+	if (utf8_width(text) > width && c->list && width) {
+		snprintf(shorter, sizeof(shorter), "%.*s…", (int)utf8_cut(text, width - 1), text);
+		text = shorter;
+	} else if (utf8_width(text) > width) {
 		text = utf8_shorten(shorter, sizeof(shorter), text, width);
+	}
 	used = utf8_width(text) + paren;
 	used = used < width ? width - used : 0;
 	return buf_printf(line, "%*s%s%*s", c->left ? 0 : (int)used, "", text,

@@ -27,6 +27,7 @@ struct column {
 	const char *brief; /* shorter heading for narrow pages, NULL = head */
 	const char *glue;  /* between it and the column before, NULL = two spaces */
 	bool left;         /* aligned to the left */
+	bool list;         /* shortened at its end, not in the middle as names are */
 	bool paren;        /* neighbours with it form a group: "(futex  file)" */
 	unsigned drop;     /* 0 = always shown; the largest goes first */
 	unsigned min;      /* names: may be shortened to this many columns; 0 = never */

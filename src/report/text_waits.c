@@ -157,7 +157,7 @@ static const struct column columns[] = {
         {.head = "p50", .drop = 4},
         {.head = "p99", .drop = 2},
         {.head = "longest", .drop = 1},
-        {.head = "waiters", .left = true, .min = 16, .drop = 3},
+        {.head = "waiters", .left = true, .list = true, .min = 16, .drop = 3},
         {.head = "waited at", .left = true, .min = 16, .drop = 5},
 };
 
