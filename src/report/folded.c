@@ -228,8 +228,7 @@ static int export_view(struct folded *f, size_t view, FILE *out, struct err *err
 	if (!fflush(out) && !ferror(out))
 		return 0;
 	code = errno ? errno : EIO;
-	return err_set(err, -code, code == ENOSPC ? MT_EXIT_DISK_FULL : MT_EXIT_OUTPUT,
-	               "cannot write the export: %s", strerror(code));
+	return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the export: %s", strerror(code));
 }
 
 int export_folded(const struct model *m, const struct export_opts *o, FILE *out, struct err *err)

@@ -219,7 +219,7 @@ Test(folded, a_full_disk_is_an_error)
 	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
 
 	cr_expect_lt(exporter_find("folded")->run(m, &o, out, &err), 0);
-	cr_expect_eq(err.status, MT_EXIT_DISK_FULL, "%s", err.msg);
+	cr_expect_eq(err.status, MT_EXIT_OUTPUT, "%s", err.msg);
 	fclose(out);
 	model_free(m);
 }
