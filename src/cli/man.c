@@ -258,8 +258,8 @@ static const struct { const char *term, *meaning; } files[] = {
 static const char notes[] =
         "The report goes to stdout, everything else that mpvtrace says to stderr.\n"
         "Ctrl-C reaches the workload as it would without mpvtrace; the report follows when the "
-        "workload has ended. With attach, Ctrl-C ends the recording and leaves the processes "
-        "alone.\n"
+        "workload has ended, however long it takes. Ctrl-C twice within a second ends the "
+        "recording and leaves the workload running. With attach, Ctrl-C once does so.\n"
         "If mpvtrace is killed, the workload goes on, nothing stays loaded in the kernel, and the "
         "trace file is readable to its last whole block. The same is true of a full disk.\n"
         "After loading its programs into the kernel, mpvtrace gives up the privileges it no longer "

@@ -28,7 +28,8 @@
 #define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
 #define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
 #define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
-#define GRACE_NS       2000000000ull /* after Ctrl-C: time for the workload to end by itself */
+#define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
+#define PATIENCE_NS    2000000000ull /* after Ctrl-C: when to say how to end the recording */
 #define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
 #define SETTLE_NS      20000000 /* at the end: tasks that switch in this time end exactly there */
 
@@ -47,10 +48,10 @@ struct recording_run {
 	struct footprint fp;
 	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
 	sigset_t old_mask;
-	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, stop_at_ns, told_ns, root_gone_ns;
+	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, signal_ns, told_ns, root_gone_ns;
 	bool root_gone, done, mask_set;
 	void (*old_pipe)(int), (*old_xfsz)(int);
-	int signals;
+	bool told_way_out;
 };
 
 static int mark(struct recording_run *r, uint64_t what, uint64_t ts, uint64_t value)
@@ -236,23 +237,37 @@ static int start(struct recording_run *r, struct err *err)
 
 /* --- while it runs -------------------------------------------------------------------------- */
 
+/*
+ * The terminal sends its signals to the workload, too, and what that does with them is its own
+ * affair: it may well go on for as long as it likes (a debugger, a server that finishes its work).
+ * So one alone changes nothing for us; two within a second mean us. What somebody sends to us
+ * alone is passed on, as `timeout mpvtrace run …` expects.
+ */
 static void on_signal(struct recording_run *r)
 {
 	struct signalfd_siginfo si;
 
 	while (read(r->signal_fd, &si, sizeof(si)) == sizeof(si)) {
-		int sig = (int)si.ssi_signo;
+		uint64_t now = now_ns();
 
-		r->signals++;
-		/* The terminal sends its signals to the workload too; what somebody sends to
-		 * us alone is passed on, as `timeout mpvtrace run …` expects. */
-		if (r->o->argv && !r->root_gone && si.ssi_code != SI_KERNEL)
-			kill(r->target.pid, sig);
-		if (!r->o->argv || r->signals > 1)
+		if (!r->o->argv || r->root_gone || now - r->signal_ns < TWICE_NS)
 			r->done = true;
-		else if (!r->stop_at_ns)
-			r->stop_at_ns = now_ns() + GRACE_NS;
+		r->signal_ns = now;
+		if (r->o->argv && !r->root_gone && si.ssi_code != SI_KERNEL)
+			kill(r->target.pid, (int)si.ssi_signo);
 	}
+}
+
+/* Who waits in front of a workload that goes on after Ctrl-C is told the way out, once. */
+static void tell_way_out(struct recording_run *r, uint64_t now)
+{
+	if (r->told_way_out || r->root_gone || !r->signal_ns || now - r->signal_ns < PATIENCE_NS)
+		return;
+	r->told_way_out = true;
+	if (isatty(STDERR_FILENO))
+		log_warn(
+		        "the workload goes on; Ctrl-C twice within a second ends the recording and "
+		        "leaves it running");
 }
 
 static void on_child(struct recording_run *r)
@@ -335,8 +350,7 @@ static int one_round(struct recording_run *r, uint64_t now)
 		r->done = true;
 	if (r->o->duration_ns && now - r->start_ns >= r->o->duration_ns)
 		r->done = true;
-	if (r->stop_at_ns && now >= r->stop_at_ns)
-		r->done = true;
+	tell_way_out(r, now);
 	tell_progress(r, now);
 	return rc;
 }
@@ -506,7 +520,7 @@ static void wait_for_workload(struct recording_run *r)
 	while (r->o->argv && !r->root_gone) {
 		if (wait_events(r, -1))
 			return;
-		if (r->signals > 1)
+		if (r->done)
 			return;
 	}
 }
