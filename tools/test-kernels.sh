@@ -19,7 +19,7 @@ if [ ! -x "$vmtest" ]; then
 	exit 0
 fi
 tools/setup.sh kernels || exit 1
-make --no-print-directory B="$build" all live-bins || exit 1
+make --no-print-directory -s B="$build" all live-bins || exit 1
 
 mapfile -t live < <(printf '%s\n' tests/live/test_*.c | sed "s,^\(.*\)\.c\$,$build/\1,")
 args=()

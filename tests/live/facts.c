@@ -238,12 +238,13 @@ static void check_time(json_t *t, const char *key, double ratio, uint64_t ns, un
 
 static void check_counters(json_t *t, unsigned lenient, struct faulty *f)
 {
-	bool alive = lenient & LENIENT_ALIVE;
+	bool play = lenient & LENIENT_ALIVE || slow_machine();
 
 	check_switches(t, "voluntary", f);
 	check_switches(t, "involuntary", f);
-	check_time(t, "run_ns", 0.001, alive ? 5 * MS : 50000, lenient, f);
-	check_time(t, "runnable_ns", 0.01, alive ? 5 * MS : 100000, lenient, f);
+	check_time(t, "run_ns", slow_machine() ? 0.1 : 0.001, play ? 5 * MS : 50000, lenient, f);
+	check_time(t, "runnable_ns", slow_machine() ? 0.1 : 0.01, play ? 5 * MS : 100000, lenient,
+	           f);
 }
 
 static void check_whole(json_t *report, unsigned lenient)
@@ -263,7 +264,8 @@ static void check_whole(json_t *report, unsigned lenient)
 	cr_expect_eq(u64_at(report, "quality.lost"), 0, "%llu events lost",
 	             (unsigned long long)u64_at(report, "quality.lost"));
 	json_array_foreach(at(report, "quality.checks"), i, v)
-	        cr_expect(json_is_true(at(v, "ok")) || null_at(v, "ok"),
+	        cr_expect((slow_machine() && strstr(str_at(v, "name"), "_ns")) ||
+	                          json_is_true(at(v, "ok")) || null_at(v, "ok"),
 	                  "quality check %s is not ok", str_at(v, "name"));
 }
 

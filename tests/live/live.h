@@ -22,7 +22,7 @@
 #define SEC 1000000000ull
 
 /* A test suite of live tests: skipped with the reason where they cannot run. */
-#define LIVE_SUITE(name) TestSuite(name, .init = live_init, .fini = live_fini, .timeout = 90)
+#define LIVE_SUITE(name) TestSuite(name, .init = live_init, .fini = live_fini, .timeout = 400)
 
 void live_init(void);
 void live_fini(void);
@@ -31,6 +31,10 @@ const char *mpvtrace(void); /* absolute path of the program */
 /* Absolute path of a workload: a binary, or a script when the name has a dot. Each call has its
  * own buffer, freed at the end of the test. */
 const char *workload(const char *name);
+/* Under emulation (MT_SLOW_MACHINE set) a switch takes so long that the moments of the kernel's
+ * clock and of ours lie far apart, and big workloads would take minutes. */
+bool slow_machine(void);
+const char *scaled(unsigned n); /* n as text; a tenth of it on a slow machine */
 /* printf into a buffer freed at the end of the test. */
 const char *fmt(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

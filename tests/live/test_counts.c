@@ -35,7 +35,7 @@ Test(counts, eight_processes)
 
 Test(counts, two_thousand_short_processes)
 {
-	struct recording r = record(NONE, ARGS(workload("short_procs"), "--procs", "2000"));
+	struct recording r = record(NONE, ARGS(workload("short_procs"), "--procs", scaled(2000)));
 
 	whole(&r);
 }
@@ -43,14 +43,15 @@ Test(counts, two_thousand_short_processes)
 Test(counts, short_processes_that_exec)
 {
 	struct recording r = record(
-	        NONE, ARGS(workload("short_procs"), "--procs", "300", "--exec", "/bin/true"));
+	        NONE, ARGS(workload("short_procs"), "--procs", scaled(300), "--exec", "/bin/true"));
 
 	whole(&r);
 }
 
 Test(counts, five_thousand_threads)
 {
-	struct recording r = record(NONE, ARGS(workload("many_threads"), "--threads", "5000"));
+	struct recording r =
+	        record(NONE, ARGS(workload("many_threads"), "--threads", scaled(5000)));
 
 	whole(&r);
 }
@@ -72,7 +73,7 @@ Test(counts, make_j2)
 Test(counts, ping_pong_on_one_cpu)
 {
 	struct recording r =
-	        record(NONE, ARGS(workload("pingpong"), "--rounds", "50000", "--pin", "0"));
+	        record(NONE, ARGS(workload("pingpong"), "--rounds", scaled(50000), "--pin", "0"));
 	size_t i;
 	json_t *t;
 
@@ -80,14 +81,14 @@ Test(counts, ping_pong_on_one_cpu)
 	json_array_foreach(at(r.json, "tasks"), i, t)
 	{
 		cr_expect_geq(u64_at(t, "switches.voluntary") + u64_at(t, "switches.involuntary"),
-		              50000);
+		              strtoull(scaled(50000), NULL, 10));
 	}
 }
 
 Test(counts, ping_pong_of_threads)
 {
-	struct recording r = record(
-	        NONE, ARGS(workload("pingpong"), "--threads", "--rounds", "30000", "--pairs", "2"));
+	struct recording r = record(NONE, ARGS(workload("pingpong"), "--threads", "--rounds",
+	                                       scaled(30000), "--pairs", "2"));
 
 	cr_expect_eq(r.p.status, 0);
 	check_recording(r.json, 0);

@@ -29,7 +29,8 @@ Test(robust, forced_loss_is_counted_exactly)
 
 	record_start(&r, ARGS("--buffer", "64K"), ARGS(workload("pingpong"), "--seconds", "2"),
 	             NULL);
-	sleep_s(1);
+	cr_assert(file_holds(r.truth_path, "start", 60), "the workload did not start");
+	sleep_s(0.8);
 	kill(r.p.pid, SIGSTOP);
 	sleep_s(0.5);
 	kill(r.p.pid, SIGCONT);
@@ -47,14 +48,15 @@ Test(robust, forced_loss_is_counted_exactly)
 
 Test(robust, seen_is_written_without_loss)
 {
-	struct recording r = record(NONE, ARGS(workload("pingpong"), "--rounds", "50000"));
+	struct recording r = record(NONE, ARGS(workload("pingpong"), "--rounds", scaled(50000)));
 	struct trace_facts f = trace_facts(r.trace);
 
 	cr_expect_eq(f.lost, 0);
 	cr_expect_eq(f.seen, f.written, "seen %llu, written %llu", (unsigned long long)f.seen,
 	             (unsigned long long)f.written);
 	cr_expect(f.complete && !f.truncated && !f.damaged);
-	cr_expect_lt(f.startup_ns, SEC, "%llu ns from start to the first instruction",
+	cr_expect_lt(f.startup_ns, slow_machine() ? 20 * SEC : SEC,
+	             "%llu ns from start to the first instruction",
 	             (unsigned long long)f.startup_ns);
 	cr_expect_gt(f.startup_ns, 0);
 }
@@ -62,7 +64,7 @@ Test(robust, seen_is_written_without_loss)
 Test(robust, recorder_stays_small)
 {
 	struct proc p = run(ARGS(mpvtrace(), "run", "--no-report", "-o", "t.mpv", "--",
-	                         workload("pingpong"), "--rounds", "300000"));
+	                         workload("pingpong"), "--rounds", scaled(300000)));
 
 	cr_expect_eq(p.status, 0, "%s", p.err);
 	cr_expect_leq(p.maxrss_kb, 64 << 10, "the recorder needed %ld KB", p.maxrss_kb);
@@ -79,7 +81,7 @@ Test(robust, full_disk)
 	if (mount("none", "small", "tmpfs", 0, "size=256k"))
 		cr_skip_test("cannot mount a small file system: %s", strerror(errno));
 	p = run(ARGS(mpvtrace(), "run", "-o", "small/t.mpv", "--", workload("pingpong"), "--rounds",
-	             "400000", "--truth", file("truth")));
+	             scaled(400000), "--truth", file("truth")));
 	check = run(ARGS(mpvtrace(), "report", "small/t.mpv"));
 	umount2("small", MNT_DETACH);
 	cr_expect_eq(p.status, 11, "status %d; stderr:\n%s", p.status, p.err);
@@ -124,6 +126,7 @@ Test(robust, killed_recorder)
 	           ARGS(mpvtrace(), "run", "-o", file("t.mpv"), "--", workload("pingpong"),
 	                "--seconds", "3", "--truth", file("truth")),
 	           NULL);
+	cr_assert(file_holds(file("truth"), "start", 60), "the workload did not start");
 	sleep_s(1.5);
 	if (bpftool)
 		cr_expect_str_neq(loaded("prog"), progs, "nothing was loaded: not tested");
@@ -143,7 +146,7 @@ Test(robust, killed_recorder)
 	check_recording(load_json(file("r.json")), LENIENT_ALIVE | LENIENT_LOSS);
 	cr_expect_geq(json_array_size(at(load_json(file("r.json")), "tasks")), 2);
 	/* All but the last moments are there: 3 s were planned, 1.5 passed. */
-	cr_expect_geq(trace_facts(file("t.mpv")).events, 50000);
+	cr_expect_geq(trace_facts(file("t.mpv")).events, slow_machine() ? 1000 : 50000);
 	cr_expect(!trace_facts(file("t.mpv")).complete);
 }
 
@@ -279,7 +282,9 @@ Test(robust, check_this_machine)
 {
 	struct proc p = run(ARGS(mpvtrace(), "check"));
 
-	cr_expect_eq(p.status, 0, "status %d:\n%s%s", p.status, p.out, p.err);
+	/* The trial's times are compared more closely than emulation allows. */
+	cr_expect(p.status == 0 || (slow_machine() && p.status == 4), "status %d:\n%s%s", p.status,
+	          p.out, p.err);
 }
 
 Test(robust, check_trace_files)
