@@ -19,7 +19,8 @@
 #define NO_DELAY_NS 50000u
 /* The kernel's own clock readings lie this close to our time stamps; what differs by more is
  * something else (time that the hypervisor took). */
-#define SKEW_NS 20000
+#define SKEW_NS   20000
+#define CLOCKS_NS 1000000u
 
 #define STATE_STOPPED 4u
 #define STATE_TRACED  8u
@@ -310,7 +311,7 @@ static uint64_t settle_skew(struct ltask *lt, uint64_t queued)
 
 static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
 {
-	uint64_t exec = r->exec, queued;
+	uint64_t exec = r->exec, latest, queued;
 	int err = 0;
 
 	count_switch(m, lt, ts, r);
@@ -323,15 +324,17 @@ static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const stru
 	if (lt->on_at_start && exec > ts - lt->in_ns)
 		exec = ts - lt->in_ns;
 	lt->on_at_start = false;
-	/* It cannot have run for longer than since it last left a CPU. */
-	if (exec > ts - lt->out_ns)
+	/* It cannot have run for longer than since it last left a CPU, but for what the clocks of
+	 * two CPUs differ by. */
+	if (exec > ts - lt->out_ns + CLOCKS_NS)
 		exec = ts - lt->out_ns;
+	latest = exec < ts - lt->out_ns ? ts - exec : lt->out_ns;
 	/* The kernel's clock of the run queue may be from before our time stamp (a wake-up out
 	 * of idle): what it counted as run time began then, and the wait for a CPU ended. */
-	if (exec > ts - lt->in_ns)
-		lt->in_ns = ts - exec;
+	if (latest < lt->in_ns)
+		lt->in_ns = latest;
 	if (m->run_delay_known && lt->runnable && !lt->first_slice)
-		lt->in_ns = preempted_until(lt, r->delay, ts - exec);
+		lt->in_ns = preempted_until(lt, r->delay, latest);
 	queued = queued_at(m, lt, lt->in_ns, r->delay);
 	if (m->run_delay_known && !lt->runnable)
 		queued = settle_skew(lt, queued);
