@@ -101,10 +101,10 @@ Test(edges, attach_to_a_thread)
 	                   "t = threading.Thread(target=time.sleep, args=(2,))\n"
 	                   "t.start()\n"
 	                   "raise SystemExit(subprocess.call(['%s', 'attach', '-o', 't.mpv',"
-	                   " '-p', str(t.native_id)]))\n",
+	                   " '-d', '0.2', '-p', str(t.native_id)]))\n",
 	                   mpvtrace()));
 
-	cr_expect_eq(p.status, 5, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
 	cr_expect(strstr(p.err, "is a thread"), "stderr:\n%s", p.err);
 }
 

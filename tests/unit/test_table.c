@@ -245,15 +245,15 @@ Test(groups, labels)
 	struct group_item same[] = {{"cc1", 0, 0, 1, 0, 0}, {"cc1", 0, 0, 1, 1, 0}};
 	struct group_item inside[] = {{"Thread-2 (run)", 0, 0, 1, 0, 0},
 	                              {"Thread-10 (run)", 0, 0, 1, 1, 0}};
-	struct group_item start[] = {{"C1 Compiler", 0, 0, 1, 0, 0}, {"C2 Compiler", 0, 0, 1, 1, 0}};
+	struct group_item start[] = {{"C1 Compiler", 0, 0, 1, 0, 0},
+	                             {"C2 Compiler", 0, 0, 1, 1, 0}};
 	struct group_item alike[] = {{"w1", 0, 0, 1, 0, 0}, {"w11", 0, 0, 1, 1, 0}};
 	struct group_item plain[] = {{"t9", 0, 0, 1, 0, 0}, {"t10\x1b", 0, 0, 1, 1, 0}};
 	struct group all = {.first = 0, .n = 2};
 	char label[64];
 
 	cr_expect_str_eq(group_label(label, sizeof(label), same, &all), "cc1");
-	cr_expect_str_eq(group_label(label, sizeof(label), inside, &all),
-	                 "Thread-2 … -10 (run)");
+	cr_expect_str_eq(group_label(label, sizeof(label), inside, &all), "Thread-2 … -10 (run)");
 	cr_expect_str_eq(group_label(label, sizeof(label), start, &all), "C1 … C2 Compiler");
 	cr_expect_str_eq(group_label(label, sizeof(label), alike, &all), "w1 … w11");
 	cr_expect_str_eq(group_label(label, sizeof(label), plain, &all), "t9 … t10\\x1b");
