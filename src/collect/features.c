@@ -174,11 +174,12 @@ static void check_kallsyms(struct rows *r)
 	int fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
 	struct kallsyms *k = fd >= 0 ? kallsyms_read(fd, &err) : NULL;
 	struct feature_status *f = row(r, "kernel symbols", false, k);
+	const char *said = strchr(err.msg, ':'); /* after the subject, which the row has already */
 
 	if (k) {
 		detail(f, "/proc/kallsyms");
 	} else {
-		detail(f, "%s", fd < 0 ? strerror(errno) : err.msg);
+		detail(f, "%s", fd < 0 ? strerror(errno) : said ? said + 2 : err.msg);
 		remedy(f, "kernel frames stay numbers; sysctl kernel.kptr_restrict=1 shows them to "
 		          "root");
 	}

@@ -32,7 +32,6 @@ struct session {
 	int stats_fd; /* cost measuring window, -1 = over */
 	uint64_t window_seen, window_start_ns, window_ns;
 	VEC(struct session_cost) costs;
-	int *sample_fds;
 	size_t n_samples;
 	char features[512];
 };
@@ -242,7 +241,8 @@ static int attach_programs(struct session *s, struct err *err)
 {
 	struct bpf_program *p;
 
-	s->links = calloc(32, sizeof(s->links[0]));
+	/* One for each program, and one for each CPU's samples. */
+	s->links = calloc(64 + (size_t)sysconf(_SC_NPROCESSORS_CONF), sizeof(s->links[0]));
 	if (!s->links)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	bpf_object__for_each_program(p, s->skel->obj)
@@ -292,9 +292,6 @@ static void attach_samples(struct session *s, unsigned freq)
 
 	if (!freq || cpus <= 0)
 		return;
-	s->sample_fds = calloc((size_t)cpus * 2, sizeof(int));
-	if (!s->sample_fds)
-		return;
 	for (int cpu = 0; cpu < cpus; cpu++) {
 		int fd = sample_open(cpu, freq);
 		int prog = bpf_program__fd(s->skel->progs.mt_sample);
@@ -312,7 +309,6 @@ static void attach_samples(struct session *s, unsigned freq)
 			close(fd);
 			continue;
 		}
-		s->links = reallocarray(s->links, s->n_links + 32, sizeof(s->links[0]));
 		s->links[s->n_links++] = link; /* owns fd */
 		s->n_samples++;
 	}
@@ -399,7 +395,6 @@ void session_free(struct session *s)
 	for (size_t i = 0; i < s->n_links; i++)
 		bpf_link__destroy(s->links[i]);
 	free(s->links);
-	free(s->sample_fds);
 	if (s->finish_fd >= 0)
 		close(s->finish_fd);
 	if (s->stats_fd >= 0)
