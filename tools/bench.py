@@ -219,6 +219,12 @@ class Bench:
         q = self.report_of(trace)["quality"]
         self.row("events lost, all CPUs busy for %d s" % seconds, float(q["lost"]),
                  "%.0f events/s, %.0f MiB recorder" % (q["events"] / seconds, mib), 0)
+        trace = self.path("mpv")
+        mib = self.watched([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--",
+                            self.workload("yields"), "--seconds", str(seconds)])
+        q = self.report_of(trace)["quality"]
+        self.row("events lost, all CPUs yield for %d s" % seconds, float(q["lost"]),
+                 "%.0f events/s, %.0f MiB recorder" % (q["events"] / seconds, mib), 0)
 
     def big_report(self):
         gen = os.path.join(self.build, "tools/gen_trace")
