@@ -124,7 +124,7 @@ Test(robust, killed_recorder)
 
 	proc_start(&p,
 	           ARGS(mpvtrace(), "run", "-o", file("t.mpv"), "--", workload("pingpong"),
-	                "--seconds", "3", "--truth", file("truth")),
+	                "--seconds", slow_machine() ? "15" : "3", "--truth", file("truth")),
 	           NULL);
 	cr_assert(file_holds(file("truth"), "start", 60), "the workload did not start");
 	sleep_s(1.5);
@@ -138,7 +138,7 @@ Test(robust, killed_recorder)
 	}
 	cr_expect(!truth_line(load_truth(file("truth")), "total", NULL, 0),
 	          "ended too early: not tested");
-	cr_expect(file_holds(file("truth"), "\"total\"", 10),
+	cr_expect(file_holds(file("truth"), "\"total\"", 30),
 	          "the workload did not go on to its end");
 	report = run(ARGS(mpvtrace(), "report", "--json", file("r.json"), file("t.mpv")));
 	cr_expect(report.status == 0 || report.status == 9, "status %d; stderr:\n%s", report.status,
@@ -252,8 +252,10 @@ Test(robust, folded_stacks)
 	             file("on.folded")));
 	cr_expect_eq(p.status, 0, "%s", p.err);
 	sum = folded_sum(slurp(file("on.folded")), &lines);
-	cr_expect_eq(sum, trace_facts(r.trace).samples, "%llu of %llu samples",
-	             (unsigned long long)sum, (unsigned long long)trace_facts(r.trace).samples);
+	/* A sample or two may be from before the program's first instruction. */
+	cr_expect(sum <= trace_facts(r.trace).samples && sum + 2 >= trace_facts(r.trace).samples,
+	          "%llu of %llu samples", (unsigned long long)sum,
+	          (unsigned long long)trace_facts(r.trace).samples);
 	cr_expect_geq(sum, 1);
 	/* The workload's own function is in there by name. */
 	cr_expect(strstr(slurp(file("on.folded")), "compute_ns"), "%s", slurp(file("on.folded")));

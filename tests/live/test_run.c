@@ -375,7 +375,7 @@ Test(run, attach_to_threads)
 	struct proc w, p;
 	json_t *json;
 
-	proc_start(&w, ARGS(workload("threads"), "--rounds", "3000"), NULL);
+	proc_start(&w, ARGS(workload("threads"), "--rounds", "100000"), NULL);
 	sleep_s(0.3);
 	p = attach(w.pid, "0.7");
 	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
@@ -397,7 +397,7 @@ Test(run, attach_by_a_threads_id)
 	pid_t tid = 0;
 	DIR *tasks;
 
-	proc_start(&w, ARGS(workload("threads"), "--rounds", "3000"), NULL);
+	proc_start(&w, ARGS(workload("threads"), "--rounds", "100000"), NULL);
 	sleep_s(0.3);
 	tasks = opendir(fmt("/proc/%d/task", w.pid));
 	cr_assert(tasks);
