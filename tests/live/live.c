@@ -61,6 +61,11 @@ const char *scaled(unsigned n)
 	return fmt("%u", slow_machine() ? n / 10 : n);
 }
 
+const char *rounds(unsigned n)
+{
+	return fmt("%u", slow_machine() ? n / 50 : n);
+}
+
 const char *mpvtrace(void)
 {
 	return fmt("%s/mpvtrace", build_dir);

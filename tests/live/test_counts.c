@@ -73,7 +73,7 @@ Test(counts, make_j2)
 Test(counts, ping_pong_on_one_cpu)
 {
 	struct recording r =
-	        record(NONE, ARGS(workload("pingpong"), "--rounds", scaled(50000), "--pin", "0"));
+	        record(NONE, ARGS(workload("pingpong"), "--rounds", rounds(50000), "--pin", "0"));
 	size_t i;
 	json_t *t;
 
@@ -81,14 +81,14 @@ Test(counts, ping_pong_on_one_cpu)
 	json_array_foreach(at(r.json, "tasks"), i, t)
 	{
 		cr_expect_geq(u64_at(t, "switches.voluntary") + u64_at(t, "switches.involuntary"),
-		              strtoull(scaled(50000), NULL, 10));
+		              strtoull(rounds(50000), NULL, 10));
 	}
 }
 
 Test(counts, ping_pong_of_threads)
 {
 	struct recording r = record(NONE, ARGS(workload("pingpong"), "--threads", "--rounds",
-	                                       scaled(30000), "--pairs", "2"));
+	                                       rounds(30000), "--pairs", "2"));
 
 	cr_expect_eq(r.p.status, 0);
 	check_recording(r.json, 0);

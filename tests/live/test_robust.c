@@ -48,7 +48,7 @@ Test(robust, forced_loss_is_counted_exactly)
 
 Test(robust, seen_is_written_without_loss)
 {
-	struct recording r = record(NONE, ARGS(workload("pingpong"), "--rounds", scaled(50000)));
+	struct recording r = record(NONE, ARGS(workload("pingpong"), "--rounds", rounds(50000)));
 	struct trace_facts f = trace_facts(r.trace);
 
 	cr_expect_eq(f.lost, 0);
@@ -64,7 +64,7 @@ Test(robust, seen_is_written_without_loss)
 Test(robust, recorder_stays_small)
 {
 	struct proc p = run(ARGS(mpvtrace(), "run", "--no-report", "-o", "t.mpv", "--",
-	                         workload("pingpong"), "--rounds", scaled(300000)));
+	                         workload("pingpong"), "--rounds", rounds(300000)));
 
 	cr_expect_eq(p.status, 0, "%s", p.err);
 	cr_expect_leq(p.maxrss_kb, 64 << 10, "the recorder needed %ld KB", p.maxrss_kb);
@@ -78,10 +78,10 @@ Test(robust, full_disk)
 	struct proc p, check;
 
 	cr_assert(!mkdir("small", 0777));
-	if (mount("none", "small", "tmpfs", 0, "size=256k"))
+	if (mount("none", "small", "tmpfs", 0, slow_machine() ? "size=96k" : "size=256k"))
 		cr_skip_test("cannot mount a small file system: %s", strerror(errno));
 	p = run(ARGS(mpvtrace(), "run", "-o", "small/t.mpv", "--", workload("pingpong"), "--rounds",
-	             scaled(400000), "--truth", file("truth")));
+	             rounds(400000), "--truth", file("truth")));
 	check = run(ARGS(mpvtrace(), "report", "small/t.mpv"));
 	umount2("small", MNT_DETACH);
 	cr_expect_eq(p.status, 11, "status %d; stderr:\n%s", p.status, p.err);
