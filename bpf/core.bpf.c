@@ -82,7 +82,13 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	sc->hash = hash;
 	sc->space = user ? space : 0;
 	sc->kind = user;
+	sc->end = STACK_END_UNKNOWN;
+	sc->flags = user ? STACK_F_FP : 0;
+	if (n >= (user ? MT_MAX_USER_FRAMES : MT_MAX_KERNEL_FRAMES))
+		sc->flags |= STACK_F_TRUNCATED;
 	sc->n = n;
+	sc->n_py = 0;
+	sc->pad = 0;
 	st->seen++;
 	ring = my_ring(cpu);
 	if (!ring ||

@@ -207,6 +207,8 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	e->pad = 0;
 	e->word = e->owner = 0;
 	e->addr = e->ustack = e->kstack = 0;
+	e->park = e->file = 0;
+	__builtin_memset(&e->gil, 0, sizeof(e->gil));
 	take_growth(prev, s, &e->exec_ns, &e->delay_ns);
 	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
 		e->flags |= SW_F_IOWAIT;
@@ -252,6 +254,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 	e->pad = 0;
 	e->exec_ns = exec;
 	e->delay_ns = delay;
+	__builtin_memset(&e->gil, 0, sizeof(e->gil));
 	ring_submit(e);
 }
 

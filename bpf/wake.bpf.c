@@ -79,6 +79,8 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 
 	e->waker = 0;
 	e->nr = -1;
+	e->file = e->ustack = e->kstack = 0;
+	__builtin_memset(&e->gil, 0, sizeof(e->gil));
 	e->arch = 0;
 	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
 	e->flags = flags;

@@ -20,6 +20,10 @@
 #define MT_MAX_KERNEL_FRAMES 64
 #define MT_MAX_WAITV 8		/* addresses kept of one futex_waitv (the call allows 128) */
 #define MT_FILE_LEN 200
+#define MT_MAX_PY_FRAMES 96
+#define MT_PY_NAME 96
+#define MT_PY_FILE 160
+#define MT_PY_TABLE 1024
 
 /* Ring records. X(NAME, number, struct) */
 #define MT_EVENTS(X)                                                                   \
@@ -37,7 +41,11 @@
 	X(SAMPLE, 12, mt_sample)                                                       \
 	X(STACK, 13, mt_stack)                                                         \
 	X(WAITV, 14, mt_waitv)                                                         \
-	X(PREEMPT, 15, mt_preempt) /* SWITCH of a task that still wants the CPU */
+	X(PREEMPT, 15, mt_preempt) /* SWITCH of a task that still wants the CPU */      \
+	X(PYCODE, 16, mt_pycode)                                                       \
+	X(PYTHREAD, 17, mt_pythread)                                                   \
+	X(FUTEX_KEY, 18, mt_futex_key)                                                 \
+	X(FILE, 19, mt_file)
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -55,6 +63,14 @@ struct mt_hdr {
 
 struct mt_args { __u64 a0, a1, a2, a3; };
 
+/* A GIL as read at that moment; all 0 = not read. */
+struct mt_gil {
+	__u64 holder;		/* last_holder: a PyThreadState's address */
+	__u64 switches;		/* switch_number */
+	__u32 id;		/* REC_GIL id */
+	__u32 locked;
+};
+
 struct mt_switch {
 	struct mt_hdr h;	/* task = prev */
 	__u32 next;		/* id or 0 */
@@ -68,6 +84,9 @@ struct mt_switch {
 	__u64 addr;		/* futex address */
 	__u64 exec_ns, delay_ns;
 	__u64 ustack, kstack;	/* content hashes, 0 = none */
+	__u64 park;		/* see REC_SWITCH */
+	__u64 file;		/* id of a FILE record, 0 = none */
+	struct mt_gil gil;
 };
 
 struct mt_preempt {
@@ -77,6 +96,7 @@ struct mt_preempt {
 	__u32 state;
 	__u32 pad;
 	__u64 exec_ns, delay_ns;
+	struct mt_gil gil;
 };
 
 struct mt_switch_in { struct mt_hdr h; /* task = next */ };
@@ -87,6 +107,9 @@ struct mt_waker {
 	__s32 nr;
 	__u32 arch;
 	struct mt_args args;
+	__u64 file;		/* id of a FILE record, 0 = none */
+	__u64 ustack, kstack;	/* content hashes, 0 = none */
+	struct mt_gil gil;
 };
 
 struct mt_waking {
@@ -150,9 +173,51 @@ struct mt_stack {
 	struct mt_hdr h;
 	__u64 hash;
 	__u32 space;
-	__u16 kind;		/* STACK_KERNEL, STACK_USER */
-	__u16 n;
-	__u64 frames[MT_MAX_USER_FRAMES];	/* only n are sent */
+	__u8 kind;		/* STACK_KERNEL, STACK_USER */
+	__u8 end;		/* STACK_END_* */
+	__u16 flags;		/* STACK_F_* */
+	__u16 n;		/* native frames, first in frames[] */
+	__u16 n_py;		/* Python frames, behind them: two words each, struct mt_pyframe */
+	__u32 pad;
+	__u64 frames[MT_MAX_USER_FRAMES + 2 * MT_MAX_PY_FRAMES];	/* only n + 2 * n_py are sent */
+};
+
+/* A Python frame as BPF sees it. */
+struct mt_pyframe {
+	__u64 code;		/* address of the code object */
+	__u32 instr;		/* byte offset into its bytecode */
+	__u32 entry;		/* entered from C */
+};
+
+/* A code object at its first sight in a space. What is cut is marked by its length. */
+struct mt_pycode {
+	struct mt_hdr h;
+	__u64 code;
+	__u32 space;
+	__u32 first_line;
+	__u32 check;		/* of mutable facts: tells a reused address */
+	__u16 name_len, file_len;	/* as stored; kind of character in pad bits */
+	__u32 table_len;	/* bytes of the line table that follow: up to MT_PY_TABLE */
+	__u32 version;		/* index of the CPython layout in use */
+	char name[MT_PY_NAME];
+	char file[MT_PY_FILE];
+	__u8 table[MT_PY_TABLE];	/* only table_len are sent */
+};
+
+struct mt_pythread { struct mt_hdr h; __u64 tstate; };
+
+struct mt_futex_key {
+	struct mt_hdr h;
+	__u64 addr, inode, offset;
+	__u32 space, dev, generation, pad;
+};
+
+struct mt_file {
+	struct mt_hdr h;
+	__u64 id, inode, peer;	/* peer: inode */
+	__u32 dev, kind, family;
+	__u16 lport, rport;
+	__u8 laddr[16], raddr[16];	/* 4 used for AF_INET */
 };
 
 struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
@@ -189,9 +254,9 @@ enum mt_phase { MT_PHASE_IDLE, MT_PHASE_ON, MT_PHASE_STOPPING };
 
 #ifndef MT_KERNEL_H
 _Static_assert(sizeof(struct mt_hdr) == 16, "ring ABI");
-_Static_assert(sizeof(struct mt_switch) == 120, "ring ABI");
-_Static_assert(sizeof(struct mt_preempt) == 48, "ring ABI");
-_Static_assert(sizeof(struct mt_waking) == 64, "ring ABI");
+_Static_assert(sizeof(struct mt_switch) == 160, "ring ABI");
+_Static_assert(sizeof(struct mt_preempt) == 72, "ring ABI");
+_Static_assert(sizeof(struct mt_waking) == 112, "ring ABI");
 _Static_assert(sizeof(struct mt_cpu_stats) == 64, "one cache line");
 #endif
 

@@ -11,7 +11,23 @@ enum { TASK_F_ATTACHED = 1 << 0,	/* existed before the recording; ts is the atta
        TASK_F_ROOT = 1 << 1,		/* the command that `run` started, or a PID named to attach */
        TASK_F_ON_CPU = 1 << 2 };	/* attached while on a CPU */
 enum { STACK_KERNEL = 0, STACK_USER = 1 };
-enum { STACK_F_TRUNCATED = 1 << 0 };	/* deeper than was recorded */
+enum { STACK_F_TRUNCATED = 1 << 0,	/* deeper than was recorded */
+       STACK_F_TABLE = 1 << 1,		/* unwound by .eh_frame tables … */
+       STACK_F_FP = 1 << 2,		/* … by frame pointers (both: some frames each way) */
+       STACK_F_COPY = 1 << 3,		/* … finished from a copy of the stack */
+       STACK_F_PY = 1 << 4,		/* Python frames were looked for */
+       STACK_F_PY_PART = 1 << 5 };	/* … and not all of them could be read */
+/* How unwinding of a user stack ended: append-only. */
+enum { STACK_END_UNKNOWN, STACK_END_BOTTOM,	/* main's caller or the thread's start: complete */
+       STACK_END_DEPTH,			/* deeper than was recorded */
+       STACK_END_NO_TABLE,		/* code without unwinding information */
+       STACK_END_NO_MAPPING,		/* an address in no known mapping */
+       STACK_END_BAD_READ,		/* the stack's memory could not be read */
+       STACK_END_BAD_ROW };		/* the table led nowhere: stale, or hostile */
+/* REC_HOLDS.evidence, append-only. */
+enum { HOLD_OWNER_WORD = 1,		/* the lock's owner word */
+       HOLD_WITH_BLOCK,			/* an entered Python `with` block on its frames */
+       HOLD_OBJECT_OWNER };		/* the Python object's own owner field (RLock) */
 enum { MAP_F_DELETED = 1 << 0, MAP_F_SYNTHETIC = 1 << 1 /* read from /proc, not seen happening */ };
 enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw) */
        SW_F_RUNNABLE = 1 << 1,		/* prev still wants the CPU (preempted or yielded) */

@@ -97,7 +97,7 @@
 
 #define TRACE_MAGIC "MPVTRACE"
 #define TRACE_MAJOR 1
-#define TRACE_MINOR 0
+#define TRACE_MINOR 1
 
 /* Fields of each kind: F(name, type). Order is the wire order. Append only.
  * `ts` is common to all records. Sizes are in bytes, times in ns. */
@@ -108,18 +108,21 @@
  * Known keys: trace_meta.h. Later values of a key replace earlier ones. */
 #define REC_META(F) F(key, B) F(value, B)
 /* A task appears. ts: its creation, or the attach. parent: task id of its creator (0 unknown).
- * proc: task id of its thread-group leader (own id for a leader). flags: TASK_F_*. comm: string. */
+ * proc: task id of its thread-group leader (own id for a leader). flags: TASK_F_*. comm: string.
+ * ctid: address of its clear_child_tid word, on which its joiners wait; 0 = none or unknown. */
 #define REC_TASK(F) \
 	F(id, U) F(parent, U) F(proc, U) F(space, U) F(tid, U) F(tgid, U) F(ns_tid, U) F(ns_tgid, U) \
-	F(ppid, U) F(flags, U) F(clone_flags, U) F(comm, U) F(site, U) F(state, U)
+	F(ppid, U) F(flags, U) F(clone_flags, U) F(comm, U) F(site, U) F(state, U) F(ctid, U)
 /* An address space. parent: the one it was copied from at ts (fork), 0 = fresh (exec). */
 #define REC_SPACE(F) F(id, U) F(parent, U)
 /* A system call with its arguments, as a wait or wake site. nr: -1 + 1 = 0 for "not in a
  * system call" is written as nr_plus1. arch: 0 = the machine's own, 1 = 32-bit compat. */
 #define REC_SITE(F) F(id, U) F(nr_plus1, U) F(a0, U) F(a1, U) F(a2, U) F(a3, U) F(arch, U)
 /* frames: innermost first. kind: STACK_KERNEL, STACK_USER. space: 0 for kernel stacks.
- * flags: STACK_F_TRUNCATED … */
-#define REC_STACK(F) F(id, U) F(kind, U) F(space, U) F(flags, U) F(frames, A)
+ * flags: STACK_F_*. end: STACK_END_*, how unwinding ended. py: the Python frames of the same
+ * moment, innermost first, each a PY_FRAME() of a PYCODE id, a line and whether this frame
+ * was entered from C (the interpreter's C call begins with it). */
+#define REC_STACK(F) F(id, U) F(kind, U) F(space, U) F(flags, U) F(frames, A) F(py, A) F(end, U)
 /* An executable mapping of a space. file: string; build_id may be empty. flags: MAP_F_*. */
 #define REC_MAP(F) \
 	F(space, U) F(start, D) F(end, D) F(offset, D) F(file, U) F(build_id, B) F(dev, U) F(inode, U) F(flags, U)
@@ -131,19 +134,47 @@
 #define REC_SYMBOL(F) \
 	F(module, U) F(offset, D) F(name, U) F(name_off, U) F(src, U) F(line, U) F(inline_depth, U)
 
+/* A Python code object: its qualified name (3.11+; else its name), file and first line. Strings. */
+#define REC_PYCODE(F) F(id, U) F(name, U) F(file, U) F(first_line, U)
+/* A CPython GIL. addr: its struct _gil_runtime_state in that space. main: it is the main
+ * interpreter's. version: PY_VERSION_HEX (0 unknown). Grouping of its futex words:
+ * TECHNIQUES, README. A forked space has its parent's, at the same address. */
+#define REC_GIL(F) F(id, U) F(space, U) F(addr, U) F(main, U) F(version, U)
+/* Which object the shared futex at (space, addr) is a word of: futexes of equal (dev, inode,
+ * generation, offset) are one, wherever they are mapped. file: string, 0 = no name. */
+#define REC_FUTEX_KEY(F) F(space, U) F(addr, U) F(dev, U) F(inode, U) F(generation, U) F(offset, U) F(file, U)
+/* A pipe, socket or other file that a descriptor referred to. kind: enum fd_kind of model.h.
+ * peer: inode of the socket at the other end (UNIX socket pairs), 0 unknown. family: AF_*.
+ * laddr, raddr: address bytes; lport, rport: ports (TCP, UDP). name: string: path or what
+ * /proc shows; 0 = none. */
+#define REC_FILE(F) \
+	F(id, U) F(kind, U) F(dev, U) F(inode, U) F(peer, U) F(family, U) F(laddr, B) F(lport, U) F(raddr, B) F(rport, U) F(name, U)
+/* The data symbol that the futex word at (space, addr) lies in. name: string, off: bytes past
+ * its start, size of it, module: string, the ELF file. */
+#define REC_OBJECT(F) F(space, U) F(addr, U) F(name, U) F(off, U) F(size, U) F(module, U)
+
 /* EVENTS: */
 /* prev stops running (0: not ours), next starts (0: not ours). state: the kernel's
  * prev_state. flags: SW_F_*. site: the blocking system call. word: futex word, owner: the
  * word after next, both at blocking (valid per flags). exec, delay: what the kernel's
  * sum_exec_runtime and sched_info.run_delay of prev grew by since its previous switch-out.
- * ustack, kstack: stack ids. */
+ * ustack, kstack: stack ids. park: the futex word lies on the waiter's own stack, and this is
+ * the word before it: for CPython's parking lot the lock that it waits for. file: FILE id of
+ * the descriptor that the call waits for.
+ * gil: id of a GIL of prev's space, read at this moment: gil_state bit 0 = locked;
+ * gil_holder: its last_holder (address of a PyThreadState, see PYTHREAD); gil_switches: its
+ * switch_number. gil 0 = not read. */
 #define REC_SWITCH(F) \
 	F(cpu, D) F(prev, D) F(next, D) F(state, U) F(flags, U) F(site, D) F(word, U) F(owner, U) \
-	F(exec, U) F(delay, U) F(ustack, D) F(kstack, D) F(addr, U)
+	F(exec, U) F(delay, U) F(ustack, D) F(kstack, D) F(addr, U) F(park, U) F(file, D) \
+	F(gil, U) F(gil_state, U) F(gil_holder, D) F(gil_switches, D)
 /* task is being woken. waker: task id (0: not ours; then waker_tid and comm tell whom, or
- * nobody in interrupt context). flags: WK_F_*. site: the waker's system call. */
+ * nobody in interrupt context). flags: WK_F_*. site: the waker's system call. file: FILE id of
+ * that call's descriptor. ustack, kstack: the waker's stacks, when they were asked for.
+ * gil…: as in SWITCH, read in the waker's space in the waker's context. */
 #define REC_WAKING(F) \
-	F(cpu, D) F(task, D) F(waker, D) F(flags, U) F(site, D) F(waker_tid, U) F(comm, U)
+	F(cpu, D) F(task, D) F(waker, D) F(flags, U) F(site, D) F(waker_tid, U) F(comm, U) F(file, D) \
+	F(ustack, D) F(kstack, D) F(gil, U) F(gil_state, U) F(gil_holder, D) F(gil_switches, D)
 #define REC_SAMPLE(F) F(cpu, U) F(task, U) F(ustack, U) F(kstack, U)
 /* The task's counters when its recording begins (BASE) and ends (END, at its last switch
  * or when recording stops): what the kernel's counters were. END: flags CNT_F_*; first_read,
@@ -173,6 +204,11 @@
 /* Milestones of the recording. what: MARK_*. value: MARK_END: exit status of the workload + 1
  * (0 = unknown or still running). */
 #define REC_MARK(F) F(what, U) F(value, U)
+/* The PyThreadState of a task, from its first sight on. */
+#define REC_PYTHREAD(F) F(task, U) F(tstate, D)
+/* The task was found to hold the lock whose futex word is (space, addr), when the recording
+ * stopped, by its memory: evidence HOLD_*. */
+#define REC_HOLDS(F) F(task, U) F(space, U) F(addr, U) F(evidence, U)
 
 /* X(NAME, number, name, block class, fields): append-only, never renumber. */
 #define TRACE_KINDS(X) \
@@ -184,6 +220,11 @@
 	X(STACK, 6, "stack", DEFS) \
 	X(MAP, 7, "map", DEFS) \
 	X(SYMBOL, 8, "symbol", DEFS) \
+	X(PYCODE, 9, "pycode", DEFS) \
+	X(GIL, 10, "gil", DEFS) \
+	X(FUTEX_KEY, 11, "futex_key", DEFS) \
+	X(FILE, 12, "file", DEFS) \
+	X(OBJECT, 13, "object", DEFS) \
 	X(SWITCH, 16, "switch", EVENTS) \
 	X(WAKING, 17, "waking", EVENTS) \
 	X(SAMPLE, 18, "sample", EVENTS) \
@@ -198,7 +239,9 @@
 	X(LOSS, 27, "loss", EVENTS) \
 	X(NOTE, 28, "note", DEFS) \
 	X(COST, 29, "cost", EVENTS) \
-	X(MARK, 30, "mark", EVENTS)
+	X(MARK, 30, "mark", EVENTS) \
+	X(PYTHREAD, 31, "pythread", EVENTS) \
+	X(HOLDS, 32, "holds", EVENTS)
 
 enum rec_kind {
 #define X(NAME, number, name, cls) REC_K_##NAME = (number),
@@ -226,6 +269,11 @@ struct rec_site { REC_SITE(F) };
 struct rec_stack { REC_STACK(F) };
 struct rec_map { REC_MAP(F) };
 struct rec_symbol { REC_SYMBOL(F) };
+struct rec_pycode { REC_PYCODE(F) };
+struct rec_gil { REC_GIL(F) };
+struct rec_futex_key { REC_FUTEX_KEY(F) };
+struct rec_file { REC_FILE(F) };
+struct rec_object { REC_OBJECT(F) };
 struct rec_switch { REC_SWITCH(F) };
 struct rec_waking { REC_WAKING(F) };
 struct rec_sample { REC_SAMPLE(F) };
@@ -241,7 +289,15 @@ struct rec_loss { REC_LOSS(F) };
 struct rec_note { REC_NOTE(F) };
 struct rec_cost { REC_COST(F) };
 struct rec_mark { REC_MARK(F) };
+struct rec_pythread { REC_PYTHREAD(F) };
+struct rec_holds { REC_HOLDS(F) };
 #undef F
+
+/* A number of REC_STACK.py. */
+#define PY_FRAME(code, line, entry) ((uint64_t)(code) << 32 | ((uint64_t)(line) & 0x7fffffff) << 1 | !!(entry))
+#define PY_FRAME_CODE(v) ((uint32_t)((v) >> 32))
+#define PY_FRAME_LINE(v) ((uint32_t)(v) >> 1)
+#define PY_FRAME_ENTRY(v) ((v) & 1)
 
 /* --- where bytes come from and go to ---------------------------------------------- */
 

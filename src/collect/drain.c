@@ -124,6 +124,14 @@ static struct live_task *task_get(struct drain *d, uint32_t id)
 
 /* --- records of the rings ----------------------------------------------------------------- */
 
+#define COPY_GIL(r, g)                           \
+	do {                                     \
+		(r).gil = (g).id;                \
+		(r).gil_state = (g).locked & 1;  \
+		(r).gil_holder = (g).holder;     \
+		(r).gil_switches = (g).switches; \
+	} while (0)
+
 static void on_switch(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_switch *e = (const void *)h;
@@ -144,7 +152,10 @@ static void on_switch(struct drain *d, const struct mt_hdr *h)
 	                        .delay = e->delay_ns,
 	                        .ustack = stack_id(d, e->ustack),
 	                        .kstack = stack_id(d, e->kstack),
-	                        .addr = e->addr};
+	                        .addr = e->addr,
+	                        .park = e->park,
+	                        .file = e->file};
+	COPY_GIL(r, e->gil);
 	put(d, REC_K_SWITCH, h->ts, &r);
 }
 
@@ -159,6 +170,7 @@ static void on_preempt(struct drain *d, const struct mt_hdr *h)
 	                       .exec = e->exec_ns,
 	                       .delay = e->delay_ns};
 
+	COPY_GIL(r, e->gil);
 	put(d, REC_K_SWITCH, h->ts, &r);
 }
 
@@ -178,8 +190,12 @@ static void put_waking(struct drain *d, const struct mt_hdr *h, const struct mt_
 	                       .flags = w->flags,
 	                       .site = intern_site(d, w->nr, w->arch, &w->args),
 	                       .waker_tid = tid,
-	                       .comm = comm};
+	                       .comm = comm,
+	                       .file = w->file,
+	                       .ustack = stack_id(d, w->ustack),
+	                       .kstack = stack_id(d, w->kstack)};
 
+	COPY_GIL(r, w->gil);
 	put(d, REC_K_WAKING, h->ts, &r);
 }
 
@@ -416,11 +432,11 @@ static void on_sample(struct drain *d, const struct mt_hdr *h)
 static void on_stack(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_stack *e = (const void *)h;
-	unsigned max = e->kind == STACK_USER ? MT_MAX_USER_FRAMES : MT_MAX_KERNEL_FRAMES;
 	struct rec_stack r = {.id = stack_id(d, e->hash),
 	                      .kind = e->kind,
 	                      .space = e->space,
-	                      .flags = e->n >= max ? STACK_F_TRUNCATED : 0};
+	                      .flags = e->flags,
+	                      .end = e->end};
 	uint64_t *slot = hmap_get(&d->stacks, e->hash, 0);
 
 	if (!slot || (*slot & STACK_WRITTEN) || e->n > MT_MAX_USER_FRAMES)
