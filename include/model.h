@@ -50,6 +50,11 @@ struct slice {
 	uint32_t ustack, kstack;/* stack ids of the switch-out, 0 = none */
 	uint32_t waker;		/* task id of the waker, 0 = unknown or not a task of ours */
 	uint32_t futex;		/* index + 1 into model futexes, 0 = not a futex wait */
+	uint32_t owner;		/* the word after next at blocking (a glibc mutex's owner tid); valid per flags */
+	uint32_t file;		/* index + 1 into model files: what the call waits for; 0 = none */
+	uint32_t waker_site;	/* the waker's system call, index for model_site(); 0 = none */
+	uint32_t waker_file;	/* index + 1 into model files: the waker's descriptor */
+	uint32_t flags;		/* SW_F_* */
 	uint16_t cpu;		/* where it ran after */
 	uint8_t cause;		/* enum block_cause of [out, queued] */
 	uint8_t waker_flags;	/* WK_F_* */
@@ -113,11 +118,38 @@ struct futex {
 	VEC(struct futex_waiter) waiters;
 	VEC(struct futex_site) sites;		/* by stacks of the waits, in order of appearance */
 	uint32_t op;				/* futex op (low bits) of the last wait */
+	bool park;				/* addr is the lock's, read from the waiter's stack (REC_SWITCH.park) */
 };
 
 /* What the first argument of a call that takes a file descriptor refers to (second byte of
  * REC_SITE.arch), append-only. */
 enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON };
+
+/* A pipe, socket, … : REC_FILE. */
+struct mfile {
+	uint8_t kind; const char *name;
+	uint64_t dev, inode, peer;
+	uint32_t family, lport, rport;
+	uint8_t laddr[16], raddr[16];
+};
+
+/* Which object a shared futex word is: REC_FUTEX_KEY. */
+struct futex_key { uint64_t dev, inode, generation, offset; const char *file; };
+/* The data symbol around a futex word: REC_OBJECT. */
+struct futex_object { const char *name, *module; uint64_t off, size; };
+
+/* A GIL: REC_GIL. And one reading of it: a repeat of the same state is left out. */
+struct gil { uint32_t id, space; uint64_t addr; bool main; uint32_t version; };
+struct gil_sample {
+	uint64_t ts, switches;
+	uint32_t gil;		/* index into model gils */
+	uint32_t by;		/* task that was switched out, or woke somebody */
+	uint32_t holder;	/* task id by PYTHREAD; 0 = unknown */
+	bool locked, waking;
+};
+
+/* REC_HOLDS. */
+struct hold { uint32_t task, space; uint64_t addr; uint8_t evidence; };
 
 struct site { int32_t nr; uint64_t a[4]; uint8_t arch; uint8_t fd_kind; };	/* nr -1 = not in a call */
 
@@ -202,6 +234,21 @@ size_t model_on_cpu(const struct model *m, const struct stack_row **out);	/* cou
 /* Frames of the address at `frames[i]` of stack s, outermost inlined last; at most max.
  * Returns how many (at least 1: an unresolved frame is still a frame). */
 size_t model_resolve(const struct model *m, const struct mstack *s, uint32_t i, struct frame *out, size_t max);
+
+size_t model_n_files(const struct model *m);
+const struct mfile *model_file_at(const struct model *m, size_t i);
+/* NULL = none known. */
+const struct futex_key *model_futex_key(const struct model *m, uint32_t space, uint64_t addr);
+const struct futex_object *model_futex_object(const struct model *m, uint32_t space, uint64_t addr);
+size_t model_gils(const struct model *m, const struct gil **out);
+size_t model_gil_samples(const struct model *m, const struct gil_sample **out);	/* in time order; MODEL_SLICES only */
+size_t model_holds(const struct model *m, const struct hold **out);
+/* The task whose clear_child_tid word this is (the latest), 0 = none. */
+uint32_t model_task_by_ctid(const struct model *m, uint32_t space, uint64_t addr);
+/* The task with that tid in the innermost namespace, in the process `proc` or, proc 0, anywhere; alive at ts. */
+uint32_t model_task_by_ns_tid(const struct model *m, uint32_t proc, uint32_t ns_tid, uint64_t ts);
+/* The space that this one was forked from, through all its forebears: identity of private words. 0 = none. */
+uint32_t model_space_parent(const struct model *m, uint32_t space);
 
 /* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */
 const char *syscall_name(const char *arch, int32_t nr);

@@ -9,6 +9,7 @@
 
 #include "base.h"
 #include "model.h"
+#include "waits.h"
 
 /* What analyses produce beyond the model's own totals. */
 struct report_check { const char *name; uint64_t recorded, kernel; bool ok, known; uint64_t tasks, tasks_ok; };
@@ -16,13 +17,93 @@ struct report_lock {		/* a futex word now, a lock object later */
 	uint32_t id; const struct futex *futex; const char *kind; char name[160];
 	uint64_t p50_ns, p99_ns;
 };
+
+/* --- where serialization happens (analyze/causes.c and its neighbours fill these) --------------- */
+
+/* X(NAME, json key, for a person). Order = order of equals. Append-only. */
+#define CAUSES(X) \
+	X(WORK, "work", "work") X(GIL, "gil", "GIL") X(LOCK, "lock", "lock") \
+	X(SERIAL, "serial-section", "serial") X(CHANNEL, "channel", "channel") X(CHILD, "child", "child") \
+	X(IO, "io", "I/O") X(FAULT, "fault", "page fault") X(SLEEP, "sleep", "sleep") \
+	X(EXTERNAL, "external", "outside") X(CPU_SHORTAGE, "cpu-shortage", "no CPU free") \
+	X(NO_TASK, "no-task", "no task") X(UNATTRIBUTED, "unattributed", "unattributed")
+enum cause {
+#define X(NAME, key, text) CAUSE_##NAME,
+	CAUSES(X)
+#undef X
+	CAUSE_N
+};
+/* One share of capacity. id: lock id, channel id or task id, by cause; 0 = none. They add up
+ * to capacity_ns to the ns. stack: what ran there (serial section, holder), most often; 0 none. */
+struct cause_row {
+	uint8_t cause; uint32_t id; char name[160];
+	uint64_t ns; double uncertainty_ratio;
+	uint32_t task, ustack, kstack;	/* the holder (or runner) most often, and its commonest stack */
+};
+struct share_row { uint32_t task; uint64_t height_ns, critical_ns; };	/* Σ dt/running, Σ dt/(running + runnable) */
+struct serial_row { uint32_t task; uint64_t ns, count; uint32_t ustack, kstack; };	/* one task running, others waiting */
+/* A piece of the critical path, in time order, tiling the wall. state: 'R' running, 'Q' runnable, 'B' blocked. */
+struct path_row {
+	uint64_t start_ns, end_ns; uint32_t task; char state;
+	uint8_t cause;			/* enum cause: what the piece is */
+	uint32_t lock, channel, ustack, kstack;
+};
+struct deadlock_edge { uint32_t task, holds, waits_for; /* lock ids */ uint32_t ustack, kstack; uint8_t evidence; uint64_t since_ns; };
+struct deadlock { VEC(struct deadlock_edge) edges; };
+/* Gain of the whole run if one cause were gone: wall / predicted wall; null = has_range false. */
+struct what_if_row { char change[96]; uint8_t cause; uint32_t id; double speedup, low, high; uint64_t wall_ns; };
+struct gil_task { uint32_t task; uint64_t hold_ns, wait_ns, waits; };
+struct gil_row { uint32_t gil, proc; uint64_t hold_ns, wait_ns, switches; VEC(struct gil_task) tasks; };
+struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
+struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
+enum verdict { VERDICT_UNKNOWN, VERDICT_SERIALIZED, VERDICT_CPU_BOUND, VERDICT_IO_BOUND, VERDICT_CPU_STARVED,
+	       VERDICT_IMBALANCED, VERDICT_PARALLEL, VERDICT_IDLE };
+const char *verdict_key(enum verdict v);	/* "serialized", …; NULL for UNKNOWN */
+const char *cause_key(enum cause c);
+const char *cause_text(enum cause c);
+
+/* A weight at a place, for flame graphs. Stack ids; 0 = none. */
+struct view_row {
+	uint32_t task, ustack, kstack;
+	uint32_t waker, waker_ustack, waker_kstack;	/* view wake */
+	uint32_t lock, channel;				/* view futex; critical-path */
+	uint8_t cause;					/* enum cause or enum block_cause, by view */
+	char state;					/* critical-path: R, Q, B */
+	uint64_t weight;				/* ns; on-cpu: samples; first-touch, cow: bytes */
+};
+/* Rows of a view: on-cpu, off-cpu, futex, wake, critical-path, serial … . 0, -ENOENT for an unknown view,
+ * -ENODATA when the recording has not what it needs (*err says what), -ENOMEM. */
+struct view_rows { VEC(struct view_row) rows; const char *unit; /* "us", "samples", "bytes" */ };
+struct report;
+int report_view(const struct report *r, const char *view, struct view_rows *out, struct err *err);
+
+/* What is asked of the analyses. Zeroed = defaults. */
+struct analyze_opts {
+	const char *task;	/* critical path of this task (tid or name) instead of the run */
+	const char *watch;	/* TID, NAME or "main": responsiveness of these tasks */
+};
 struct report {
 	const struct model *m;
+	struct waits *w;		/* owned; NULL when slices were not loaded */
+	struct analyze_opts opts;
 	const char *mode;		/* single, threaded, multiprocess, mixed */
 	uint64_t wall_ns; double cpus;	/* 0 = unknown */
 	double avg_parallelism;
 	VEC(struct report_check) checks;	/* voluntary, involuntary, run_ns, runnable_ns, faults … */
 	VEC(struct report_lock) locks;		/* by wait_ns, largest first */
+	bool causes_known;		/* the members below were worked out */
+	uint64_t capacity_ns;		/* wall × CPUs, rounded down */
+	VEC(struct cause_row) breakdown;	/* work first, then by ns */
+	VEC(struct share_row) shares, proc_shares;	/* by height; proc_shares.task = proc id */
+	VEC(struct serial_row) serial;		/* by ns */
+	VEC(struct path_row) path;
+	VEC(struct deadlock) deadlocks;
+	enum verdict verdict;
+	char headline[400];		/* one sentence */
+	char next_step[400];		/* what to look at next; "" = nothing */
+	VEC(struct what_if_row) what_if;
+	VEC(struct gil_row) gils;
+	VEC(struct watch_row) watch;
 	uint64_t self_cpu_ns, bpf_ns, bpf_runs;	/* mpvtrace's own cost; see costs_known */
 	bool costs_known;
 	VEC(char *) notes;		/* owned sentences for quality.notes */
@@ -33,6 +114,7 @@ extern const struct analysis analyses[];
 extern const size_t n_analyses;
 /* Runs them all. The report borrows the model. */
 int report_build(struct report *r, const struct model *m, struct err *err);
+int report_build_opts(struct report *r, const struct model *m, const struct analyze_opts *o, struct err *err);
 void report_release(struct report *r);
 
 struct report_opts {

@@ -4,7 +4,7 @@
 # check-layers.sh - does every include point the allowed way?
 #
 #   cli -> collect -> { trace, symbol } -> base
-#   cli -> report -> { analyze, symbol };  analyze -> model -> trace -> base
+#   cli -> report -> { analyze, symbol };  analyze -> locks -> model -> trace -> base
 #
 # A directory may include its own headers and those of the directories below it.
 # collect and model never see each other. Only collect (and bpf) may use libbpf,
@@ -20,10 +20,11 @@ allowed() {
 	trace) echo 'base.h trace.h' ;;
 	symbol) echo 'base.h trace.h symbol.h' ;;
 	model) echo 'base.h trace.h model.h' ;;
-	analyze) echo 'base.h trace.h model.h report.h symbol.h' ;;
-	report) echo 'base.h trace.h model.h report.h symbol.h' ;;
+	locks) echo 'base.h trace.h model.h waits.h' ;;
+	analyze) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
+	report) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
 	collect) echo 'base.h trace.h symbol.h collect.h mt_abi.h' ;;
-	cli) echo 'base.h trace.h model.h report.h symbol.h collect.h' ;;
+	cli) echo 'base.h trace.h model.h waits.h report.h symbol.h collect.h' ;;
 	esac
 }
 

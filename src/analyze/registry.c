@@ -18,8 +18,16 @@ const size_t n_analyses = ARRAY_LEN(analyses);
 
 int report_build(struct report *r, const struct model *m, struct err *err)
 {
+	return report_build_opts(r, m, NULL, err);
+}
+
+int report_build_opts(struct report *r, const struct model *m, const struct analyze_opts *o,
+                      struct err *err)
+{
 	memset(r, 0, sizeof(*r));
 	r->m = m;
+	if (o)
+		r->opts = *o;
 	for (size_t i = 0; i < n_analyses; i++) {
 		int rc = analyses[i].run(r, err);
 

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * waits.h: lock objects, channels and logical waits: who waited for what, and at each
+ * moment for whom. Built from a model loaded with MODEL_SLICES; what comes after (causes,
+ * critical path, report) reads nothing but this and the model.
+ *
+ * ## Lock objects
+ * Futex words are grouped into locks: both words of a condition variable, the six words of
+ * a GIL, a shared word under all its addresses. Identity of a private word is (space it
+ * was created in, address), of a shared one (dev, inode, generation, offset). What kind
+ * of lock a word belongs to is told by, in this order: a GIL's range; a task's
+ * clear_child_tid word (join); the parking lot's word (SWITCH.park); the C library
+ * function on the waits' stacks (pthread_cond_wait, sem_wait, …); the futex operation (PI)
+ * and the words' layout; else it is a plain futex.
+ *
+ * ## Logical waits
+ * A maximal run of blocked slices of one task on one lock, broken only by timeouts, signals or
+ * spurious wake-ups with less than WAIT_STITCH_NS of running between them, is one wait
+ * (waits on a GIL in 5 ms turns are the extreme). Everything else that blocks (sleep, I/O, a pipe,
+ * a child) is one wait per slice.
+ *
+ * ## Blame
+ * The blocked time of a wait is tiled by segments; each says what the waiter then waited
+ * for, of whom, and by what evidence. Lists are in time order and never overlap.
+ */
+#ifndef MT_WAITS_H
+#define MT_WAITS_H
+
+#include "base.h"
+#include "model.h"
+
+#define WAIT_STITCH_NS 100000
+
+/* X(NAME, json key). Append-only. */
+#define LOCK_KINDS(X) \
+	X(GIL, "gil") X(MUTEX, "mutex") X(COND, "cond") X(SEMAPHORE, "semaphore") X(RWLOCK, "rwlock") \
+	X(BARRIER, "barrier") X(JOIN, "join") X(FUTEX, "futex")
+enum lock_kind {
+#define X(NAME, key) LOCK_##NAME,
+	LOCK_KINDS(X)
+#undef X
+	LOCK_KIND_N
+};
+const char *lock_kind_key(enum lock_kind kind);
+
+/* What a wait is for. X(NAME, key). LOCK: lock is set. CHANNEL: channel is set. CHILD: wait4 and
+ * the like, vfork. IO: disk and files. TIMER: sleep, or a timeout that was meant (no lock, no
+ * channel). EXTERNAL: terminal, a socket or pipe whose other end is outside, signals. FAULT: page
+ * fault. STOPPED. POLL: poll, epoll, select on what is not known. */
+#define WAIT_KINDS(X) \
+	X(LOCK, "lock") X(CHANNEL, "channel") X(CHILD, "child") X(IO, "io") X(TIMER, "sleep") \
+	X(EXTERNAL, "external") X(FAULT, "fault") X(STOPPED, "stopped") X(POLL, "poll") X(OTHER, "other")
+enum wait_kind {
+#define X(NAME, key) WAIT_##NAME,
+	WAIT_KINDS(X)
+#undef X
+	WAIT_KIND_N
+};
+
+/* How it is known who is to blame. X(NAME, json key). OWNER: the lock's owner word. HOLDER: the lock's
+ * own order of waits and hand-offs (GIL timeline). POSTER: the waker posted to this very
+ * lock or channel (its system call says so). WAKER: a task woke it from elsewhere.
+ * CHILD: the call names the child, or it exited then. FOUND: found in memory at the end (HOLDS). */
+#define EVIDENCES(X) \
+	X(UNKNOWN, "unknown") X(OWNER, "owner") X(HOLDER, "holder") X(POSTER, "waker") X(WAKER, "waker") \
+	X(CHILD, "child") X(FOUND, "found")
+enum evidence {
+#define X(NAME, key) EVIDENCE_##NAME,
+	EVIDENCES(X)
+#undef X
+};
+const char *evidence_key(enum evidence e);
+
+/* State of the thing waited for during a segment. */
+enum blame_state {
+	BLAME_HELD,	/* `task` holds it, or is the one who has to act (post, write, exit) */
+	BLAME_HANDOFF,	/* nobody holds it: released, and the waiter not yet awake */
+	BLAME_NOBODY,	/* no task of the workload is known: see wait.kind */
+};
+
+struct blame {
+	uint64_t start_ns, end_ns;	/* absolute trace times */
+	uint32_t task;			/* trace id of whom the waiter waits for; 0 = none known */
+	uint8_t state;			/* enum blame_state */
+	uint8_t evidence;		/* enum evidence */
+	uint8_t agrees;			/* second kind of evidence: 0 none, 1 agrees, 2 differs */
+};
+
+struct wait {
+	uint64_t start_ns, end_ns;	/* first blocked … made runnable for good (or end of the recording) */
+	uint64_t in_ns;			/* ran again; = end_ns when it never did */
+	uint64_t blocked_ns;		/* of [start, end]: off-CPU blocked; without turns in between */
+	uint32_t task;			/* trace id */
+	uint32_t lock, channel;		/* index + 1 into locks, channels; 0 = none */
+	uint32_t slice, n_slices;	/* in the task's slices */
+	uint32_t blame, n_blame;	/* in waits.blames */
+	uint32_t waker;			/* task that ended it, 0 = none or unknown */
+	uint8_t kind;			/* enum wait_kind */
+	uint8_t open;			/* nobody ended it: the recording or the task did */
+};
+
+struct lock_task {			/* of a waiter or a blocker */
+	uint32_t task;
+	uint64_t waits, wait_ns, max_ns;
+	uint8_t evidence;		/* blockers: the commonest */
+};
+struct lock_site { uint32_t ustack, kstack; uint64_t waits, wait_ns; };
+struct lock {
+	uint32_t id;			/* 1 …, = index + 1 */
+	uint8_t kind;			/* enum lock_kind */
+	bool shared;			/* between processes */
+	bool py;			/* CPython's own lock object (threading.Lock …) */
+	uint32_t space; uint64_t addr;	/* base address; of the first seen when shared */
+	uint64_t dev, inode, offset;	/* shared */
+	uint32_t gil;			/* REC_GIL id */
+	uint32_t join_task;		/* join: the thread waited for, 0 unknown */
+	char name[160];			/* "cache_lock", "GIL (pid 4711)", "join of worker-2" …: for a person */
+	const char *name_from;		/* "symbol", "object", "file", "site", "thread" */
+	uint64_t waits, wait_ns, max_ns, held_ns, handoff_ns, ready_ns;	/* logical waits; ready: runnable after the wake */
+	uint64_t p50_ns, p99_ns;
+	uint64_t owner_known, owner_agree, owner_differ;	/* waits by agreement of two kinds of evidence */
+	VEC(struct lock_task) waiters, blockers;	/* by wait_ns, largest first */
+	VEC(struct lock_site) sites;			/* by wait_ns, largest first */
+};
+
+struct channel {
+	uint32_t id;			/* 1 …, = index + 1 */
+	uint8_t kind;			/* enum fd_kind */
+	const char *what;		/* "pipe", "FIFO", "socket pair", "TCP", "eventfd", … */
+	char name[160];
+	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
+	VEC(struct lock_task) waiters, blockers;	/* blockers: the task at the other end */
+};
+
+/* A GIL's holder over time, see locks/gil.c. */
+struct gil_span { uint64_t start_ns, end_ns; uint32_t task; uint8_t state; /* HELD, HANDOFF = free, NOBODY = unknown */ uint8_t evidence; };
+
+struct waits {
+	const struct model *m;
+	VEC(struct lock) locks;
+	VEC(struct channel) channels;
+	VEC(struct wait) waits;		/* by task (order of model_task_at), then time */
+	VEC(struct blame) blames;
+};
+/* m was loaded with MODEL_SLICES. NULL on error (*err). Free with waits_free. */
+struct waits *waits_build(const struct model *m, struct err *err);
+void waits_free(struct waits *w);
+/* The waits of a task: *n of them, in time order. */
+const struct wait *waits_of(const struct waits *w, uint32_t task, size_t *n);
+/* The blame segment of this wait at time t; NULL: t is in none. */
+const struct blame *wait_blame_at(const struct waits *w, const struct wait *x, uint64_t t);
+
+#endif
