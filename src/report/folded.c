@@ -29,7 +29,7 @@ struct folded {
 	size_t wanted; /* tasks that --task means */
 };
 
-static const char *const cause_key[] = {
+static const char *const block_keys[] = {
 #define X(NAME, key, heading) key,
         BLOCK_CAUSES(X)
 #undef X
@@ -53,7 +53,7 @@ static uint32_t missing_id(struct folded *f, int cause)
 	char text[64];
 
 	if (cause >= 0 && cause < BLOCK_N)
-		snprintf(text, sizeof(text), "[no_stack:_%s]", cause_key[cause]);
+		snprintf(text, sizeof(text), "[no_stack:_%s]", block_keys[cause]);
 	else
 		snprintf(text, sizeof(text), "[no_stack]");
 	return strtab_add(f->who, text, strlen(text), NULL);
