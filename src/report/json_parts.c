@@ -8,7 +8,7 @@
 
 #define MAX_SPOTS 200 /* stacks in the document; all of them are in `mpvtrace export` */
 
-static const char *const cause_key[] = {
+static const char *const block_keys[] = {
 #define X(NAME, key, heading) key,
         BLOCK_CAUSES(X)
 #undef X
@@ -60,7 +60,7 @@ json_t *json_task(struct jout *j, const struct task *t)
 	bool known = first_touch_bytes(t, model_recording(j->m)->page_size, &bytes);
 
 	for (unsigned c = 0; c < BLOCK_N; c++)
-		j_set(j, blocked, cause_key[c], j_u64(t->blocked_by[c]));
+		j_set(j, blocked, block_keys[c], j_u64(t->blocked_by[c]));
 	j_set(j, switches, "voluntary", j_u64(t->voluntary));
 	j_set(j, switches, "involuntary", j_u64(t->involuntary));
 	set_ids(j, o, t);
@@ -224,7 +224,7 @@ static json_t *spot(struct jout *j, const struct spots *s, const struct spot *at
 {
 	json_t *o = json_object(), *tasks = json_array();
 
-	j_set(j, o, "cause", j_text(cause_key[at->cause]));
+	j_set(j, o, "cause", j_text(block_keys[at->cause]));
 	j_set(j, o, "blocked_ns", j_u64(at->ns));
 	j_set(j, o, "frames", j_frames(j, at->text, &s->names));
 	for (size_t i = at->first; i < at->first + at->n; i++) {
