@@ -6,6 +6,7 @@
  * a pipe read that nobody ends until the child is killed: ns is then a lower bound.
  */
 #include "truth.h"
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -168,10 +169,29 @@ static void child(const struct how *h)
 	_exit(0);
 }
 
+/* It cannot say itself when its wait began. */
+static void await_read(pid_t pid)
+{
+	char path[64], text[32];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	do {
+		int fd = open(path, O_RDONLY);
+
+		must(fd >= 0, path);
+		n = read(fd, text, sizeof(text) - 1);
+		close(fd);
+		sleep_ns(MS);
+	} while (n > 0 && (strtol(text, NULL, 10) != SYS_read || text[0] == 'r'));
+}
+
 static void end(const struct how *h, pid_t pid)
 {
 	if (h->end == BY_ITSELF)
 		return;
+	if (h->end == BY_KILL)
+		await_read(pid);
 	sleep_ns(block_ns);
 	if (h->end == BY_PIPE)
 		must(write(pipe_fd[1], "x", 1) == 1, "write");
