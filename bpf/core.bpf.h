@@ -15,14 +15,22 @@
 #include "mt_flags.h"
 
 #define SITE_SLOTS 8 /* remembered wait sites per task; a power of two */
+#define FD_SLOTS   4 /* remembered files per task; a power of two */
 
 /* A wait site whose stack is remembered (--stacks=auto). */
 struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
-	u32 filekind;
 	u32 has_stack;
+	u32 pad;
+};
+
+/* A file that a descriptor of the task referred to, see file_of(). */
+struct fd_slot {
+	u64 inode, ino; /* address and number: together never the same again; 0 = empty */
+	u64 own; /* files that share an inode (eventfd): address of what is behind it */
+	u64 file; /* FILE_* */
 };
 
 /* A followed task. Only its own CPU writes it, but for the flags, once it is TS_READY. */
@@ -39,6 +47,7 @@ struct task_state {
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 pad;
 	struct site_slot slots[SITE_SLOTS];
+	struct fd_slot fds[FD_SLOTS];
 };
 enum {
 	TS_BASED = 1, /* its counters at the start are known or zero */
@@ -150,6 +159,19 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 
 /* The content hash of the current task's stack, its frames sent when they are new; 0 = none. */
 u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user) __hidden;
+
+/*
+ * The file that a task in this system call waits for, or acts on: its id and kind, 0 = none is
+ * known. Its FILE record is sent when it is new. t's saved state is s.
+ */
+u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, struct mt_args *a, u64 ts) __hidden;
+#define FILE_ID(v)     ((u32)(v))
+#define FILE_KIND(v)   ((u32)((v) >> 32) & 0xff)
+#define FILE_CHANGING  (1ULL << 40) /* a socket that is not connected yet */
+enum { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON, FD_MQUEUE, FD_SYSV };
+
+/* Tells which object the shared futex at addr is a word of, when that is not known yet. */
+void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts) __hidden;
 
 /* Sends BASE: what the kernel's counters were before this task's first event. When that is a
  * switch the kernel has already counted it, as `counted` says. */

@@ -87,11 +87,61 @@ struct pid {
 	unsigned int level;
 	struct upid numbers[1];
 };
+struct super_block {
+	u32 s_dev;
+	unsigned long s_magic;
+};
 struct inode {
 	unsigned short i_mode;
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	u32 i_generation;
+};
+struct qstr {
+	const unsigned char *name;
+};
+struct dentry {
+	struct qstr d_name;
+};
+struct path {
+	struct dentry *dentry;
 };
 struct file {
+	void *private_data;
 	struct inode *f_inode;
+	struct path f_path;
+};
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;
+	struct file *vm_file;
+};
+struct in6_addr {
+	u8 in6_u[16];
+};
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+struct socket;
+struct sock {
+	struct sock_common __sk_common;
+	struct socket *sk_socket;
+};
+struct socket {
+	short type;
+	struct file *file;
+	struct sock *sk;
+};
+struct unix_sock {
+	struct sock *peer;
 };
 struct fdtable {
 	unsigned int max_fds;
@@ -147,6 +197,7 @@ struct task_struct {
 	char comm[16];
 	struct files_struct *files;
 	struct signal_struct *signal;
+	int *clear_child_tid;
 };
 struct linux_binprm {
 	const char *filename;

@@ -7,10 +7,11 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define CLONE_VM     0x00000100
-#define CLONE_THREAD 0x00010000
-#define TASK_DEAD    0x80
-#define TASK_NEW     0x800 /* created, but nobody has been told yet */
+#define CLONE_VM      0x00000100
+#define CLONE_THREAD  0x00010000
+#define TASK_DEAD     0x80
+#define FUTEX_PRIVATE 0x80
+#define TASK_NEW      0x800 /* created, but nobody has been told yet */
 
 /* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those
  * that it sees in /proc. */
@@ -66,11 +67,33 @@ static __always_inline struct task_state *task_add(struct task_struct *t)
 	return s;
 }
 
+/* What a task that is attached has been waiting for, and since when nobody knows. */
+static __always_inline void describe_state(struct mt_task *e, struct task_struct *t,
+                                           struct task_state *s, u64 ts)
+{
+	const struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
+	u32 arch = 0;
+	u64 file;
+
+	e->state = t->__state;
+	if (!e->state || !regs)
+		return;
+	e->nr = regs_syscall(t, regs, &e->args, &arch);
+	e->arch = arch;
+	e->sp = regs_sp(regs);
+	if (e->nr < 0 || arch)
+		return;
+	file = file_of_call(t, s, e->nr, &e->args, ts);
+	e->file = FILE_ID(file);
+	e->arch = FILE_KIND(file) << 8;
+	if (e->nr == MT_NR_FUTEX && !(e->args.a1 & FUTEX_PRIVATE))
+		futex_identify(t, s->id, s->space, e->args.a0, ts);
+}
+
 static __always_inline void send_task(struct task_struct *t, struct task_state *s, u64 ts,
                                       u32 parent, u32 space_parent, u32 flags, u64 clone_flags)
 {
 	struct mt_task *e = ring_reserve(mt_task, ts, MT_EV_TASK, s->id);
-	u32 arch = 0;
 
 	if (!e)
 		return;
@@ -92,15 +115,10 @@ static __always_inline void send_task(struct task_struct *t, struct task_state *
 	e->arch = 0;
 	e->pad = 0;
 	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
-	if (flags & TASK_F_ATTACHED) {
-		const struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
-
-		e->state = t->__state;
-		if (e->state && regs) {
-			e->nr = regs_syscall(t, regs, &e->args, &arch);
-			e->arch = arch;
-		}
-	}
+	e->ctid = (u64)t->clear_child_tid;
+	e->sp = e->kstack = e->file = 0;
+	if (flags & TASK_F_ATTACHED)
+		describe_state(e, t, s, ts);
 	ring_submit(e);
 }
 

@@ -36,10 +36,19 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_ip(r) ((r)->ip)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 202
-#define MT_NR_FORMAT_FD(nr)                                                            \
-	((nr) == 0 || (nr) == 1 || ((nr) >= 16 && (nr) <= 20) || (nr) == 40 || (nr) == 72 || \
-	 (nr) == 73 || (nr) == 74 || (nr) == 75 || (nr) == 275 || (nr) == 295 || (nr) == 296 || \
-	 (nr) == 327 || (nr) == 328)
+/* Calls that block on the descriptor in their first argument. */
+#define MT_NR_FD(nr)                                                                   \
+	((nr) <= 1 || ((nr) >= 16 && (nr) <= 20) || (nr) == 40 || ((nr) >= 42 && (nr) <= 48) || \
+	 ((nr) >= 72 && (nr) <= 75) || (nr) == 242 || (nr) == 243 || (nr) == 275 || (nr) == 276 || \
+	 (nr) == 288 || (nr) == 295 || (nr) == 296 || (nr) == 299 || (nr) == 307 || (nr) == 327 || \
+	 (nr) == 328)
+/* … that send on it. */
+#define MT_NR_SEND(nr)                                                                 \
+	((nr) == 1 || (nr) == 20 || (nr) == 40 || (nr) == 42 || (nr) == 44 || (nr) == 46 || \
+	 (nr) == 48 || (nr) == 296 || (nr) == 307 || (nr) == 328)
+#define MT_NR_POLL(nr)	 ((nr) == 7 || (nr) == 271)
+#define MT_NR_MSG(nr)	 ((nr) == 69 || (nr) == 70)
+#define MT_NR_SEMOP(nr)	 ((nr) == 65 || (nr) == 220)
 
 #elif defined(__TARGET_ARCH_arm64)
 /* arch/arm64/kernel/syscall.c: syscallno is NO_SYSCALL (-1) outside a system call. */
@@ -58,9 +67,17 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_ip(r) ((r)->pc)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 98
-#define MT_NR_FORMAT_FD(nr)                                                            \
-	((nr) == 25 || (nr) == 29 || (nr) == 32 || ((nr) >= 63 && (nr) <= 71) || (nr) == 76 || \
-	 (nr) == 82 || (nr) == 83 || (nr) == 286 || (nr) == 287)
+#define MT_NR_FD(nr)                                                                   \
+	((nr) == 25 || (nr) == 29 || (nr) == 32 || ((nr) >= 63 && (nr) <= 71) || (nr) == 75 || \
+	 (nr) == 76 || (nr) == 82 || (nr) == 83 || (nr) == 182 || (nr) == 183 || (nr) == 202 || \
+	 (nr) == 203 || ((nr) >= 206 && (nr) <= 207) || ((nr) >= 210 && (nr) <= 212) || \
+	 (nr) == 242 || (nr) == 243 || (nr) == 269 || (nr) == 286 || (nr) == 287)
+#define MT_NR_SEND(nr)                                                                 \
+	((nr) == 64 || (nr) == 66 || (nr) == 71 || (nr) == 70 || (nr) == 203 || (nr) == 206 || \
+	 (nr) == 210 || (nr) == 211 || (nr) == 269 || (nr) == 287)
+#define MT_NR_POLL(nr)	 ((nr) == 73)
+#define MT_NR_MSG(nr)	 ((nr) == 188 || (nr) == 189)
+#define MT_NR_SEMOP(nr)	 ((nr) == 192 || (nr) == 193)
 #endif
 
 /* The same number on every architecture (asm-generic since 5.16 and 6.7). */

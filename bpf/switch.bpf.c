@@ -16,7 +16,7 @@
 #define keep_apart(var) asm volatile("" : "+r"(var))
 
 #define FUTEX_CMD_MASK 0x7f
-#define S_IFMT         0170000
+#define FUTEX_PRIVATE  0x80
 
 static __always_inline bool futex_waits(u32 cmd)
 {
@@ -24,38 +24,10 @@ static __always_inline bool futex_waits(u32 cmd)
 	return cmd == 0 || cmd == 6 || cmd == 9 || cmd == 11 || cmd == 13;
 }
 
-/* What an fd of the current task is: 1 file, 2 pipe, 3 socket, 4 tty, 5 disk, 6 anonymous. */
-static __always_inline u32 file_kind(struct task_struct *t, u64 fd)
-{
-	struct fdtable *fdt = t->files->fdt;
-	struct file *f = NULL;
-	u32 mode;
+/* The word lies on the waiter's own stack: what it waits for is in the word before it. */
+#define PARK_BYTES 1024
 
-	if (fd >= fdt->max_fds)
-		return 0;
-	bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
-	if (!f)
-		return 0;
-	mode = BPF_CORE_READ(f, f_inode, i_mode);
-	switch (mode & S_IFMT) {
-	case 0100000:
-	case 0040000:
-		return 1;
-	case 0010000:
-		return 2;
-	case 0140000:
-		return 3;
-	case 0020000:
-		return 4;
-	case 0060000:
-		return 5;
-	case 0:
-		return 6;
-	}
-	return 0;
-}
-
-static __always_inline void read_futex(struct mt_switch *e, u64 uaddr)
+static __always_inline void read_futex(struct mt_switch *e, u64 uaddr, u64 sp)
 {
 	u32 words[3];
 
@@ -69,6 +41,8 @@ static __always_inline void read_futex(struct mt_switch *e, u64 uaddr)
 		e->word = words[0]; /* the last word of a page */
 		e->flags |= SW_F_WORD;
 	}
+	if (uaddr - sp < PARK_BYTES)
+		bpf_probe_read_user(&e->park, sizeof(e->park), (void *)(uaddr - sizeof(u64)));
 }
 
 struct futex_waitv {
@@ -95,10 +69,11 @@ static __noinline void send_waitv(u64 ts, u32 task, u64 list, u64 n)
 
 /* The system call's part of the record; returns the first word that identifies the wait. */
 static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct *prev,
-                                         const struct pt_regs *regs)
+                                         const struct pt_regs *regs, bool *shared)
 {
 	u32 arch = 0;
 
+	*shared = false;
 	e->nr = regs_syscall(prev, regs, &e->args, &arch);
 	e->arch = arch;
 	if (e->nr < 0) {
@@ -111,14 +86,18 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 		return e->args.a0;
 	if (e->nr == MT_NR_FUTEX) {
 		if (futex_waits(e->args.a1 & FUTEX_CMD_MASK))
-			read_futex(e, e->args.a0);
+			read_futex(e, e->args.a0, regs_sp(regs));
+		*shared = !(e->args.a1 & FUTEX_PRIVATE);
 	} else if (e->nr == MT_NR_FUTEX_WAIT) {
-		read_futex(e, e->args.a0);
+		read_futex(e, e->args.a0, regs_sp(regs));
+		*shared = !(e->args.a3 & FUTEX_PRIVATE);
 	} else if (e->nr == MT_NR_FUTEX_WAITV) {
 		struct futex_waitv w = {};
 
-		if (!bpf_probe_read_user(&w, sizeof(w), (void *)e->args.a0))
-			read_futex(e, w.uaddr);
+		if (!bpf_probe_read_user(&w, sizeof(w), (void *)e->args.a0)) {
+			read_futex(e, w.uaddr, regs_sp(regs));
+			*shared = !(w.flags & FUTEX_PRIVATE);
+		}
 	}
 	return e->args.a0;
 }
@@ -193,6 +172,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 {
 	const struct pt_regs *regs = (void *)bpf_task_pt_regs(prev);
 	struct mt_switch *e;
+	bool shared;
 	u64 arg, key;
 	u32 i;
 
@@ -212,16 +192,18 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	take_growth(prev, s, &e->exec_ns, &e->delay_ns);
 	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
 		e->flags |= SW_F_IOWAIT;
-	arg = describe_wait(e, prev, regs);
+	arg = describe_wait(e, prev, regs, &shared);
+	if (shared && (e->flags & SW_F_FUTEX))
+		futex_identify(prev, s->id, s->space, e->addr, ts);
 	s->slot = SITE_SLOTS;
 	if (!(flags & SW_F_DEAD)) {
 		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);
 		i = key & (SITE_SLOTS - 1);
-		if (MT_NR_FORMAT_FD(e->nr) && !e->arch) {
-			/* Looked up once per site: five dependent loads. */
-			if (s->slots[i].key != key)
-				s->slots[i].filekind = file_kind(prev, arg);
-			e->arch = s->slots[i].filekind << 8;
+		if (e->nr >= 0 && !e->arch) {
+			u64 file = file_of_call(prev, s, e->nr, &e->args, ts);
+
+			e->file = FILE_ID(file);
+			e->arch = FILE_KIND(file) << 8;
 		}
 		if (cfg.stacks)
 			wait_stack(ctx, e, s, key, ts);

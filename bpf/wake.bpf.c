@@ -11,7 +11,8 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define PF_KTHREAD 0x00200000
+#define PF_KTHREAD    0x00200000
+#define FUTEX_PRIVATE 0x80
 
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
 enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };
@@ -71,11 +72,58 @@ static __always_inline u32 context_flags(const struct mt_cpu_stats *st)
 	return flags;
 }
 
+/* The call that the waker is in, and what that acts on. */
+static __always_inline void describe_call(struct mt_waker *e, struct task_struct *self,
+                                          struct task_state *ws, u64 ts)
+{
+	u32 arch = 0;
+	u64 file;
+
+	e->nr = regs_syscall(self, (void *)bpf_task_pt_regs(self), &e->args, &arch);
+	if (e->nr < 0) {
+		e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+		return;
+	}
+	e->arch = arch;
+	e->flags |= WK_F_SYSCALL;
+	if (!ws || arch)
+		return;
+	if (e->nr == MT_NR_FUTEX) {
+		if (!(e->args.a1 & FUTEX_PRIVATE))
+			futex_identify(self, ws->id, ws->space, e->args.a0, ts);
+		return;
+	}
+	file = file_of_call(self, ws, e->nr, &e->args, ts);
+	e->file = FILE_ID(file);
+	e->arch = FILE_KIND(file) << 8;
+}
+
+/*
+ * What is sent within the machine over TCP is delivered in a softirq of the sender: the only
+ * case where the task that a softirq interrupted can be the waker.
+ */
+static __always_inline void describe_sender(struct mt_waker *e, struct task_struct *self, u64 ts)
+{
+	const struct pt_regs *regs = (void *)bpf_task_pt_regs(self);
+	struct task_state *ws;
+	struct mt_args args;
+	u32 arch = 0;
+	s32 nr = regs_syscall(self, regs, &args, &arch);
+
+	if (nr < 0 || arch || !MT_NR_SEND(nr))
+		return;
+	ws = task_find(self);
+	if (!ws)
+		return;
+	describe_call(e, self, ws, ts);
+	e->waker = ws->id;
+}
+
 /* The waker's part. Returns true when it is a task that is not followed. */
-static __always_inline bool describe_waker(struct mt_waker *e, struct task_struct *self, u32 flags)
+static __always_inline bool describe_waker(struct mt_waker *e, struct task_struct *self, u32 flags,
+                                           u64 ts)
 {
 	struct task_state *ws = NULL;
-	u32 arch = 0;
 
 	e->waker = 0;
 	e->nr = -1;
@@ -89,8 +137,11 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 		e->flags |= flags & (WK_F_IRQ | WK_F_SOFTIRQ) ? 0 : WK_F_IRQ;
 		return false;
 	}
-	if (flags & (WK_F_IRQ | WK_F_SOFTIRQ))
+	if (flags & (WK_F_IRQ | WK_F_SOFTIRQ)) {
+		if (!(flags & (WK_F_IRQ | WK_F_TIMER)))
+			describe_sender(e, self, ts);
 		return false;
+	}
 	if (self->flags & PF_KTHREAD) {
 		e->flags |= WK_F_KTHREAD;
 		return true;
@@ -98,12 +149,7 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 	ws = task_find(self);
 	if (ws)
 		e->waker = ws->id;
-	e->nr = regs_syscall(self, (void *)bpf_task_pt_regs(self), &e->args, &arch);
-	e->arch = arch;
-	if (e->nr >= 0)
-		e->flags |= WK_F_SYSCALL;
-	else
-		e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
+	describe_call(e, self, ws, ts);
 	return !ws;
 }
 
@@ -129,7 +175,7 @@ static __always_inline int on_waking(struct task_struct *p, bool count)
 	if (!(s->flags & TS_BASED))
 		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
 	flags = count ? flags_of_count(preempt_count(self), my_stats()) : context_flags(my_stats());
-	if (describe_waker(&w, self, flags)) {
+	if (describe_waker(&w, self, flags, ts)) {
 		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
 		if (!x)
 			return 0;

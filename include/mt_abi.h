@@ -20,6 +20,7 @@
 #define MT_MAX_KERNEL_FRAMES 64
 #define MT_MAX_WAITV 8		/* addresses kept of one futex_waitv (the call allows 128) */
 #define MT_FILE_LEN 200
+#define MT_LEAF 40
 #define MT_MAX_PY_FRAMES 96
 #define MT_PY_NAME 96
 #define MT_PY_FILE 160
@@ -137,6 +138,9 @@ struct mt_task {
 	__u32 arch;
 	__u32 pad;
 	struct mt_args args;
+	__u64 ctid;					/* its clear_child_tid word */
+	__u64 sp;					/* attached and blocked: user stack pointer … */
+	__u64 kstack, file;				/* … content hash, id of a FILE record */
 };
 
 struct mt_counters {
@@ -218,6 +222,7 @@ struct mt_file {
 	__u32 dev, kind, family;
 	__u16 lport, rport;
 	__u8 laddr[16], raddr[16];	/* 4 used for AF_INET */
+	char name[MT_LEAF];	/* last part of its path, or what the kernel calls it: "[eventfd]" */
 };
 
 struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
@@ -231,6 +236,8 @@ struct mt_cfg {
 	__u32 stacks;		/* 0 off, 1 auto, 2 all */
 	__u32 page_shift;
 	__u32 has_prev_state;	/* unused by the programs themselves: which variant is loaded */
+	__u32 find_vma;		/* the kernel has bpf_find_vma() (5.17) */
+	__u32 pad;
 	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
 	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */

@@ -109,10 +109,14 @@
 #define REC_META(F) F(key, B) F(value, B)
 /* A task appears. ts: its creation, or the attach. parent: task id of its creator (0 unknown).
  * proc: task id of its thread-group leader (own id for a leader). flags: TASK_F_*. comm: string.
- * ctid: address of its clear_child_tid word, on which its joiners wait; 0 = none or unknown. */
+ * ctid: address of its clear_child_tid word, on which its joiners wait; 0 = none or unknown.
+ * Attached and blocked since before: state, site and, as in the SWITCH that began this wait,
+ * wait_flags (SW_F_SYSCALL, FUTEX, WORD, OWNER, IOWAIT, FAULT; 0 = not looked at), addr, word,
+ * owner (read at the attach), park, file, ustack, kstack. */
 #define REC_TASK(F) \
 	F(id, U) F(parent, U) F(proc, U) F(space, U) F(tid, U) F(tgid, U) F(ns_tid, U) F(ns_tgid, U) \
-	F(ppid, U) F(flags, U) F(clone_flags, U) F(comm, U) F(site, U) F(state, U) F(ctid, U)
+	F(ppid, U) F(flags, U) F(clone_flags, U) F(comm, U) F(site, U) F(state, U) F(ctid, U) \
+	F(wait_flags, U) F(addr, U) F(word, U) F(owner, U) F(park, U) F(file, U) F(ustack, U) F(kstack, U)
 /* An address space. parent: the one it was copied from at ts (fork), 0 = fresh (exec). */
 #define REC_SPACE(F) F(id, U) F(parent, U)
 /* A system call with its arguments, as a wait or wake site. nr: -1 + 1 = 0 for "not in a
@@ -141,12 +145,18 @@
  * TECHNIQUES, README. A forked space has its parent's, at the same address. */
 #define REC_GIL(F) F(id, U) F(space, U) F(addr, U) F(main, U) F(version, U)
 /* Which object the shared futex at (space, addr) is a word of: futexes of equal (dev, inode,
- * generation, offset) are one, wherever they are mapped. file: string, 0 = no name. */
+ * generation, offset) are one, wherever they are mapped. A later one for the same address replaces
+ * it from its ts on (mapped anew); inode 0 = from then on it is private memory. A futex that was
+ * waited for as shared and has no such record lies in private memory. file: string, 0 = no name. */
 #define REC_FUTEX_KEY(F) F(space, U) F(addr, U) F(dev, U) F(inode, U) F(generation, U) F(offset, U) F(file, U)
 /* A pipe, socket or other file that a descriptor referred to. kind: enum fd_kind of model.h.
- * peer: inode of the socket at the other end (UNIX socket pairs), 0 unknown. family: AF_*.
- * laddr, raddr: address bytes; lport, rport: ports (TCP, UDP). name: string: path or what
- * /proc shows; 0 = none. */
+ * peer: inode of the socket at the other end (UNIX stream sockets), 0 unknown. family: AF_*.
+ * laddr, raddr: address bytes (4 for AF_INET, also where an IPv6 socket speaks IPv4; 16), in network
+ * order; lport, rport: ports (TCP, UDP). name: string: last part of the path, or what the kernel
+ * calls it ("[eventfd]"); 0 = none. A later one of the same id replaces it (it was connected).
+ * Of files with an inode of their own, several ids may exist for one: equal (kind, dev, inode) are
+ * one. FD_ANON files share an inode: their id is their identity. FD_SYSV: dev 1 message queue,
+ * 2 semaphore set; inode: its id in the IPC namespace. */
 #define REC_FILE(F) \
 	F(id, U) F(kind, U) F(dev, U) F(inode, U) F(peer, U) F(family, U) F(laddr, B) F(lport, U) F(raddr, B) F(rport, U) F(name, U)
 /* The data symbol that the futex word at (space, addr) lies in. name: string, off: bytes past
@@ -170,7 +180,9 @@
 	F(gil, U) F(gil_state, U) F(gil_holder, D) F(gil_switches, D)
 /* task is being woken. waker: task id (0: not ours; then waker_tid and comm tell whom, or
  * nobody in interrupt context). flags: WK_F_*. site: the waker's system call. file: FILE id of
- * that call's descriptor. ustack, kstack: the waker's stacks, when they were asked for.
+ * that call's descriptor. With WK_F_SOFTIRQ and a waker: that task was sending on the socket `file`
+ * when the softirq ran. It is the waker only if the socket's other end is what the woken task
+ * waits for (TCP within the machine delivers in the sender's softirq). ustack, kstack: the waker's stacks, when they were asked for.
  * gil…: as in SWITCH, read in the waker's space in the waker's context. */
 #define REC_WAKING(F) \
 	F(cpu, D) F(task, D) F(waker, D) F(flags, U) F(site, D) F(waker_tid, U) F(comm, U) F(file, D) \
@@ -386,6 +398,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define META_FREQ "recorder.freq_hz"		/* on-CPU sampling; 0 = off */
 #define META_FEATURES "recorder.features"	/* comma-separated: what this kernel allowed */
 #define FEATURE_RUN_DELAY "run-delay"		/* … in it: the kernel counts sched_info.run_delay */
+#define FEATURE_FIND_VMA "futex-key-bpf"	/* … in it: shared futexes are identified as they are waited for */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */

@@ -242,7 +242,10 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	                     .clone_flags = e->clone_flags,
 	                     .comm = comm_string(d, e->comm),
 	                     .site = intern_site(d, e->nr, e->arch, &e->args),
-	                     .state = e->state};
+	                     .state = e->state,
+	                     .ctid = e->ctid,
+	                     .file = e->file,
+	                     .kstack = stack_id(d, e->kstack)};
 	uint64_t *slot;
 	bool new_proc = e->tid == e->tgid;
 

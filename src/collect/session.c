@@ -33,6 +33,7 @@ struct session {
 	uint64_t window_seen, window_start_ns, window_ns;
 	VEC(struct session_cost) costs;
 	size_t n_samples;
+	bool find_vma;
 	char features[512];
 };
 
@@ -76,6 +77,22 @@ bool btf_counts_run_delay(const struct btf *btf)
 	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
 
 	return t && btf_vlen(t) > 0; /* an empty structure without CONFIG_SCHED_INFO */
+}
+
+/* The kernel's list of functions for programs says which it has. */
+static bool btf_has_helper(const struct btf *btf, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM);
+	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+	const struct btf_enum *e = t ? btf_enum(t) : NULL;
+
+	for (unsigned i = 0; t && i < btf_vlen(t); i++) {
+		const char *have = btf__name_by_offset(btf, e[i].name_off);
+
+		if (have && !strcmp(have, name))
+			return true;
+	}
+	return false;
 }
 
 struct optional_prog {
@@ -163,6 +180,8 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	session_feature(s, args >= 4 ? "prev-state" : "prev-state-racy");
 	if (btf_counts_run_delay(btf))
 		session_feature(s, FEATURE_RUN_DELAY);
+	s->find_vma = btf_has_helper(btf, "BPF_FUNC_find_vma");
+	session_feature(s, s->find_vma ? FEATURE_FIND_VMA : "futex-key-maps");
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));
@@ -217,6 +236,7 @@ static void configure(struct session *s, const struct collect_opts *o)
 
 	cfg->ring_mask = (uint32_t)s->n_rings - 1;
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
+	cfg->find_vma = s->find_vma;
 	cfg->page_shift = log2_floor((uint64_t)sysconf(_SC_PAGESIZE));
 	cfg->wake_bytes = s->ring_bytes / 8;
 	cfg->stack_price_ns = STACK_PRICE_NS;

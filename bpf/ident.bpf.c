@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ident.bpf.c: what is behind an address or a descriptor, told once per object: the file and
+ * offset that a shared futex lies in, the pipe or socket that a call waits for.
+ */
+#define MT_IRQS_OFF
+#include "core.bpf.h"
+#include "regs.bpf.h"
+
+#define VM_MAYSHARE 0x80
+
+/* Where another object may have been mapped meanwhile: so long is an answer believed. */
+#define REVISIT_NS 100000000
+
+__u32 last_file_id = 0;
+
+/* --- shared futexes ------------------------------------------------------------------ */
+
+struct futex_at {
+	u64 addr;
+	u32 space, pad;
+};
+
+struct futex_object {
+	u64 again_ns;      /* when to look again */
+	u64 inode, offset; /* inode 0: private memory */
+	u32 dev, generation;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct futex_at);
+	__type(value, struct futex_object);
+} futexes_seen SEC(".maps");
+
+struct vma_ask {
+	u64 addr;
+	struct futex_object o;
+};
+
+/* The kernel, too, keys a futex by its file only in a mapping that is shared. */
+static long vma_answer(struct task_struct *t, struct vm_area_struct *vma, struct vma_ask *ask)
+{
+	struct file *f = BPF_CORE_READ(vma, vm_file);
+	struct inode *inode;
+
+	if (!f || !(BPF_CORE_READ(vma, vm_flags) & VM_MAYSHARE))
+		return 0;
+	inode = BPF_CORE_READ(f, f_inode);
+	ask->o.inode = BPF_CORE_READ(inode, i_ino);
+	ask->o.generation = BPF_CORE_READ(inode, i_generation);
+	ask->o.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	ask->o.offset = (BPF_CORE_READ(vma, vm_pgoff) << cfg.page_shift) + ask->addr -
+	                BPF_CORE_READ(vma, vm_start);
+	return 0;
+}
+
+void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts)
+{
+	struct futex_at at = {.addr = addr, .space = space};
+	struct vma_ask ask = {.addr = addr};
+	struct futex_object *seen;
+	struct mt_futex_key *e;
+
+	if (!cfg.find_vma)
+		return;
+	seen = bpf_map_lookup_elem(&futexes_seen, &at);
+	if (seen && ts < seen->again_ns)
+		return;
+	/* Fails when somebody maps memory at this moment: the next wait will tell. */
+	if (bpf_find_vma(t, addr, vma_answer, &ask, 0))
+		return;
+	ask.o.again_ns = ts + REVISIT_NS;
+	if (seen ? seen->inode != ask.o.inode || seen->offset != ask.o.offset ||
+	                    seen->dev != ask.o.dev || seen->generation != ask.o.generation
+	         : ask.o.inode != 0) {
+		e = ring_reserve(mt_futex_key, ts, MT_EV_FUTEX_KEY, task);
+		if (!e)
+			return;
+		e->addr = addr;
+		e->inode = ask.o.inode;
+		e->offset = ask.o.offset;
+		e->space = space;
+		e->dev = ask.o.dev;
+		e->generation = ask.o.generation;
+		e->pad = 0;
+		ring_submit(e);
+	}
+	bpf_map_update_elem(&futexes_seen, &at, &ask.o, BPF_ANY);
+}
+
+/* --- files --------------------------------------------------------------------------------- */
+
+#define S_IFMT           0170000
+#define ANON_INODE_MAGIC 0x09041934
+#define MQUEUE_MAGIC     0x19800202
+#define AF_UNIX          1
+#define AF_INET          2
+#define AF_INET6         10
+#define SOCK_STREAM      1
+#define TCP_LISTEN       10
+
+struct file_key {
+	u64 ino, own;
+	u32 dev, pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct file_key);
+	__type(value, u64); /* FILE_* */
+} files_seen SEC(".maps");
+
+static __always_inline u32 kind_of(struct inode *inode, u64 magic)
+{
+	if (magic == ANON_INODE_MAGIC) /* its mode is 0 up to 6.15, a regular file's after */
+		return FD_ANON;
+	if (magic == MQUEUE_MAGIC)
+		return FD_MQUEUE;
+	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
+	case 0100000:
+	case 0040000:
+		return FD_FILE;
+	case 0010000:
+		return FD_PIPE;
+	case 0140000:
+		return FD_SOCKET;
+	case 0020000:
+		return FD_CHAR;
+	case 0060000:
+		return FD_BLOCK;
+	case 0:
+		return FD_ANON;
+	}
+	return FD_UNKNOWN;
+}
+
+static __always_inline u64 peer_inode(struct sock *sk)
+{
+	struct sock *peer;
+
+	if (!bpf_core_type_exists(struct unix_sock))
+		return 0;
+	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	return peer ? BPF_CORE_READ(peer, sk_socket, file, f_inode, i_ino) : 0;
+}
+
+/* Both ends of a socket; says whether they are yet to come. */
+static __always_inline bool describe_socket(struct mt_file *e, struct file *f)
+{
+	struct socket *socket = BPF_CORE_READ(f, private_data);
+	struct sock *sk = BPF_CORE_READ(socket, sk);
+	bool stream, known = false;
+
+	if (!sk)
+		return false;
+	e->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	stream = BPF_CORE_READ(socket, type) == SOCK_STREAM &&
+	         BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN;
+	if (e->family == AF_UNIX) {
+		e->peer = peer_inode(sk);
+		known = e->peer;
+	} else if (e->family == AF_INET || e->family == AF_INET6) {
+		e->lport = BPF_CORE_READ(sk, __sk_common.skc_num);
+		e->rport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+		known = e->rport;
+		if (e->family == AF_INET) {
+			BPF_CORE_READ_INTO((u32 *)e->laddr, sk, __sk_common.skc_rcv_saddr);
+			BPF_CORE_READ_INTO((u32 *)e->raddr, sk, __sk_common.skc_daddr);
+		} else {
+			BPF_CORE_READ_INTO(&e->laddr, sk, __sk_common.skc_v6_rcv_saddr);
+			BPF_CORE_READ_INTO(&e->raddr, sk, __sk_common.skc_v6_daddr);
+		}
+	}
+	return stream && !known;
+}
+
+/* A new file, or one that has changed: the value for files_seen; 0 = not told. */
+static __always_inline u64 tell_file(struct file *f, struct inode *inode,
+                                     const struct file_key *key, u64 v, u32 task, u64 ts)
+{
+	struct mt_file *e = ring_reserve(mt_file, ts, MT_EV_FILE, task);
+
+	if (!e)
+		return 0;
+	e->inode = key->ino;
+	e->dev = key->dev;
+	e->kind = FILE_KIND(v);
+	e->id = FILE_ID(v);
+	e->peer = 0;
+	e->family = 0;
+	e->lport = e->rport = 0;
+	__builtin_memset(e->laddr, 0, sizeof(e->laddr));
+	__builtin_memset(e->raddr, 0, sizeof(e->raddr));
+	e->name[0] = 0;
+	v &= ~FILE_CHANGING;
+	if (e->kind == FD_SOCKET) {
+		if (describe_socket(e, f))
+			v |= FILE_CHANGING;
+	} else if (f) {
+		bpf_probe_read_kernel_str(e->name, sizeof(e->name),
+		                          BPF_CORE_READ(f, f_path.dentry, d_name.name));
+	}
+	ring_submit(e);
+	return v;
+}
+
+static __always_inline u64 new_id(u32 kind)
+{
+	return (__sync_fetch_and_add(&last_file_id, 1) + 1) | (u64)kind << 32;
+}
+
+/* A file that is not in the task's slot. */
+static __noinline u64 file_find(struct file *f, struct inode *inode, struct task_state *s,
+                                struct fd_slot *slot, u64 ts)
+{
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+	u64 v, own = 0;
+	struct file_key key = {};
+	u64 *seen;
+	u32 kind = kind_of(inode, BPF_CORE_READ(sb, s_magic));
+
+	if (kind == FD_ANON)
+		own = (u64)BPF_CORE_READ(f, private_data);
+	key.ino = BPF_CORE_READ(inode, i_ino);
+	key.own = own;
+	key.dev = BPF_CORE_READ(sb, s_dev);
+	seen = bpf_map_lookup_elem(&files_seen, &key);
+	v = seen ? *seen : new_id(kind);
+	if (!seen || (v & FILE_CHANGING)) {
+		v = tell_file(f, inode, &key, v, s->id, ts);
+		if (!v)
+			return 0;
+		bpf_map_update_elem(&files_seen, &key, &v, BPF_ANY);
+	}
+	if (!(v & FILE_CHANGING)) {
+		slot->inode = (u64)inode;
+		slot->ino = key.ino;
+		slot->own = own;
+		slot->file = v;
+	}
+	return v;
+}
+
+/*
+ * A descriptor may be closed and given again at any time, and the kernel uses the memory of what
+ * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
+ * what is in the slot is believed while address and number are the same.
+ */
+static __always_inline u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts)
+{
+	struct fdtable *fdt = t->files->fdt;
+	struct fd_slot *slot = &s->fds[fd & (FD_SLOTS - 1)];
+	struct inode *inode = NULL;
+	struct file *f = NULL;
+
+	if (fd >= fdt->max_fds)
+		return 0;
+	bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
+	if (!f)
+		return 0;
+	inode = BPF_CORE_READ(f, f_inode);
+	if (!inode)
+		return 0;
+	if (slot->inode == (u64)inode && slot->ino == BPF_CORE_READ(inode, i_ino) &&
+	    (!slot->own || slot->own == (u64)BPF_CORE_READ(f, private_data)))
+		return slot->file;
+	return file_find(f, inode, s, slot, ts);
+}
+
+/* System V message queues and semaphores have an id instead of a descriptor. */
+static __always_inline u64 file_of_sysv(u32 dev, u32 ipc_id, u32 task, u64 ts)
+{
+	struct file_key key = {.ino = ipc_id, .own = FD_SYSV, .dev = dev};
+	u64 *seen = bpf_map_lookup_elem(&files_seen, &key), v;
+
+	if (seen)
+		return *seen;
+	v = tell_file(NULL, NULL, &key, new_id(FD_SYSV), task, ts);
+	if (v)
+		bpf_map_update_elem(&files_seen, &key, &v, BPF_ANY);
+	return v;
+}
+
+u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, struct mt_args *a, u64 ts)
+{
+	u64 fd = (u32)a->a0;
+
+	if (MT_NR_POLL(nr)) {
+		u32 polled = 0;
+
+		/* Of several descriptors nobody knows which it waits for. */
+		if ((u32)a->a1 != 1 || bpf_probe_read_user(&polled, sizeof(polled), (void *)a->a0))
+			return 0;
+		fd = polled;
+	} else if (MT_NR_MSG(nr)) {
+		return file_of_sysv(1, (u32)fd, s->id, ts);
+	} else if (MT_NR_SEMOP(nr)) {
+		return file_of_sysv(2, (u32)fd, s->id, ts);
+	} else if (!MT_NR_FD(nr)) {
+		return 0;
+	}
+	return file_of_fd(t, s, fd, ts);
+}
