@@ -194,7 +194,7 @@ struct model_opts {
 	uint64_t since_ns, until_ns;	/* relative to the wall start; until 0 = to the end */
 	unsigned flags;			/* MODEL_* */
 };
-enum { MODEL_SLICES = 1 << 0 };		/* keep every slice (56 bytes each) */
+enum { MODEL_SLICES = 1 << 0 };		/* keep every slice and every sample */
 
 struct model;
 /* Reads the whole trace. NULL on error (*err). Damaged parts are skipped; see recording.damaged. */
@@ -202,6 +202,7 @@ struct model *model_load(struct trace_reader *r, const struct model_opts *opts, 
 void model_free(struct model *m);
 
 const struct recording *model_recording(const struct model *m);
+bool model_has_slices(const struct model *m);	/* loaded with MODEL_SLICES */
 /* Tasks by order of appearance; those that did not live inside the window are left out. */
 size_t model_n_tasks(const struct model *m);
 const struct task *model_task_at(const struct model *m, size_t i);
@@ -230,6 +231,9 @@ const uint64_t *model_running_histogram(const struct model *m, size_t *n);
 struct stack_row { uint32_t task, ustack, kstack; uint8_t cause; uint64_t blocked_ns, runnable_ns, count; };
 size_t model_off_cpu(const struct model *m, const struct stack_row **out);
 size_t model_on_cpu(const struct model *m, const struct stack_row **out);	/* count = samples */
+/* Every on-CPU sample inside the window, in time order; MODEL_SLICES only. */
+struct cpu_sample { uint64_t ts; uint32_t task, ustack, kstack; };
+size_t model_samples(const struct model *m, const struct cpu_sample **out);
 
 /* Frames of the address at `frames[i]` of stack s, outermost inlined last; at most max.
  * Returns how many (at least 1: an unresolved frame is still a frame). */

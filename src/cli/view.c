@@ -20,7 +20,8 @@ int view_check(const struct view_settings *v, struct err *err)
 
 void view_model_opts(const struct view_settings *v, struct model_opts *o)
 {
-	*o = (struct model_opts){.since_ns = v->since_ns, .until_ns = v->until_ns};
+	*o = (struct model_opts){
+	        .since_ns = v->since_ns, .until_ns = v->until_ns, .flags = MODEL_SLICES};
 }
 
 static unsigned terminal_width(void)

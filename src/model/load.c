@@ -308,6 +308,11 @@ const struct recording *model_recording(const struct model *m)
 	return &m->rec;
 }
 
+bool model_has_slices(const struct model *m)
+{
+	return m->opts.flags & MODEL_SLICES;
+}
+
 const struct trace_info *model_trace_info(const struct model *m)
 {
 	return &m->info_copy;

@@ -149,12 +149,17 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 		return err;
 	m->on_cpu.v[i].count++;
 	lt->t.samples++;
-	return 0;
+	if (!(m->opts.flags & MODEL_SLICES))
+		return 0;
+	/* Beyond what sorting repairs: time stays ordered. */
+	if (m->samples.n && ts < m->samples.v[m->samples.n - 1].ts)
+		ts = m->samples.v[m->samples.n - 1].ts;
+	return vec_push(&m->samples, ((struct cpu_sample){ts, key.task, key.ustack, key.kstack}));
 }
 
 void stacks_reset(struct model *m)
 {
-	m->off_cpu.n = m->on_cpu.n = 0;
+	m->off_cpu.n = m->on_cpu.n = m->samples.n = 0;
 	hmap_release(&m->off_ids);
 	hmap_release(&m->on_ids);
 	for (size_t i = 0; i < m->tasks.n; i++)
@@ -167,6 +172,7 @@ void stacks_release(struct model *m)
 	vec_release(&m->frames);
 	vec_release(&m->off_cpu);
 	vec_release(&m->on_cpu);
+	vec_release(&m->samples);
 	idmap_release(&m->stack_ids);
 	hmap_release(&m->off_ids);
 	hmap_release(&m->on_ids);
@@ -182,4 +188,10 @@ size_t model_on_cpu(const struct model *m, const struct stack_row **out)
 {
 	*out = m->on_cpu.v;
 	return m->on_cpu.n;
+}
+
+size_t model_samples(const struct model *m, const struct cpu_sample **out)
+{
+	*out = m->samples.v;
+	return m->samples.n;
 }
