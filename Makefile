@@ -8,7 +8,7 @@ PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes
 CPPFLAGS += -D_GNU_SOURCE -DMT_VERSION='"$(VERSION)"' -Iinclude -Isrc -I$(B)
-LIBS    := -lbpf -ldw -lelf -lz -ljansson -lcap -lm -pthread
+LIBS    := -lbpf -ldw -lelf -lz -llzma -liberty -ljansson -lcap -lm -pthread
 ARCH    := $(shell uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')
 
 BPF_SRC := $(wildcard bpf/*.bpf.c)

@@ -14,6 +14,7 @@ struct sym {
 	const char *name;	/* the table's; NULL = none */
 	uint64_t name_off;	/* bytes past its start */
 	const char *src; uint32_t line;	/* NULL, 0 = unknown */
+	uint64_t size;		/* of a data symbol; 0 = unknown */
 };
 
 /* --- one ELF file ------------------------------------------------------------------- */
@@ -29,7 +30,13 @@ void elf_syms_free(struct elf_syms *e);
 int elf_syms_lookup(struct elf_syms *e, uint64_t file_offset, struct sym *out);
 /* Build id of an ELF file: bytes in out (≤ 64), returns how many, 0 = none, -errno. */
 int elf_build_id(int fd, uint8_t out[64]);
-/* A data symbol that covers virtual address (already minus load bias), for naming locks. */
+/* All functions that the instruction at this file offset lies in: out[0] the one that the symbol
+ * table names, then those that the compiler inlined into it, outermost first; each with its place
+ * in the source, as far as there is debug information (DWARF, which is read here). Returns how
+ * many, 0 = none. Strings are valid until the next call. */
+size_t elf_syms_chain(struct elf_syms *e, uint64_t file_offset, struct sym *out, size_t max);
+/* A data symbol that covers virtual address (already minus load bias), for naming locks. Thread-local
+ * ones have no address and are not among them. 0, -ENOENT, or -errno of a broken table. */
 int elf_syms_data(struct elf_syms *e, uint64_t vaddr, struct sym *out);
 
 /* --- the kernel -------------------------------------------------------------------------- */
@@ -68,5 +75,17 @@ struct symbolizer_stats { uint64_t frames, resolved, files, files_failed; bool t
  * entries of `notes` (strings the caller frees). k may be NULL. */
 int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k, const struct symbolizer_limits *lim,
 		       symbolizer_emit emit, void *ctx, struct symbolizer_stats *st, struct buf *notes);
+
+/* The variable that runtime address addr of a space lies in: a data symbol (.bss and .data of the
+ * program and of libraries), demangled. Works any time once the space's mappings are known, and
+ * without privilege as long as the files can be opened; a file is read at the first question
+ * about it and kept (a bounded number of them). Strings are valid until the next call. */
+struct symbol_object {
+	const char *name;	/* "pool_lock", "ns::registry" */
+	uint64_t off, size;	/* bytes past its start; bytes of the whole */
+	const char *module;	/* the file's path */
+};
+/* 0, or -ENOENT: no variable (heap, stack, stripped); -errno when the file gives none. */
+int symbolizer_object(struct symbolizer *s, uint32_t space, uint64_t addr, struct symbol_object *out);
 
 #endif

@@ -8,7 +8,7 @@
 #
 # A directory may include its own headers and those of the directories below it.
 # collect and model never see each other. Only collect (and bpf) may use libbpf,
-# only symbol libelf and libdw, only report jansson, only trace and symbol zlib.
+# only symbol libelf, libdw, liblzma and libiberty, only report jansson, only trace and symbol zlib.
 # *_priv.h stays inside its directory.
 set -eu
 cd "$(dirname "$0")/.."
@@ -34,6 +34,8 @@ linux/bpf|collect
 libelf|symbol
 gelf|symbol
 elfutils/|symbol
+libiberty/|symbol
+lzma|symbol
 jansson|report
 zlib|trace symbol
 sys/capability|collect'

@@ -21,7 +21,7 @@ die() { say "$*"; exit 1; }
 
 # --- what each level needs: how to see it | Debian package | Fedora package -----
 # cmd:NAME    a command on the path or in /usr/sbin
-# inc:FILE    a header the C compiler finds
+# inc:FILE    a header the C compiler finds; FILE,FILE: one of them
 # bpftool     one that works: Ubuntu's is a wrapper that may find no real one
 # A level that is only nice to have is marked with a leading "?": when the
 # package manager does not offer the package, it is left out.
@@ -36,6 +36,8 @@ needs() {
 		inc:bpf/libbpf.h|libbpf-dev|libbpf-devel
 		inc:libelf.h|libelf-dev|elfutils-libelf-devel
 		inc:elfutils/libdw.h|libdw-dev|elfutils-devel
+		inc:libiberty/demangle.h,demangle.h|libiberty-dev|binutils-devel
+		inc:lzma.h|liblzma-dev|xz-devel
 		inc:zlib.h|zlib1g-dev|zlib-devel
 		inc:jansson.h|libjansson-dev|jansson-devel
 		inc:sys/capability.h|libcap-dev|libcap-devel
@@ -72,7 +74,9 @@ have() {
 	case $1 in
 	cmd:*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#cmd:}" >/dev/null 2>&1 ;;
 	inc:*) for dir in /usr/include /usr/local/include /usr/include/*-linux-gnu; do
-		[ ! -e "$dir/${1#inc:}" ] || return 0
+		for file in $(echo "${1#inc:}" | tr , ' '); do
+			[ ! -e "$dir/$file" ] || return 0
+		done
 	       done
 	       return 1 ;;
 	bpftool) "$(dirname "$0")/find-bpftool.sh" >/dev/null 2>&1 ;;

@@ -58,12 +58,13 @@ static int check_build_id(const struct elf_file *f, const char *path, const uint
 	               fmt_safe(safe, sizeof(safe), path));
 }
 
-struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_build_id, size_t n,
-                               struct err *err)
+/* The file itself, without its tables. */
+static struct elf_syms *open_main(int fd, const char *path, const uint8_t *expect_build_id,
+                                  size_t n, struct err *err)
 {
 	struct elf_syms *e = calloc(1, sizeof(*e));
 	char safe[256];
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), ret;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (!e || own < 0) {
 		err_set(err, e ? -errno : -ENOMEM, MT_EXIT_FAIL, "%s: %s",
@@ -74,10 +75,30 @@ struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_b
 		return NULL;
 	}
 	if (elf_file_open(&e->main, own, path, err) ||
-	    check_build_id(&e->main, path, expect_build_id, n, err))
-		goto fail;
+	    check_build_id(&e->main, path, expect_build_id, n, err)) {
+		elf_syms_free(e);
+		return NULL;
+	}
 	if (!elf_section_typed(&e->main, SHT_SYMTAB))
 		elf_debug_find(&e->main, path, &e->dbg);
+	return e;
+}
+
+struct elf_syms *elf_syms_open_data(int fd, const char *path, const uint8_t *expect_build_id,
+                                    size_t n, struct err *err)
+{
+	return open_main(fd, path, expect_build_id, n, err);
+}
+
+struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_build_id, size_t n,
+                               struct err *err)
+{
+	struct elf_syms *e = open_main(fd, path, expect_build_id, n, err);
+	char safe[256];
+	int ret;
+
+	if (!e)
+		return NULL;
 	ret = read_symbols(e, ELF_SYM_CODE, &e->code);
 	if (!ret)
 		return e;
@@ -86,7 +107,6 @@ struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_b
 	        ret == -ENOMEM  ? "more than memory holds"
 	        : ret == -E2BIG ? "too large"
 	                        : "damaged");
-fail:
 	elf_syms_free(e);
 	return NULL;
 }
@@ -146,6 +166,7 @@ static int lookup(struct ranges *t, uint64_t vaddr, struct sym *out)
 		return -ENOENT;
 	out->name = without_version(t, name);
 	out->name_off = vaddr - r->sym_start;
+	out->size = r->size;
 	return 0;
 }
 
@@ -173,6 +194,33 @@ int elf_syms_data(struct elf_syms *e, uint64_t vaddr, struct sym *out)
 		}
 	}
 	return lookup(&e->data, vaddr, out);
+}
+
+int elf_syms_vaddr(const struct elf_syms *e, uint64_t code_start, uint64_t code_offset,
+                   uint64_t addr, uint64_t *vaddr)
+{
+	const struct elf_segment *code = NULL, *s;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE) - 1, v;
+	size_t i;
+
+	for (i = 0; i < e->main.segments.n && !code; i++) {
+		s = &e->main.segments.v[i];
+		/* A mapping begins with the page that the segment begins in. */
+		if (s->exec && code_offset >= (s->off & ~page) &&
+		    (code_offset < s->off || code_offset - s->off < s->filesz))
+			code = s;
+	}
+	if (!code)
+		return -ENOENT;
+	v = addr - code_start + code_offset - code->off + code->vaddr;
+	for (i = 0; i < e->main.segments.n; i++) {
+		s = &e->main.segments.v[i];
+		if (v - s->vaddr < s->memsz) {
+			*vaddr = v;
+			return 0;
+		}
+	}
+	return -ENOENT;
 }
 
 int elf_build_id(int fd, uint8_t out[64])

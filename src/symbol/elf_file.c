@@ -87,7 +87,8 @@ static int read_segments(struct elf_file *f)
 			return -ENOEXEC;
 		if (ph.p_type != PT_LOAD)
 			continue;
-		s = (struct elf_segment){ph.p_offset, ph.p_filesz, ph.p_vaddr, ph.p_flags & PF_X};
+		s = (struct elf_segment){ph.p_offset, ph.p_filesz, ph.p_vaddr, ph.p_memsz,
+		                         ph.p_flags & PF_X};
 		if (vec_push(&f->segments, s))
 			return -ENOMEM;
 	}

@@ -26,9 +26,9 @@ struct elf_section {
 	uint64_t flags, addr, off, size, entsize;
 	uint32_t name, type, link; /* name: offset into elf_file.secnames */
 };
-/* A loaded segment: file bytes [off, off + filesz) are at vaddr. */
+/* A loaded segment: file bytes [off, off + filesz) are at vaddr, zeros follow up to memsz. */
 struct elf_segment {
-	uint64_t off, filesz, vaddr;
+	uint64_t off, filesz, vaddr, memsz;
 	bool exec;
 };
 
@@ -71,6 +71,13 @@ int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enu
 int elf_plt_read(const struct elf_file *f, struct ranges *t);
 
 struct elf_syms;
+/* elf_syms_open() for questions about data only: the functions are not read. */
+struct elf_syms *elf_syms_open_data(int fd, const char *path, const uint8_t *expect_build_id,
+                                    size_t n, struct err *err);
+/* Runtime address to virtual address, from where the code at a file offset was mapped. 0, or
+ * -ENOENT when the file has no code there or nothing at the address. */
+int elf_syms_vaddr(const struct elf_syms *e, uint64_t code_start, uint64_t code_offset,
+                   uint64_t addr, uint64_t *vaddr);
 size_t elf_syms_count(const struct elf_syms *e); /* named ranges of code; 0 = stripped */
 
 #endif

@@ -342,6 +342,27 @@ const struct mapping *spaces_find_at(const struct spaces *t, uint32_t id, uint64
 	return first ? search(first, ts, addr, true) : NULL;
 }
 
+size_t spaces_below(const struct spaces *t, uint32_t id, uint64_t addr, const struct mapping **out,
+                    size_t max)
+{
+	const struct space *s = space_get(t, id);
+	size_t n = 0, i, k;
+
+	if (!s || !s->now)
+		return 0;
+	for (i = layout_after(s->now, addr); i < s->now->v.n && s->now->v.v[i].start <= addr;)
+		i++;
+	while (i-- > 0 && n < max) {
+		const struct mapping *m = &s->now->v.v[i];
+
+		for (k = 0; k < n && out[k]->file != m->file;)
+			k++;
+		if (m->file && k == n)
+			out[n++] = m;
+	}
+	return n;
+}
+
 uint64_t spaces_dropped(const struct spaces *t)
 {
 	return t->dropped;

@@ -72,7 +72,9 @@ struct sweep {
 
 static int emit(struct ranges *t, uint64_t start, uint64_t end, const struct range_add *a)
 {
-	struct range r = {start, end, a->start, a->name};
+	uint64_t size = a->end - a->start;
+	struct range r = {start, end, a->start, a->name,
+	                  (uint32_t)(size < UINT32_MAX ? size : UINT32_MAX)};
 	struct range *last = t->v.n ? &t->v.v[t->v.n - 1] : NULL;
 
 	if (last && last->end == start && last->sym_start == a->start && last->name == a->name) {

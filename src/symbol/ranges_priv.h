@@ -26,7 +26,7 @@ struct range_add {
 };
 struct range {
 	uint64_t start, end, sym_start;
-	uint32_t name;
+	uint32_t name, size; /* size: of the whole symbol, at most UINT32_MAX */
 };
 
 struct ranges {

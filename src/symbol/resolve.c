@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "elf_priv.h"
 #include "resolve_priv.h"
 
-#define DEFAULT_FILE_BYTES (2ull << 30)
-#define DEFAULT_TOTAL_NS   (20ull * 1000 * 1000 * 1000)
-#define CLOCK_EVERY        256
-#define MAX_FILE_NOTES     50
+#define DEFAULT_TOTAL_NS (20ull * 1000 * 1000 * 1000)
+#define CLOCK_EVERY      256
+#define MAX_FILE_NOTES   50
 
 static uint64_t now_ns(void)
 {
@@ -27,7 +23,7 @@ void resolve_start(struct resolve *r, const struct symbolizer_limits *lim)
 {
 	uint64_t total = lim && lim->max_total_ns ? lim->max_total_ns : DEFAULT_TOTAL_NS;
 
-	r->max_file_bytes = lim && lim->max_file_bytes ? lim->max_file_bytes : DEFAULT_FILE_BYTES;
+	r->max_file_bytes = lim && lim->max_file_bytes ? lim->max_file_bytes : SYM_FILE_BYTES;
 	if (__builtin_add_overflow(now_ns(), total, &r->deadline_ns))
 		r->deadline_ns = UINT64_MAX;
 }
@@ -120,89 +116,10 @@ static int emit_all(struct resolve *r, const char *module, const struct names *n
 	return err;
 }
 
-static int too_large(const struct resolve *r, int fd, const char *path, struct err *err)
-{
-	char safe[256];
-	struct stat st;
-
-	if (fstat(fd, &st) || (uint64_t)st.st_size <= r->max_file_bytes)
-		return 0;
-	return err_set(err, -EFBIG, MT_EXIT_FAIL, "%s: no symbols: the file is too large",
-	               fmt_safe(safe, sizeof(safe), path));
-}
-
-static struct elf_syms *open_at(const struct resolve *r, const struct sym_file *f, const char *path,
-                                struct err *err)
-{
-	struct elf_syms *e = NULL;
-	char safe[256];
-	int fd = regular_open(path);
-
-	if (fd < 0) {
-		err_set(err, fd, MT_EXIT_FAIL, "%s: no symbols: %s",
-		        fmt_safe(safe, sizeof(safe), path),
-		        fd == -ENXIO ? "not a regular file" : strerror(-fd));
-		return NULL;
-	}
-	if (!too_large(r, fd, path, err))
-		e = elf_syms_open(fd, path, f->build_id, f->build_id_n, err);
-	close(fd);
-	return e;
-}
-
-static struct elf_syms *open_vdso(struct err *err)
-{
-	int fd = vdso_open();
-	struct elf_syms *e;
-
-	if (fd < 0) {
-		err_set(err, fd, MT_EXIT_FAIL, VDSO_NAME ": no symbols: %s", strerror(-fd));
-		return NULL;
-	}
-	e = elf_syms_open(fd, VDSO_NAME, NULL, 0, err);
-	close(fd);
-	return e;
-}
-
-static bool is_deleted(const char *path)
-{
-	static const char tail[] = " (deleted)";
-	size_t n = strlen(path);
-
-	return n >= sizeof(tail) && !strcmp(path + n - (sizeof(tail) - 1), tail);
-}
-
-/* The file as its process sees it, which may be in a container, else as we see it. */
-static struct elf_syms *open_file(const struct resolve *r, const struct sym_file *f,
-                                  struct err *err)
-{
-	char path[PATH_MAX], safe[256];
-	struct elf_syms *e;
-
-	if (!strcmp(f->path, VDSO_NAME))
-		return open_vdso(err);
-	if (is_deleted(f->path)) {
-		err_set(err, -ENOENT, MT_EXIT_FAIL, "%s: no symbols: the file was gone already",
-		        fmt_safe(safe, sizeof(safe), f->path));
-		return NULL;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(f->pids); i++) {
-		if (!f->pids[i] || (i && f->pids[i] == f->pids[i - 1]))
-			continue;
-		if (snprintf(path, sizeof(path), "/proc/%u/root%s", f->pids[i], f->path) >=
-		    (int)sizeof(path))
-			continue;
-		e = open_at(r, f, path, NULL);
-		if (e)
-			return e;
-	}
-	return open_at(r, f, f->path, err);
-}
-
 static int resolve_file(struct resolve *r, const struct sym_file *f, size_t from, size_t to)
 {
 	struct err why = {0};
-	struct names n = {.e = open_file(r, f, &why)};
+	struct names n = {.e = sym_file_open(f, r->max_file_bytes, false, &why)};
 	char safe[256];
 	size_t resolved = 0;
 	int err;

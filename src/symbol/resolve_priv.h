@@ -20,11 +20,19 @@ struct sym_file {
 	uint32_t pids[3];                             /* theirs; 0 = none */
 };
 
+struct elf_syms;
+/* The file as its process sees it, which may be in a container, else as we see it; only one of the
+ * right build id. data: for questions about variables only. NULL with *err. */
+struct elf_syms *sym_file_open(const struct sym_file *f, uint64_t max_bytes, bool data,
+                               struct err *err);
+
 struct sym_frame {
 	uint64_t offset;
 	uint32_t file; /* index into files + 1; 0 = kernel */
 	uint8_t flags; /* FRAME_* */
 };
+
+#define SYM_FILE_BYTES (2ull << 30) /* files beyond are not read, unless limits say otherwise */
 
 struct resolve {
 	const struct kallsyms *k;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "object_priv.h"
 #include "resolve_priv.h"
 #include "symbol.h"
 #include "symbolizer_priv.h"
@@ -32,6 +33,7 @@ struct symbolizer {
 	struct hmap keys;           /* (file id or 0 = kernel, offset) -> FRAME_* */
 	struct hmap pending_ids;    /* (space, address) -> index into pending */
 	VEC(struct pending) pending;
+	struct objects objects;
 	uint64_t dropped;
 };
 
@@ -61,6 +63,7 @@ void symbolizer_free(struct symbolizer *s)
 	if (!s)
 		return;
 	release_frames(s);
+	objects_release(&s->objects);
 	spaces_free(s->spaces);
 	if (s->strings)
 		strtab_free(s->strings);
@@ -253,6 +256,13 @@ static void set_pids(struct symbolizer *s)
 		f->pids[1] = spaces_pid(s->spaces, f->last_space);
 		f->pids[2] = spaces_pid(s->spaces, f->first_space);
 	}
+}
+
+int symbolizer_object(struct symbolizer *s, uint32_t space, uint64_t addr,
+                      struct symbol_object *out)
+{
+	set_pids(s);
+	return objects_find(&s->objects, s->spaces, s->files.v, space, addr, out);
 }
 
 int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k,

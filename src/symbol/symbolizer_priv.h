@@ -34,6 +34,9 @@ const struct mapping *spaces_find(const struct spaces *t, uint32_t id, uint64_t 
  * then, what was mapped next: maps of a process found running are read after its first stacks. */
 const struct mapping *spaces_find_at(const struct spaces *t, uint32_t id, uint64_t ts,
                                      uint64_t addr);
+/* Mappings of files that start at or below addr, nearest first, each file once. How many. */
+size_t spaces_below(const struct spaces *t, uint32_t id, uint64_t addr, const struct mapping **out,
+                    size_t max);
 uint64_t spaces_dropped(const struct spaces *t); /* mappings over the limit */
 
 #endif

@@ -626,3 +626,66 @@ Test(symbolizer, nothing)
 	symbolizer_free(NULL);
 	world_close(&w);
 }
+
+/* --- variables: this very program's --------------------------------------------------------- */
+
+extern int object_in_bss[40], object_in_data;
+extern __thread int object_of_thread;
+int object_in_bss[40], object_in_data = 1;
+__thread int object_of_thread = 1;
+
+/* Tells s of the executable mappings of this process. */
+static void map_self(struct symbolizer *s, uint32_t space)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[4200], perms[5], file[4096];
+	struct sym_map m = {.ts = 1, .file = file};
+
+	cr_assert(f);
+	while (fgets(line, sizeof(line), f)) {
+		unsigned long start, end, off;
+
+		if (sscanf(line, "%lx-%lx %4s %lx %*s %*s %4095s", &start, &end, perms, &off,
+		           file) != 5 ||
+		    perms[2] != 'x')
+			continue;
+		m.start = start;
+		m.end = end;
+		m.offset = off;
+		cr_assert(!symbolizer_map(s, space, &m));
+	}
+	fclose(f);
+}
+
+static void expect_object(struct symbolizer *s, const void *at, const char *name, uint64_t off,
+                          uint64_t size)
+{
+	struct symbol_object o;
+
+	cr_assert_eq(symbolizer_object(s, 1, (uintptr_t)at, &o), 0, "%s", name);
+	cr_expect_str_eq(o.name, name);
+	cr_expect_eq(o.off, off);
+	cr_expect_eq(o.size, size);
+	cr_expect(strstr(o.module, "test_symbolizer"), "%s", o.module);
+}
+
+Test(object, variables_of_a_running_program)
+{
+	struct symbolizer *s = symbolizer_new();
+	struct symbol_object o;
+	void *heap = malloc(100);
+
+	map_self(s, 1);
+	expect_object(s, &object_in_bss[0], "object_in_bss", 0, sizeof(object_in_bss));
+	expect_object(s, (char *)&object_in_bss[40] - 1, "object_in_bss", sizeof(object_in_bss) - 1,
+	              sizeof(object_in_bss));
+	expect_object(s, &object_in_data, "object_in_data", 0, sizeof(int));
+	cr_expect_eq(symbolizer_object(s, 1, (uintptr_t)&object_of_thread, &o), -ENOENT);
+	cr_expect_eq(symbolizer_object(s, 1, (uintptr_t)heap, &o), -ENOENT);
+	cr_expect_eq(symbolizer_object(s, 1, (uintptr_t)&o, &o), -ENOENT, "a stack");
+	cr_expect_eq(symbolizer_object(s, 1, 0, &o), -ENOENT);
+	cr_expect_eq(symbolizer_object(s, 9, (uintptr_t)object_in_bss, &o), -ENOENT);
+	cr_expect_null(o.name);
+	free(heap);
+	symbolizer_free(s);
+}
