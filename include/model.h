@@ -154,7 +154,16 @@ struct hold { uint32_t task, space; uint64_t addr; uint8_t evidence; };
 struct site { int32_t nr; uint64_t a[4]; uint8_t arch; uint8_t fd_kind; };	/* nr -1 = not in a call */
 
 /* ts: when it was first seen. */
-struct mstack { uint8_t kind, flags; uint32_t space, n; const uint64_t *frames; uint64_t ts; };
+struct mstack {
+	uint8_t kind, flags;
+	uint8_t end;			/* STACK_END_* */
+	uint32_t space, n, n_py;
+	const uint64_t *frames;
+	const uint64_t *py;		/* PY_FRAME()s, innermost first */
+	uint64_t ts;
+};
+
+enum frame_kind { FRAME_KERNEL, FRAME_NATIVE, FRAME_INLINED, FRAME_PYTHON };
 
 /* Resolved frame. Strings are the model's. */
 struct frame {
@@ -163,7 +172,9 @@ struct frame {
 	const char *name;	/* NULL = no symbol: print [module+0xoff] */
 	uint64_t name_off;
 	const char *src; uint32_t line;		/* NULL, 0 = unknown */
-	bool inlined;
+	bool inlined;		/* kind is FRAME_INLINED */
+	uint8_t kind;		/* enum frame_kind. Python: name is the (qualified) name, module and src
+				 * the file as the code object has it, offset 0 */
 };
 
 struct bpf_cost { const char *name; uint64_t count, ns; };
@@ -253,6 +264,14 @@ uint32_t model_task_by_ctid(const struct model *m, uint32_t space, uint64_t addr
 uint32_t model_task_by_ns_tid(const struct model *m, uint32_t proc, uint32_t ns_tid, uint64_t ts);
 /* The space that this one was forked from, through all its forebears: identity of private words. 0 = none. */
 uint32_t model_space_parent(const struct model *m, uint32_t space);
+
+/* The whole stack, innermost frame first: native and inlined functions, and Python functions in
+ * place of the interpreter's evaluation loop that ran them, in calling order. Python frames that
+ * cannot be placed (no native frame is known to be the loop) are not lost: they come where most
+ * of them must be, see frames.c. At most max frames (the outermost are left out); returns how
+ * many. 0: unknown stack. */
+size_t model_frames(const struct model *m, uint32_t stack_id, struct frame *out, size_t max);
+#define MODEL_FRAMES_MAX 512	/* enough for nearly every stack */
 
 /* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */
 const char *syscall_name(const char *arch, int32_t nr);

@@ -23,7 +23,7 @@
 #define MT_LEAF 40
 #define MT_MAX_PY_FRAMES 96
 #define MT_PY_NAME 96
-#define MT_PY_FILE 160
+#define MT_PY_FILE 256
 #define MT_PY_TABLE 1024
 
 /* Ring records. X(NAME, number, struct) */
@@ -189,23 +189,68 @@ struct mt_stack {
 /* A Python frame as BPF sees it. */
 struct mt_pyframe {
 	__u64 code;		/* address of the code object */
-	__u32 instr;		/* byte offset into its bytecode */
+	__u32 instr;		/* byte offset into its bytecode, or MT_PY_INSTR_* */
 	__u32 entry;		/* entered from C */
 };
+#define MT_PY_INSTR_NONE 0xffffffffu	/* unknown: no line */
+#define MT_PY_INSTR_START 0xfffffffeu	/* before the first instruction: the function's own line */
 
-/* A code object at its first sight in a space. What is cut is marked by its length. */
+/* A str of the target: raw characters, cut to what there is room for. */
+struct mt_pystr {
+	__u32 length;		/* characters in all */
+	__u16 stored;		/* bytes here */
+	__u8 kind;		/* bytes of a character: 1, 2, 4; 0 = could not be read */
+	__u8 ascii;
+};
+
+/* A code object at its first sight in a space, or when another took its address. What is cut is
+ * told by its length. */
 struct mt_pycode {
 	struct mt_hdr h;
 	__u64 code;
+	__u64 check;		/* of its fields: tells a reused address */
 	__u32 space;
 	__u32 first_line;
-	__u32 check;		/* of mutable facts: tells a reused address */
-	__u16 name_len, file_len;	/* as stored; kind of character in pad bits */
-	__u32 table_len;	/* bytes of the line table that follow: up to MT_PY_TABLE */
-	__u32 version;		/* index of the CPython layout in use */
-	char name[MT_PY_NAME];
-	char file[MT_PY_FILE];
-	__u8 table[MT_PY_TABLE];	/* only table_len are sent */
+	__u32 layout;		/* index of the layout in use */
+	__u32 table_len;	/* bytes of the line table in all; up to MT_PY_TABLE follow */
+	struct mt_pystr name, file;
+	__u8 name_data[MT_PY_NAME];
+	__u8 file_data[MT_PY_FILE];
+	__u8 table[MT_PY_TABLE];	/* only what there is is sent */
+};
+
+/* Where one CPython version has what: offsets in bytes. MT_PY_NO: there is no such field. */
+#define MT_PY_NO 0xffff
+enum { MT_PY_LASTI_BYTES, MT_PY_LASTI_UNITS, MT_PY_INSTR_PTR };
+struct mt_py_layout {
+	__u16 interp_head;	/* in _PyRuntime: first interpreter */
+	__u16 tstate_current;	/* … the thread state that has the GIL (to 3.11) */
+	__u16 interp_next, interp_threads;	/* in PyInterpreterState */
+	__u16 tstate_next, tstate_thread_id;	/* in PyThreadState */
+	__u16 tstate_frame;	/* … frame, current_frame, or cframe */
+	__u16 cframe_frame;	/* in the cframe: the frame; MT_PY_NO = tstate_frame is it already */
+	__u16 frame_size;	/* so many bytes of a frame are read: at most 112 */
+	__u16 frame_code, frame_prev, frame_instr;	/* multiples of 8 */
+	__u16 frame_owner;	/* byte; 3 and more: the interpreter's own (3.12 on) */
+	__u16 frame_entry;	/* byte: entered from C (3.11) */
+	__u16 code_file, code_name, code_qualname, code_table, code_first_line, code_start;
+	__u16 str_length, str_state, str_ascii, str_wide;	/* str_ascii, str_wide: characters */
+	__u16 bytes_length, bytes_data;
+	__u16 type_name;	/* in PyTypeObject */
+	__u16 instr_kind;	/* MT_PY_LASTI_BYTES … */
+	__u16 kind_shift;	/* of the kind, 3 bits, in state; compact and ascii follow */
+	__u16 code_mask;	/* bits of frame_code that are no address */
+};
+#define MT_PY_LAYOUTS 64	/* of one recording */
+
+/* Value of the map of Python spaces. */
+struct mt_py_space {
+	__u64 runtime;		/* address of _PyRuntime */
+	__u64 code_type;	/* learned: address of PyCode_Type; 0 = not yet */
+	__u32 layout;		/* index */
+	__u32 tss_key;		/* learned: key + 1 of the thread's own state; 0 = not yet */
+	__u32 epoch;		/* grows when a code object's address was reused */
+	__u32 pad;
 };
 
 struct mt_pythread { struct mt_hdr h; __u64 tstate; };
@@ -265,6 +310,7 @@ _Static_assert(sizeof(struct mt_switch) == 160, "ring ABI");
 _Static_assert(sizeof(struct mt_preempt) == 72, "ring ABI");
 _Static_assert(sizeof(struct mt_waking) == 112, "ring ABI");
 _Static_assert(sizeof(struct mt_cpu_stats) == 64, "one cache line");
+_Static_assert(sizeof(struct mt_pyframe) == 16, "two words of mt_stack.frames");
 #endif
 
 #endif

@@ -3,7 +3,7 @@
 #
 # check-layers.sh - does every include point the allowed way?
 #
-#   cli -> collect -> { trace, symbol } -> base
+#   cli -> collect -> { trace, symbol, python } -> base
 #   cli -> report -> { analyze, symbol };  analyze -> locks -> model -> trace -> base
 #
 # A directory may include its own headers and those of the directories below it.
@@ -19,11 +19,12 @@ allowed() {
 	base) echo 'base.h' ;;
 	trace) echo 'base.h trace.h' ;;
 	symbol) echo 'base.h trace.h symbol.h' ;;
+	python) echo 'base.h mt_abi.h python.h' ;;
 	model) echo 'base.h trace.h model.h' ;;
 	locks) echo 'base.h trace.h model.h waits.h' ;;
 	analyze) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
 	report) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
-	collect) echo 'base.h trace.h symbol.h collect.h mt_abi.h' ;;
+	collect) echo 'base.h trace.h symbol.h python.h collect.h mt_abi.h' ;;
 	cli) echo 'base.h trace.h model.h waits.h report.h symbol.h collect.h' ;;
 	esac
 }

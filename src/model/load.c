@@ -79,6 +79,7 @@ struct kind_row {
 	H(STACK, stack, on_stack, false)                                               \
 	H(MAP, map, on_map, false)                                                     \
 	H(SYMBOL, symbol, on_symbol, false)                                            \
+	H(PYCODE, pycode, on_pycode, false)                                            \
 	H(SWITCH, switch, on_switch, true)                                             \
 	H(WAKING, waking, on_waking, true)                                             \
 	H(SAMPLE, sample, on_sample, true)                                             \
@@ -236,6 +237,7 @@ static int finish(struct model *m)
 	set_recording(m);
 	futexes_finish(m);
 	stacks_finish(m);
+	pycodes_finish(m);
 	err = maps_finish(m);
 	if (!err)
 		stacks_trim(m);
@@ -295,6 +297,7 @@ void model_free(struct model *m)
 	procs_release(m);
 	futexes_release(m);
 	stacks_release(m);
+	pycodes_release(m);
 	maps_release(m);
 	timeline_release(&m->running);
 	vec_release(&m->sites);

@@ -218,7 +218,11 @@ static size_t name_place(const struct model *m, uint32_t module, uint64_t offset
                          size_t max)
 {
 	size_t n = 0;
-	struct frame place = {.module = strtab_get(m->strings, module), .offset = offset};
+	struct frame place = {
+	        .module = strtab_get(m->strings, module),
+	        .offset = offset,
+	        .kind = module == m->kernel_module ? FRAME_KERNEL : FRAME_NATIVE,
+	};
 
 	for (size_t i = symbol_first(m, module, offset); module && i < m->symbols.n && n < max;
 	     i++) {
@@ -233,7 +237,10 @@ static size_t name_place(const struct model *m, uint32_t module, uint64_t offset
 		place.src = name_or_null(m, s->src);
 		place.line = s->line;
 		place.inlined = s->depth > 0;
-		out[n++] = place;
+		out[n] = place;
+		if (place.inlined)
+			out[n].kind = FRAME_INLINED;
+		n++;
 	}
 	if (!n)
 		out[n++] = place;

@@ -136,7 +136,10 @@ struct lsymbol {
 };
 struct lstack {
 	struct mstack s;
-	size_t first; /* of its frames in m->frames; s.frames is set by stacks_finish */
+	size_t first, first_py; /* in m->frames, m->py_frames; s.frames is set by stacks_finish */
+};
+struct lpycode {
+	uint32_t name, file, first_line; /* strings of the trace, ours once loaded */
 };
 struct meta {
 	uint32_t key;
@@ -218,7 +221,9 @@ struct model {
 
 	VEC(struct lstack) stacks;
 	struct idmap stack_ids;
-	VEC(uint64_t) frames;
+	VEC(uint64_t) frames, py_frames;
+	VEC(struct lpycode) pycodes;
+	struct idmap pycode_ids;
 	VEC(struct lspace) spaces;
 	struct idmap space_ids;
 	VEC(struct lmap) maps;
@@ -312,6 +317,9 @@ void stacks_reset(struct model *m);
 void stacks_finish(struct model *m);
 void stacks_trim(struct model *m); /* once names are known */
 void stacks_release(struct model *m);
+int on_pycode(struct model *m, uint64_t ts, const struct rec_pycode *r); /* frames.c */
+void pycodes_finish(struct model *m);
+void pycodes_release(struct model *m);
 int on_space(struct model *m, uint64_t ts, const struct rec_space *r);
 int on_map(struct model *m, uint64_t ts, const struct rec_map *r);
 int on_symbol(struct model *m, uint64_t ts, const struct rec_symbol *r);

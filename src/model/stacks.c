@@ -11,19 +11,24 @@ int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r)
 	                {
 	                        .kind = r->kind == STACK_USER ? STACK_USER : STACK_KERNEL,
 	                        .flags = r->flags & 0xff,
+	                        .end = r->end & 0xff,
 	                        .space = id32(r->space),
 	                        .n = (uint32_t)r->frames.n,
+	                        .n_py = (uint32_t)r->py.n,
 	                        .ts = ts,
 	                },
 	        .first = m->frames.n,
+	        .first_py = m->py_frames.n,
 	};
 
 	if (!id32(r->id))
 		return 0;
-	if (vec_reserve(&m->frames, r->frames.n))
+	if (vec_reserve(&m->frames, r->frames.n) || vec_reserve(&m->py_frames, r->py.n))
 		return -ENOMEM;
 	for (uint64_t i = 0; i < s.s.n; i++)
 		m->frames.v[m->frames.n++] = r->frames.v[i];
+	for (uint64_t i = 0; i < s.s.n_py; i++)
+		m->py_frames.v[m->py_frames.n++] = r->py.v[i];
 	if (idmap_put(&m->stack_ids, r->id, (uint32_t)m->stacks.n))
 		return -ENOMEM;
 	return vec_push(&m->stacks, s);
@@ -32,8 +37,12 @@ int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r)
 /* The frames no longer move. */
 void stacks_finish(struct model *m)
 {
-	for (size_t i = 0; i < m->stacks.n; i++)
-		m->stacks.v[i].s.frames = m->frames.v + m->stacks.v[i].first;
+	for (size_t i = 0; i < m->stacks.n; i++) {
+		struct lstack *s = &m->stacks.v[i];
+
+		s->s.frames = m->frames.v + s->first;
+		s->s.py = m->py_frames.v + s->first_py;
+	}
 }
 
 /* The recorder's own way into the kernel's tracepoint, as frames of the task's stack. */
@@ -170,6 +179,7 @@ void stacks_release(struct model *m)
 {
 	vec_release(&m->stacks);
 	vec_release(&m->frames);
+	vec_release(&m->py_frames);
 	vec_release(&m->off_cpu);
 	vec_release(&m->on_cpu);
 	vec_release(&m->samples);
