@@ -46,7 +46,8 @@
 	X(PYCODE, 16, mt_pycode)                                                       \
 	X(PYTHREAD, 17, mt_pythread)                                                   \
 	X(FUTEX_KEY, 18, mt_futex_key)                                                 \
-	X(FILE, 19, mt_file)
+	X(FILE, 19, mt_file)                                                           \
+	X(GIL, 24, mt_gil_ev)
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -251,6 +252,13 @@ struct mt_py_space {
 	__u32 tss_key;		/* learned: key + 1 of the thread's own state; 0 = not yet */
 	__u32 epoch;		/* grows when a code object's address was reused */
 	__u32 pad;
+};
+
+/* A GIL at its first sight in a space: found by its signature, or copied at fork. */
+struct mt_gil_ev {
+	struct mt_hdr h;
+	__u64 addr;
+	__u32 space, id;
 };
 
 struct mt_pythread { struct mt_hdr h; __u64 tstate; };

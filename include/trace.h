@@ -140,9 +140,11 @@
 
 /* A Python code object: its qualified name (3.11+; else its name), file and first line. Strings. */
 #define REC_PYCODE(F) F(id, U) F(name, U) F(file, U) F(first_line, U)
-/* A CPython GIL. addr: its struct _gil_runtime_state in that space. main: it is the main
- * interpreter's. version: PY_VERSION_HEX (0 unknown). Grouping of its futex words:
- * TECHNIQUES, README. A forked space has its parent's, at the same address. */
+/* A CPython GIL. addr: its struct _gil_runtime_state in that space, from the switch interval on (its
+ * first field but in free-threaded builds). main: it is the main interpreter's. version:
+ * PY_VERSION_HEX (0 unknown). Its futex words lie in [addr, addr + 208). The GIL of a
+ * forked space is another one, at the same address: it has a record of its own. A later record
+ * of the same id adds what was not known before. */
 #define REC_GIL(F) F(id, U) F(space, U) F(addr, U) F(main, U) F(version, U)
 /* Which object the shared futex at (space, addr) is a word of: futexes of equal (dev, inode,
  * generation, offset) are one, wherever they are mapped. A later one for the same address replaces

@@ -132,11 +132,29 @@ struct channel {
 	VEC(struct lock_task) waiters, blockers;	/* blockers: the task at the other end */
 };
 
-/* A GIL's holder over time, see locks/gil.c. */
+/* A GIL's holder over time (locks/gil.c): spans without gaps or overlap from its first sight to
+ * the end of the recording (absolute times). HELD: `task` held it. HANDOFF: it was free. NOBODY:
+ * it was held by a thread that is not known, or nothing is known. evidence: OWNER, read in its
+ * memory; HOLDER, follows from the order of releases, wakes and switches. */
 struct gil_span { uint64_t start_ns, end_ns; uint32_t task; uint8_t state; /* HELD, HANDOFF = free, NOBODY = unknown */ uint8_t evidence; };
+
+struct gil_timeline;
+/* From all gil samples of a model loaded with MODEL_SLICES. NULL on error. gil: index into model_gils(). */
+struct gil_timeline *gil_timeline_build(const struct model *m, struct err *err);
+void gil_timeline_free(struct gil_timeline *tl);
+const struct gil_span *gil_timeline_spans(const struct gil_timeline *tl, size_t gil, size_t *n);
+/* Calls cb for each piece of [t0, t1], clipped to it, in time order; what lies before the GIL's
+ * first sight is one NOBODY piece. The pieces tile [t0, t1]. Non-zero stops and is returned. */
+typedef int (*gil_segment_cb)(void *ctx, const struct gil_span *piece);
+int gil_segments(const struct gil_timeline *tl, size_t gil, uint64_t t0, uint64_t t1, gil_segment_cb cb, void *ctx);
+/* The GIL whose words [addr, addr + 208) hold this futex address, as index + 1 into
+ * model_gils(); 0 = none. A space that was forked from the GIL's has its own. */
+#define GIL_BYTES 208
+uint32_t gil_of_futex(const struct model *m, uint32_t space, uint64_t addr);
 
 struct waits {
 	const struct model *m;
+	struct gil_timeline *gil;	/* owned; NULL when there is no GIL */
 	VEC(struct lock) locks;
 	VEC(struct channel) channels;
 	VEC(struct wait) waits;		/* by task (order of model_task_at), then time */
