@@ -118,7 +118,8 @@ struct futex {
 	VEC(struct futex_waiter) waiters;
 	VEC(struct futex_site) sites;		/* by stacks of the waits, in order of appearance */
 	uint32_t op;				/* futex op (low bits) of the last wait */
-	bool park;				/* addr is the lock's, read from the waiter's stack (REC_SWITCH.park) */
+	bool park;				/* addr is the word before one on the waiter's stack (REC_SWITCH.park) … */
+	uint64_t word;				/* … and this is that one, of the last wait; else = addr */
 };
 
 /* What the first argument of a call that takes a file descriptor refers to (second byte of

@@ -159,6 +159,8 @@ struct waits {
 	VEC(struct channel) channels;
 	VEC(struct wait) waits;		/* by task (order of model_task_at), then time */
 	VEC(struct blame) blames;
+	VEC(uint32_t) task_waits;	/* first wait of each task of model_task_at, and the end */
+	struct hmap task_index;		/* task id -> its place in task_waits */
 };
 /* m was loaded with MODEL_SLICES. NULL on error (*err). Free with waits_free. */
 struct waits *waits_build(const struct model *m, struct err *err);

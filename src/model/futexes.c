@@ -4,11 +4,16 @@
 
 #include "model_priv.h"
 
-int futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site,
-               uint32_t *number)
+/* A word on the waiter's own stack is nobody else's: what the wait is known by is the lock that
+ * the stack names. Both kinds of address are kept apart. */
+int futex_need(struct model *m, uint32_t space, const struct rec_switch *r, uint32_t *number)
 {
-	struct futex fresh = {.space = space, .addr = addr};
-	uint64_t *at = hmap_get(&m->futex_ids, space, addr);
+	const struct lsite *site = site_get(m, r->site);
+	uint64_t addr = r->park ? r->park : r->addr;
+	struct futex fresh = {.space = space, .addr = addr, .park = r->park};
+	uint64_t where = space | (uint64_t)fresh.park << 32;
+	uint64_t *at = hmap_get(&m->futex_ids, where, addr);
+	struct futex *f;
 
 	*number = 0;
 	if (!at) {
@@ -16,14 +21,16 @@ int futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsit
 			m->odd.refused++;
 			return 0;
 		}
-		at = hmap_put(&m->futex_ids, space, addr, NULL);
+		at = hmap_put(&m->futex_ids, where, addr, NULL);
 		if (!at || vec_push(&m->futexes, fresh))
 			return -ENOMEM;
 		*at = m->futexes.n - 1;
 	}
+	f = &m->futexes.v[*at];
+	f->word = r->addr;
 	if (site && site->is_futex) {
-		m->futexes.v[*at].op = site->op;
-		m->futexes.v[*at].is_private |= site->is_private;
+		f->op = site->op;
+		f->is_private |= site->is_private;
 	}
 	*number = (uint32_t)*at + 1;
 	return 0;

@@ -55,6 +55,7 @@ void model_set_origin(struct model *m, uint64_t ts)
 	}
 	futexes_reset(m);
 	stacks_reset(m);
+	m->gil_samples.n = 0;
 }
 
 /* --- one row per kind ------------------------------------------------------------------------- */
@@ -79,6 +80,10 @@ struct kind_row {
 	H(STACK, stack, on_stack, false)                                               \
 	H(MAP, map, on_map, false)                                                     \
 	H(SYMBOL, symbol, on_symbol, false)                                            \
+	H(GIL, gil, on_gil, false)                                                     \
+	H(FUTEX_KEY, futex_key, on_futex_key, false)                                   \
+	H(FILE, file, on_file, false)                                                  \
+	H(OBJECT, object, on_object, false)                                            \
 	H(PYCODE, pycode, on_pycode, false)                                            \
 	H(SWITCH, switch, on_switch, true)                                             \
 	H(WAKING, waking, on_waking, true)                                             \
@@ -93,7 +98,9 @@ struct kind_row {
 	H(LOSS, loss, on_loss, false)                                                  \
 	H(NOTE, note, on_note, false)                                                  \
 	H(COST, cost, on_cost, false)                                                  \
-	H(MARK, mark, on_mark, true)
+	H(MARK, mark, on_mark, true)                                                   \
+	H(PYTHREAD, pythread, on_pythread, true)                                       \
+	H(HOLDS, holds, on_holds, true)
 /* clang-format on */
 
 #define H(NAME, name, fn, sort)                                              \
@@ -241,6 +248,8 @@ static int finish(struct model *m)
 	err = maps_finish(m);
 	if (!err)
 		stacks_trim(m);
+	if (!err)
+		err = referents_finish(m);
 	if (!err)
 		err = tasks_list(m);
 	if (!err)

@@ -263,3 +263,10 @@ size_t model_resolve(const struct model *m, const struct mstack *s, uint32_t i, 
 		return name_place(m, 0, addr, out, max);
 	return name_place(m, map->file, addr - map->start + map->offset, out, max);
 }
+
+uint32_t model_space_parent(const struct model *m, uint32_t space)
+{
+	uint32_t i = idmap_get(&m->space_ids, space);
+
+	return i == NO_INDEX ? 0 : m->spaces.v[i].parent;
+}

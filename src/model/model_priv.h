@@ -74,6 +74,12 @@ struct futex_used {
 	uint32_t futex, ustack, kstack, waiter, site;
 };
 
+/* Who woke, in which call, on which descriptor (index + 1 into files). */
+struct wake {
+	uint32_t task, site, file;
+	uint8_t flags;
+};
+
 /* t is first: a struct task * of ours is a struct ltask *. */
 struct ltask {
 	struct task t; /* start_ns, end_ns: unclipped until model_finish */
@@ -81,11 +87,12 @@ struct ltask {
 	uint64_t wake_ns;  /* of the open slice, when woken */
 	uint64_t queue_ns; /* waits for a CPU inside the window */
 	uint64_t skew_ns;  /* see preempted_until() in slices.c */
-	uint32_t site, ustack, kstack, waker, futex;
+	uint32_t site, ustack, kstack, futex, owner, file, flags; /* of the open slice */
+	struct wake waker;
 	uint32_t row; /* index + 1 of the stack row last used */
 	struct futex_used used;
 	uint16_t cpu;
-	uint8_t phase, cause, waker_flags;
+	uint8_t phase, cause;
 	bool runnable;    /* open slice: left the CPU while still wanting it */
 	bool woken;       /* open slice: a wake-up was seen */
 	bool first_slice; /* open slice began with the task's life, not with a switch */
@@ -97,8 +104,7 @@ struct ltask {
 	struct totals all;
 	/* A wake-up that came while it was still on its way off the CPU. */
 	uint64_t early_wake_ns;
-	uint32_t early_waker;
-	uint8_t early_flags;
+	struct wake early_waker;
 	uint64_t def_state; /* TASK.state and site: what an attached task waited in */
 	uint32_t def_site;
 	uint32_t comm, first_comm; /* string ids of the trace */
@@ -116,7 +122,7 @@ struct lsite {
 	struct site s;
 	uint8_t cause;
 	uint8_t op; /* of a futex call: WAIT, WAIT_BITSET, LOCK_PI … */
-	bool is_futex, is_private;
+	bool is_futex, is_private, is_pi;
 	bool maybe_join; /* a shared wait for a value, as pthread_join does */
 };
 struct lspace {
@@ -145,6 +151,11 @@ struct meta {
 	uint32_t key;
 	size_t off, n; /* of the value in meta_bytes, a NUL follows */
 };
+/* Which task had this tid of the innermost namespace, and when. */
+struct tid_life {
+	uint32_t ns_tid, proc, task;
+	uint64_t start_ns, end_ns;
+};
 struct named_cost {
 	uint32_t name;
 	uint64_t count, ns;
@@ -164,6 +175,8 @@ struct event {
 		struct rec_exec exec;
 		struct rec_rename rename;
 		struct rec_mark mark;
+		struct rec_pythread pythread;
+		struct rec_holds holds;
 	};
 };
 struct order;
@@ -206,6 +219,8 @@ struct model {
 	VEC(struct ltask *) tasks; /* by order of appearance */
 	struct idmap task_ids;
 	struct hmap proc_tids; /* (proc, tid in the innermost namespace) -> task id */
+	struct hmap ctids;     /* (space, address of clear_child_tid) -> task id */
+	VEC(struct tid_life) tid_lives;
 	VEC(const struct task *) listed;
 	VEC(struct lproc) procs;
 	struct idmap proc_ids;
@@ -214,10 +229,22 @@ struct model {
 	VEC(struct lsite) sites;
 	struct idmap site_ids;
 	VEC(struct futex) futexes;
-	struct hmap futex_ids;      /* (space, addr) -> index */
+	struct hmap futex_ids;      /* (space and whether parked, addr) -> index */
 	struct hmap waiter_ids;     /* (futex, task) -> index of the waiter */
 	struct hmap futex_site_ids; /* (futex, stacks) -> index of the site */
 	uint64_t random;
+
+	VEC(struct mfile) files;
+	struct idmap file_ids;
+	VEC(struct futex_key) futex_keys;
+	VEC(struct futex_object) futex_objects;
+	struct hmap key_ids, object_ids; /* (space, addr) -> index */
+	VEC(struct hold) holds;
+
+	VEC(struct gil) gils;
+	struct idmap gil_ids;
+	VEC(struct gil_sample) gil_samples;
+	struct hmap py_threads; /* (process, address of its PyThreadState) -> task id */
 
 	VEC(struct lstack) stacks;
 	struct idmap stack_ids;
@@ -295,13 +322,36 @@ void procs_release(struct model *m);
 
 /* --- futexes.c ------------------------------------------------------------------------------ */
 
-/* *number: index + 1 of the word's futex, 0 = refused, there are too many. 0 or -ENOMEM. */
-int futex_need(struct model *m, uint32_t space, uint64_t addr, const struct lsite *site,
-               uint32_t *number);
+/* The futex of the wait that began with this switch. *number: its index + 1, 0 = refused, there are
+ * too many. 0 or -ENOMEM. */
+int futex_need(struct model *m, uint32_t space, const struct rec_switch *r, uint32_t *number);
 int futex_add_wait(struct model *m, struct ltask *lt, uint32_t futex, uint64_t wait_ns);
 void futexes_reset(struct model *m);
 void futexes_finish(struct model *m);
 void futexes_release(struct model *m);
+
+/* --- referents.c: what futex words and descriptors refer to ----------------------------------- */
+
+int on_file(struct model *m, uint64_t ts, const struct rec_file *r);
+int on_futex_key(struct model *m, uint64_t ts, const struct rec_futex_key *r);
+int on_object(struct model *m, uint64_t ts, const struct rec_object *r);
+int on_holds(struct model *m, uint64_t ts, const struct rec_holds *r);
+uint32_t file_number(const struct model *m, uint64_t id); /* index + 1, 0 unknown */
+/* Are these (index + 1) two ends of one connection, or the same one? */
+bool files_meet(const struct model *m, uint32_t a, uint32_t b);
+int referents_finish(struct model *m);
+void referents_release(struct model *m);
+
+/* --- gil.c ----------------------------------------------------------------------------------- */
+
+/* A reading of a GIL in the context of the task `by`. */
+struct gil_reading {
+	uint64_t gil, state, holder, switches;
+};
+int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r);
+int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r);
+int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading *r);
+void gil_release(struct model *m);
 
 /* --- syscalls.c ----------------------------------------------------------------------------- */
 

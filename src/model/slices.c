@@ -100,11 +100,16 @@ static int close_slice(struct model *m, struct ltask *lt, uint64_t queued, uint6
 	        .site = lt->site,
 	        .ustack = lt->ustack,
 	        .kstack = lt->kstack,
-	        .waker = lt->waker,
+	        .waker = lt->waker.task,
 	        .futex = lt->futex,
+	        .owner = lt->owner,
+	        .file = lt->file,
+	        .waker_site = lt->waker.site,
+	        .waker_file = lt->waker.file,
+	        .flags = lt->flags,
 	        .cpu = lt->cpu,
 	        .cause = lt->cause,
-	        .waker_flags = lt->waker_flags,
+	        .waker_flags = lt->waker.flags,
 	};
 	int err = account(m, lt, &s, exec);
 
@@ -170,17 +175,25 @@ static enum block_cause cause_of(const struct model *m, const struct ltask *lt,
 
 static void clear_open(struct ltask *lt)
 {
-	lt->site = lt->ustack = lt->kstack = lt->waker = lt->futex = 0;
+	lt->site = lt->ustack = lt->kstack = lt->futex = lt->owner = lt->file = lt->flags = 0;
 	lt->wake_ns = 0;
 	lt->cause = BLOCK_OTHER;
-	lt->waker_flags = 0;
+	lt->waker = (struct wake){0};
 	lt->runnable = lt->woken = false;
 }
 
-static void set_waker(struct ltask *lt, uint32_t waker, uint8_t flags)
+/* Who holds the lock, as far as the words at the futex say. */
+static void set_owner(struct ltask *lt, const struct lsite *site, const struct rec_switch *r)
 {
-	lt->waker = waker;
-	lt->waker_flags = flags;
+	const uint32_t tid_mask = 0x3fffffff; /* the kernel's FUTEX_TID_MASK */
+
+	if (!(r->flags & SW_F_FUTEX))
+		return;
+	lt->owner = r->flags & SW_F_OWNER ? (uint32_t)r->owner : 0;
+	if (site && site->is_pi && r->flags & SW_F_WORD) {
+		lt->owner = (uint32_t)r->word & tid_mask;
+		lt->flags |= SW_F_OWNER;
+	}
 }
 
 /* Begins the slice of a task that is off the CPU since `ts`. */
@@ -194,12 +207,13 @@ static int begin_off(struct model *m, struct ltask *lt, uint64_t ts, const struc
 	lt->site = id32(r->site);
 	lt->ustack = id32(r->ustack);
 	lt->kstack = id32(r->kstack);
+	lt->file = file_number(m, r->file);
+	lt->flags = (uint32_t)r->flags;
+	set_owner(lt, site_get(m, lt->site), r);
 	if (lt->early_wake_ns && !lt->runnable && ts - lt->early_wake_ns <= EARLY_WAKE_NS)
-		set_waker(lt, lt->early_waker, lt->early_flags);
+		lt->waker = lt->early_waker;
 	lt->early_wake_ns = 0;
-	if (lt->cause == BLOCK_FUTEX)
-		return futex_need(m, lt->t.space, r->addr, site_get(m, lt->site), &lt->futex);
-	return 0;
+	return lt->cause == BLOCK_FUTEX ? futex_need(m, lt->t.space, r, &lt->futex) : 0;
 }
 
 /* The first event of a task: it was off the CPU since its life began. What an attached
@@ -368,7 +382,13 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 	int err = 0;
 	struct ltask *prev = task_need(m, r->prev, ts, &err), *next;
 
-	if (prev && !is_over(m, prev, ts))
+	if (r->gil) {
+		const struct gil_reading reading = {r->gil, r->gil_state, r->gil_holder,
+		                                    r->gil_switches};
+
+		err = gil_read(m, ts, r->prev, &reading);
+	}
+	if (!err && prev && !is_over(m, prev, ts))
 		err = switch_out(m, prev, ts, r);
 	if (err || r->next == r->prev)
 		return err;
@@ -378,32 +398,52 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 	return err;
 }
 
-/* In interrupt context the current task only happened to be there. */
-static struct ltask *waker_of(struct model *m, const struct rec_waking *r)
+/* In interrupt context the current task only happened to be there; but a packet that it sends
+ * through the loopback is delivered in its context, by a soft interrupt. */
+static struct ltask *waker_of(struct model *m, const struct ltask *lt, const struct rec_waking *r)
 {
-	return r->flags & (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_NMI) ? NULL : task_get(m, r->waker);
+	if (r->flags & (WK_F_IRQ | WK_F_NMI))
+		return NULL;
+	if (r->flags & WK_F_SOFTIRQ &&
+	    !(lt && r->flags & WK_F_SYSCALL && files_meet(m, lt->file, file_number(m, r->file))))
+		return NULL;
+	return task_get(m, r->waker);
+}
+
+static int read_gil_of_waker(struct model *m, uint64_t ts, const struct rec_waking *r)
+{
+	const struct gil_reading reading = {r->gil, r->gil_state, r->gil_holder, r->gil_switches};
+
+	return gil_read(m, ts, r->waker, &reading);
 }
 
 int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 {
 	int err = 0;
-	struct ltask *lt = task_need(m, r->task, ts, &err), *waker = waker_of(m, r);
-	uint32_t waker_id = waker ? waker->t.id : 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err), *waker = waker_of(m, lt, r);
+	struct wake wake = {.flags = (uint8_t)r->flags};
 
-	if (waker && in_window(m, ts))
-		waker->t.wakes_given++;
-	if (!lt || is_over(m, lt, ts))
+	if (waker) {
+		wake.task = waker->t.id;
+		waker->t.wakes_given += in_window(m, ts);
+	}
+	if (waker && r->flags & WK_F_SYSCALL) {
+		wake.site = id32(r->site);
+		wake.file = file_number(m, r->file);
+	}
+	if (r->gil && !err)
+		err = read_gil_of_waker(m, ts, r);
+	if (err || !lt || is_over(m, lt, ts))
 		return err;
 	if (lt->phase == PHASE_NEW)
 		err = begin_life(m, lt, ts);
 	if (lt->phase == PHASE_ON) {
 		lt->early_wake_ns = ts;
-		lt->early_waker = waker_id;
-		lt->early_flags = (uint8_t)r->flags;
+		lt->early_waker = wake;
 	} else if (!lt->runnable && (!lt->woken || r->flags & WK_F_NEW)) {
 		lt->woken = true;
 		lt->wake_ns = ts > lt->out_ns ? ts : lt->out_ns;
-		set_waker(lt, waker_id, (uint8_t)r->flags);
+		lt->waker = wake;
 	}
 	return err;
 }

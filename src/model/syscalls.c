@@ -109,13 +109,14 @@ enum block_cause syscall_cause(const char *arch, const struct site *site)
  * futex_waitv per word: both wait as WAIT_BITSET does. */
 static void set_futex(struct lsite *s, const char *name)
 {
-	const uint32_t private_flag = 128, wait = 0, wait_bitset = 9;
+	const uint32_t private_flag = 128, wait = 0, wait_bitset = 9, lock_pi = 6, lock_pi2 = 13;
 
 	s->is_futex = true;
 	s->op = wait_bitset;
 	if (!strcmp(name, "futex")) {
 		s->op = s->s.a[1] & (private_flag - 1);
 		s->is_private = s->s.a[1] & private_flag;
+		s->is_pi = s->op == lock_pi || s->op == lock_pi2;
 		s->maybe_join = !s->is_private && (s->op == wait || s->op == wait_bitset);
 	} else if (!strcmp(name, "futex_wait")) {
 		s->is_private = s->s.a[3] & private_flag;

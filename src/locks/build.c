@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "locks_priv.h"
+
+const char *lock_kind_key(enum lock_kind kind)
+{
+	static const char *const keys[] = {
+#define X(NAME, key) key,
+	        LOCK_KINDS(X)
+#undef X
+	};
+
+	return (unsigned)kind < ARRAY_LEN(keys) ? keys[kind] : "futex";
+}
+
+const char *evidence_key(enum evidence e)
+{
+	static const char *const keys[] = {
+#define X(NAME, key) key,
+	        EVIDENCES(X)
+#undef X
+	};
+
+	return (unsigned)e < ARRAY_LEN(keys) ? keys[e] : "unknown";
+}
+
+static int build(struct build *b)
+{
+	int err = locks_group(b);
+
+	if (!err)
+		err = channels_group(b);
+	if (!err)
+		err = waits_stitch(b);
+	if (!err)
+		err = waits_blame(b);
+	return err ? err : waits_sum(b);
+}
+
+struct waits *waits_build(const struct model *m, struct err *err)
+{
+	struct build b = {.m = m, .w = calloc(1, sizeof(*b.w))};
+	int code = -ENOMEM;
+
+	if (b.w) {
+		b.w->m = m;
+		code = build(&b);
+	}
+	vec_release(&b.futex_locks);
+	vec_release(&b.file_channels);
+	hmap_release(&b.joins);
+	hmap_release(&b.channel_ids);
+	if (!code)
+		return b.w;
+	err_set(err, code, MT_EXIT_FAIL, "not enough memory to find out who waited for whom");
+	waits_free(b.w);
+	return NULL;
+}
+
+void waits_free(struct waits *w)
+{
+	if (!w)
+		return;
+	for (size_t i = 0; i < w->locks.n; i++) {
+		vec_release(&w->locks.v[i].waiters);
+		vec_release(&w->locks.v[i].blockers);
+		vec_release(&w->locks.v[i].sites);
+	}
+	for (size_t i = 0; i < w->channels.n; i++) {
+		vec_release(&w->channels.v[i].waiters);
+		vec_release(&w->channels.v[i].blockers);
+	}
+	vec_release(&w->locks);
+	vec_release(&w->channels);
+	vec_release(&w->waits);
+	vec_release(&w->blames);
+	vec_release(&w->task_waits);
+	hmap_release(&w->task_index);
+	free(w);
+}
+
+const struct wait *waits_of(const struct waits *w, uint32_t task, size_t *n)
+{
+	const uint64_t *at = hmap_get(&w->task_index, task, 0);
+
+	*n = 0;
+	if (!at)
+		return NULL;
+	*n = w->task_waits.v[*at + 1] - w->task_waits.v[*at];
+	return w->waits.v + w->task_waits.v[*at];
+}
+
+const struct blame *wait_blame_at(const struct waits *w, const struct wait *x, uint64_t t)
+{
+	uint32_t lo = x->blame, hi = x->blame + x->n_blame;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (w->blames.v[mid].end_ns <= t)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < x->blame + x->n_blame && w->blames.v[lo].start_ns <= t ? &w->blames.v[lo]
+	                                                                   : NULL;
+}
