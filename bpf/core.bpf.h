@@ -46,6 +46,9 @@ struct task_state {
 	u64 first_read, first_write, wp;
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 pad;
+	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
+	u64 gil_addr;
+	u64 tstate, other_tstate; /* its PyThreadState; one that is not */
 	struct site_slot slots[SITE_SLOTS];
 	struct fd_slot fds[FD_SLOTS];
 };
@@ -181,5 +184,22 @@ void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32
 void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags) __hidden;
 /* Sends RSS when the process's turn has come. */
 void send_rss(struct task_struct *t, struct task_state *s, u64 ts, bool now) __hidden;
+
+/* --- gil.bpf.c --- */
+
+extern volatile __u32 gil_generation; /* changes when a GIL becomes known */
+enum { GIL_TIMED = 1, /* uaddr: a private timed wait: perhaps for a GIL that is not known yet */
+       GIL_MINE = 2 }; /* the current task may be its last holder */
+/* Reads the GIL of the current task, whose state is s: 1, or 0 when there is none. uaddr: the futex
+ * that it waits for or wakes, 0 = none. Not static: see hash_frames(). */
+u32 gil_read(struct task_state *s, struct mt_gil *out, u64 uaddr, u32 flags, u64 ts);
+/* The child's space has copies of the parent's GILs. */
+void gil_fork(u32 parent, u32 child, u32 task, u64 ts) __hidden;
+
+/* May its space have a GIL? The cheap question that others begin with. */
+static __always_inline bool gil_possible(const struct task_state *s)
+{
+	return s->gil_n || s->gil_generation != gil_generation;
+}
 
 #endif

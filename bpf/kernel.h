@@ -38,7 +38,7 @@ enum {
 	BPF_MAP_TYPE_RINGBUF = 27,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
-enum { BPF_ANY = 0 };
+enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
 enum { BPF_F_NO_PREALLOC = 1 };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_F_USER_STACK = 1 << 8 };
@@ -174,6 +174,17 @@ struct signal_struct {
 	int group_exit_code;
 	unsigned long maxrss;
 };
+#if defined(__TARGET_ARCH_x86)
+struct thread_struct {
+	unsigned long fsbase;
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct thread_struct {
+	struct {
+		unsigned long tp_value;
+	} uw;
+};
+#endif
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
@@ -198,6 +209,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	int *clear_child_tid;
+	struct thread_struct thread;
 };
 struct linux_binprm {
 	const char *filename;

@@ -146,6 +146,8 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 		space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 		space_parent = ps->space;
 	}
+	if (space_parent && gil_possible(ps))
+		gil_fork(space_parent, space, s->id, ts);
 	s->space = space;
 	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
 	send_task(child, s, ts, ps->id, space_parent, 0, clone_flags);
@@ -170,6 +172,8 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 		send_base(p, s, ts, s->last_exec + (ts - s->in_ts), COUNTED_NONE);
 	}
 	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
+	s->gil_n = s->gil_generation = 0;
+	s->gil_addr = s->tstate = s->other_tstate = 0;
 	for (int i = 0; i < SITE_SLOTS; i++)
 		s->slots[i].key = 0;
 	e = ring_reserve(mt_exec, ts, MT_EV_EXEC, s->id);

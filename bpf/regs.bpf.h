@@ -33,6 +33,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	}
 	return (s32)r->orig_ax;
 }
+#define thread_pointer(t) ((t)->thread.fsbase)
 #define regs_ip(r) ((r)->ip)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 202
@@ -64,6 +65,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	a->a3 = r->regs[3];
 	return r->syscallno;
 }
+#define thread_pointer(t) ((t)->thread.uw.tp_value)
 #define regs_ip(r) ((r)->pc)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 98

@@ -15,8 +15,9 @@
 
 #define keep_apart(var) asm volatile("" : "+r"(var))
 
-#define FUTEX_CMD_MASK 0x7f
-#define FUTEX_PRIVATE  0x80
+#define FUTEX_CMD_MASK    0x7f
+#define FUTEX_PRIVATE     0x80
+#define FUTEX_WAIT_BITSET 9
 
 static __always_inline bool futex_waits(u32 cmd)
 {
@@ -100,6 +101,24 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 		}
 	}
 	return e->args.a0;
+}
+
+/* The GIL, if this is Python. In a wait for it the task is not its holder. */
+static __always_inline void read_gil(struct mt_switch *e, struct task_state *s, bool shared, u64 ts)
+{
+	bool futex = e->flags & SW_F_FUTEX;
+	struct mt_gil gil = {};
+	u32 flags = 0;
+
+	if (futex && !shared && e->nr == MT_NR_FUTEX && e->args.a3 &&
+	    (e->args.a1 & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET)
+		flags |= GIL_TIMED;
+	else if (!gil_possible(s))
+		return;
+	if (!futex || e->addr - s->gil_addr >= MT_GIL_BYTES)
+		flags |= GIL_MINE;
+	if (gil_read(s, &gil, futex ? e->addr : 0, flags, ts))
+		e->gil = gil;
 }
 
 static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
@@ -195,6 +214,8 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	arg = describe_wait(e, prev, regs, &shared);
 	if (shared && (e->flags & SW_F_FUTEX))
 		futex_identify(prev, s->id, s->space, e->addr, ts);
+	if (!(flags & SW_F_DEAD))
+		read_gil(e, s, shared, ts);
 	s->slot = SITE_SLOTS;
 	if (!(flags & SW_F_DEAD)) {
 		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);
@@ -224,6 +245,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
                                            u32 state, u32 flags, u64 ts)
 {
 	struct mt_preempt *e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
+	struct mt_gil gil = {};
 	u64 exec, delay;
 
 	take_growth(prev, s, &exec, &delay);
@@ -237,6 +259,8 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 	e->exec_ns = exec;
 	e->delay_ns = delay;
 	__builtin_memset(&e->gil, 0, sizeof(e->gil));
+	if (gil_possible(s) && gil_read(s, &gil, 0, GIL_MINE, ts))
+		e->gil = gil;
 	ring_submit(e);
 }
 

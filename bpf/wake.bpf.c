@@ -150,6 +150,13 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 	if (ws)
 		e->waker = ws->id;
 	describe_call(e, self, ws, ts);
+	if (ws && gil_possible(ws)) {
+		u64 uaddr = e->nr == MT_NR_FUTEX ? e->args.a0 : 0;
+		struct mt_gil gil = {};
+
+		if (gil_read(ws, &gil, uaddr, GIL_MINE, ts))
+			e->gil = gil;
+	}
 	return !ws;
 }
 

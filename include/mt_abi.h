@@ -65,6 +65,14 @@ struct mt_hdr {
 
 struct mt_args { __u64 a0, a1, a2, a3; };
 
+#define MT_GIL_BYTES 208	/* from its first word to the end of its last */
+
+/* Where user space expects a GIL. tries: 0; BPF counts its looks. */
+struct mt_gil_hint {
+	__u64 addr;
+	__u32 tries, pad;
+};
+
 /* A GIL as read at that moment; all 0 = not read. */
 struct mt_gil {
 	__u64 holder;		/* last_holder: a PyThreadState's address */

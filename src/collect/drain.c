@@ -461,6 +461,22 @@ static void on_waitv(struct drain *d, const struct mt_hdr *h)
 	put(d, REC_K_WAITV, h->ts, &r);
 }
 
+static void on_gil(struct drain *d, const struct mt_hdr *h)
+{
+	const struct mt_gil_ev *e = (const void *)h;
+	struct rec_gil r = {.id = e->id, .space = e->space, .addr = e->addr};
+
+	put(d, REC_K_GIL, h->ts, &r);
+}
+
+static void on_pythread(struct drain *d, const struct mt_hdr *h)
+{
+	struct rec_pythread r = {.task = h->task,
+	                         .tstate = ((const struct mt_pythread *)h)->tstate};
+
+	put(d, REC_K_PYTHREAD, h->ts, &r);
+}
+
 static const struct {
 	void (*run)(struct drain *d, const struct mt_hdr *h);
 	uint32_t size; /* at least */
@@ -479,6 +495,8 @@ static const struct {
         [MT_EV_SAMPLE] = {on_sample, sizeof(struct mt_sample)},
         [MT_EV_STACK] = {on_stack, offsetof(struct mt_stack, frames)},
         [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
+        [MT_EV_GIL] = {on_gil, sizeof(struct mt_gil_ev)},
+        [MT_EV_PYTHREAD] = {on_pythread, sizeof(struct mt_pythread)},
         [MT_EV_PREEMPT] = {on_preempt, sizeof(struct mt_preempt)},
 };
 
