@@ -69,7 +69,16 @@ struct symbol_out { const char *module; uint64_t offset; struct sym sym; unsigne
 /* *o and its strings are valid during the call only; sym.name NULL: looked for, not found.
  * Non-zero stops and is returned. */
 typedef int (*symbolizer_emit)(void *ctx, const struct symbol_out *o);
-struct symbolizer_limits { uint64_t max_file_bytes, max_total_ns; };	/* 0 = defaults (2 GiB, 20 s) */
+/* 0 = defaults: 2 GiB, 20 s, 5 s without a sign of life (then that file's lines are done without,
+ * then the file), 1 GiB. Files are read by a child process with rlimits, whose death costs names
+ * only; in_process: read them here (tools, tests). progress, when set, is called some times a
+ * second from the beginning on. */
+struct symbolizer_limits {
+	uint64_t max_file_bytes, max_total_ns, max_stall_ns, max_memory_bytes;
+	bool in_process;
+	void (*progress)(void *ctx, size_t files_done, size_t files);
+	void *progress_ctx;
+};
 struct symbolizer_stats { uint64_t frames, resolved, files, files_failed; bool timed_out; };
 /* Resolves all collected frames, each (module, offset) once. Errors of single files become
  * entries of `notes` (strings the caller frees). k may be NULL. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * symcheck FILE…          compares our names with those of nm(1), and says what reading costs
- * symcheck FILE 0xOFFSET… names the functions at these file offsets
+ * symcheck FILE 0xOFFSET… names the functions at these file offsets, inlined ones and lines too
  * symcheck --kallsyms     reads /proc/kallsyms and says what it costs
  *
  * Every sized function that nm lists must be found at its first, middle and last byte; where
@@ -201,16 +201,18 @@ static bool compare(struct elf_syms *e, int fd, const struct listing *l)
 
 static int lookup_offsets(struct elf_syms *e, char **argv)
 {
-	struct sym s;
+	struct sym s[32];
 
 	for (; *argv; argv++) {
-		uint64_t off = strtoull(*argv, NULL, 0);
+		uint64_t off = strtoull(*argv, NULL, 0), start = now_ns();
+		size_t n = elf_syms_chain(e, off, s, ARRAY_LEN(s));
 
-		if (elf_syms_lookup(e, off, &s))
-			printf("%#lx ?\n", (unsigned long)off);
-		else
-			printf("%#lx %s+%#lx\n", (unsigned long)off, s.name,
-			       (unsigned long)s.name_off);
+		printf("%#lx%s", (unsigned long)off, n ? "" : " ?\n");
+		for (size_t i = 0; i < n; i++)
+			printf(" %s%s+%#lx %s:%u\n", i ? "  inlined: " : "",
+			       s[i].name ? s[i].name : "?", (unsigned long)s[i].name_off,
+			       s[i].src ? s[i].src : "?", s[i].line);
+		fprintf(stderr, "  (%.3f ms)\n", (double)(now_ns() - start) / 1e6);
 	}
 	return 0;
 }

@@ -5,39 +5,58 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "dwarf_priv.h"
 #include "elf_priv.h"
 #include "symbol.h"
 
 struct elf_syms {
 	struct elf_file main, dbg; /* dbg: zeroed = none */
 	struct ranges code, data;
-	bool data_read;
+	bool data_read, dwarf_tried, dbg_tried;
+	struct elf_dwarf *dwarf;
+	char *path;
 };
 
-/* Reads one table into an empty t. True when it named anything. */
+/* Adds one table to t. True when that named anything; else t is as before. */
 static bool read_table(const struct elf_file *f, uint32_t type, enum elf_sym_class cls,
                        struct ranges *t, int *err)
 {
 	const struct elf_section *tab = f->elf ? elf_section_typed(f, type) : NULL;
+	size_t names = t->names.n, n = t->added.n;
 	int ret = tab ? elf_symtab_read(f, tab, cls, t) : 0;
 
 	if (ret)
 		*err = ret;
-	if (!ret && t->added.n)
+	if (!ret && t->added.n > n)
 		return true;
-	ranges_release(t);
-	*t = (struct ranges){0};
+	t->names.n = names;
+	t->added.n = n;
 	return false;
+}
+
+/* What .dynsym leaves out. True when that named anything. */
+static bool read_mini(const struct elf_file *main, enum elf_sym_class cls, struct ranges *t)
+{
+	struct elf_file mini;
+	int unused;
+	bool any = !elf_mini_open(main, &mini) && read_table(&mini, SHT_SYMTAB, cls, t, &unused);
+
+	elf_file_close(&mini);
+	return any;
 }
 
 /* The best table there is. 0 also when there is none; -errno when only broken ones are. */
 static int read_symbols(struct elf_syms *e, enum elf_sym_class cls, struct ranges *t)
 {
 	int err = 0;
+	bool any = read_table(&e->main, SHT_SYMTAB, cls, t, &err) ||
+	           read_table(&e->dbg, SHT_SYMTAB, cls, t, &err);
 
-	if (read_table(&e->main, SHT_SYMTAB, cls, t, &err) ||
-	    read_table(&e->dbg, SHT_SYMTAB, cls, t, &err) ||
-	    read_table(&e->main, SHT_DYNSYM, cls, t, &err))
+	if (!any) {
+		any = read_table(&e->main, SHT_DYNSYM, cls, t, &err);
+		any |= cls == ELF_SYM_CODE && read_mini(&e->main, cls, t);
+	}
+	if (any)
 		err = 0;
 	if (!err && cls == ELF_SYM_CODE)
 		err = elf_plt_read(&e->main, t);
@@ -58,6 +77,13 @@ static int check_build_id(const struct elf_file *f, const char *path, const uint
 	               fmt_safe(safe, sizeof(safe), path));
 }
 
+static void find_debug(struct elf_syms *e)
+{
+	if (!e->dbg_tried)
+		elf_debug_find(&e->main, e->path, &e->dbg);
+	e->dbg_tried = true;
+}
+
 /* The file itself, without its tables. */
 static struct elf_syms *open_main(int fd, const char *path, const uint8_t *expect_build_id,
                                   size_t n, struct err *err)
@@ -66,9 +92,11 @@ static struct elf_syms *open_main(int fd, const char *path, const uint8_t *expec
 	char safe[256];
 	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
-	if (!e || own < 0) {
-		err_set(err, e ? -errno : -ENOMEM, MT_EXIT_FAIL, "%s: %s",
-		        fmt_safe(safe, sizeof(safe), path), strerror(e ? errno : ENOMEM));
+	if (e && own >= 0)
+		e->path = strdup(path);
+	if (!e || !e->path) {
+		err_set(err, own < 0 ? -errno : -ENOMEM, MT_EXIT_FAIL, "%s: %s",
+		        fmt_safe(safe, sizeof(safe), path), strerror(own < 0 ? errno : ENOMEM));
 		if (own >= 0)
 			close(own);
 		free(e);
@@ -80,7 +108,7 @@ static struct elf_syms *open_main(int fd, const char *path, const uint8_t *expec
 		return NULL;
 	}
 	if (!elf_section_typed(&e->main, SHT_SYMTAB))
-		elf_debug_find(&e->main, path, &e->dbg);
+		find_debug(e);
 	return e;
 }
 
@@ -117,8 +145,10 @@ void elf_syms_free(struct elf_syms *e)
 		return;
 	ranges_release(&e->code);
 	ranges_release(&e->data);
+	elf_dwarf_free(e->dwarf);
 	elf_file_close(&e->main);
 	elf_file_close(&e->dbg);
+	free(e->path);
 	free(e);
 }
 
@@ -178,6 +208,41 @@ int elf_syms_lookup(struct elf_syms *e, uint64_t file_offset, struct sym *out)
 	if (!offset_to_vaddr(&e->main, file_offset, &vaddr))
 		return -ENOENT;
 	return lookup(&e->code, vaddr, out);
+}
+
+static void open_dwarf(struct elf_syms *e)
+{
+	if (e->dwarf_tried)
+		return;
+	e->dwarf_tried = true;
+	e->dwarf = elf_dwarf_open(&e->main);
+	if (e->dwarf)
+		return;
+	find_debug(e);
+	e->dwarf = elf_dwarf_open(&e->dbg);
+}
+
+size_t elf_syms_chain(struct elf_syms *e, uint64_t file_offset, struct sym *out, size_t max)
+{
+	struct sym sym;
+	uint64_t vaddr;
+	size_t n = 0;
+
+	if (!max || !offset_to_vaddr(&e->main, file_offset, &vaddr))
+		return 0;
+	open_dwarf(e);
+	if (e->dwarf)
+		n = elf_dwarf_chain(e->dwarf, vaddr, out, max);
+	if (!lookup(&e->code, vaddr, &sym)) {
+		/* Both know the function; the table's is the name that tools show. */
+		if (!n)
+			out[0] = (struct sym){0};
+		out[0].name = sym.name;
+		out[0].name_off = sym.name_off;
+		out[0].size = sym.size;
+		n = n ? n : 1;
+	}
+	return n && out[0].name ? n : 0;
 }
 
 int elf_syms_data(struct elf_syms *e, uint64_t vaddr, struct sym *out)

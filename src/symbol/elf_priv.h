@@ -62,9 +62,13 @@ int elf_read(const struct elf_file *f, void *p, size_t n, uint64_t off);
  * its file system is another one's). Only a file proven to belong to it is taken, by build id
  * or CRC. 0 (dbg open) or -ENOENT. */
 int elf_debug_find(const struct elf_file *main, const char *path, struct elf_file *dbg);
+/* The file packed into main's .gnu_debugdata: a symbol table without
+ * the dynamic symbols. 0 (mini open), -ENOENT, or -errno. */
+int elf_mini_open(const struct elf_file *main, struct elf_file *mini);
 
 enum elf_sym_class { ELF_SYM_CODE, ELF_SYM_DATA };
-/* Adds the symbols of section `tab` (SHT_SYMTAB or SHT_DYNSYM) to t. 0 or -errno. */
+/* Adds the symbols of section `tab` (SHT_SYMTAB or SHT_DYNSYM) to t; t may hold some already.
+ * 0 or -errno. */
 int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enum elf_sym_class cls,
                     struct ranges *t);
 /* Adds "name@plt" for the entries whose target is known (x86-64; none elsewhere). 0 or -errno. */

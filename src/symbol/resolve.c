@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "contain_priv.h"
 #include "elf_priv.h"
 #include "resolve_priv.h"
 
@@ -11,7 +12,7 @@
 #define CLOCK_EVERY      256
 #define MAX_FILE_NOTES   50
 
-static uint64_t now_ns(void)
+uint64_t monotonic_ns(void)
 {
 	struct timespec t;
 
@@ -21,17 +22,21 @@ static uint64_t now_ns(void)
 
 void resolve_start(struct resolve *r, const struct symbolizer_limits *lim)
 {
-	uint64_t total = lim && lim->max_total_ns ? lim->max_total_ns : DEFAULT_TOTAL_NS;
-
-	r->max_file_bytes = lim && lim->max_file_bytes ? lim->max_file_bytes : SYM_FILE_BYTES;
-	if (__builtin_add_overflow(now_ns(), total, &r->deadline_ns))
+	if (lim)
+		r->lim = *lim;
+	if (!r->lim.max_file_bytes)
+		r->lim.max_file_bytes = SYM_FILE_BYTES;
+	if (!r->lim.max_total_ns)
+		r->lim.max_total_ns = DEFAULT_TOTAL_NS;
+	if (__builtin_add_overflow(monotonic_ns(), r->lim.max_total_ns, &r->deadline_ns))
 		r->deadline_ns = UINT64_MAX;
+	r->put = resolve_emit;
 }
 
 bool resolve_out_of_time(struct resolve *r)
 {
 	if (!r->st->timed_out && r->ticks++ % CLOCK_EVERY == 0)
-		r->st->timed_out = now_ns() >= r->deadline_ns;
+		r->st->timed_out = monotonic_ns() >= r->deadline_ns;
 	return r->st->timed_out;
 }
 
@@ -48,8 +53,7 @@ int resolve_note(struct resolve *r, const char *fmt, ...)
 	return buf_printf(r->notes, "%s\n", line);
 }
 
-/* One file's note; beyond MAX_FILE_NOTES they are only counted. */
-static int file_note(struct resolve *r, const char *msg)
+int resolve_file_note(struct resolve *r, const char *msg)
 {
 	return r->file_notes++ < MAX_FILE_NOTES ? resolve_note(r, "%s", msg) : 0;
 }
@@ -67,6 +71,7 @@ static int cmp_frames(const void *pa, const void *pb)
 struct names {
 	const struct kallsyms *k;
 	struct elf_syms *e;
+	bool lines;
 };
 
 static bool name_at(const struct names *n, uint64_t at, struct sym *out)
@@ -79,81 +84,115 @@ static bool name_at(const struct names *n, uint64_t at, struct sym *out)
 /*
  * A return address belongs to the call before it: after a call that never returns, the next
  * byte is already another function's. A signal handler's "return address" is the start of
- * the trampoline with nothing before it, hence the second try.
+ * the trampoline with nothing before it, hence the second try. Returns how many bytes
+ * before the frame's address to look.
  */
-static bool name_frame(const struct names *n, const struct sym_frame *f, struct sym *out)
+static unsigned choose(const struct names *n, const struct sym_frame *f, struct sym *out)
 {
 	struct sym before;
 	bool exact = name_at(n, f->offset, out);
 
+	if (!exact)
+		out->name = NULL;
 	if (!(f->flags & FRAME_RETURN) || !f->offset)
-		return exact;
+		return 0;
 	if ((f->flags & FRAME_EXACT) && exact && out->name_off)
-		return true;
+		return 0;
 	if (name_at(n, f->offset - 1, &before)) {
 		*out = before;
 		out->name_off++;
-		return true;
+		return 1;
 	}
-	return exact;
+	/* Where the table has no name the debug information may. */
+	return exact || (f->flags & FRAME_EXACT) ? 0 : 1;
 }
 
-/* Emits [from, to), all of one module; n NULL: without names. */
-static int emit_all(struct resolve *r, const char *module, const struct names *n, size_t from,
-                    size_t to, size_t *resolved)
+static size_t name_frame(const struct names *n, const struct sym_frame *f, struct sym *chain)
 {
+	unsigned back = choose(n, f, &chain[0]);
+	size_t many;
+
+	if (!n->lines)
+		return chain[0].name != NULL;
+	many = elf_syms_chain(n->e, f->offset - back, chain, SYM_MAX_CHAIN);
+	if (many)
+		chain[0].name_off += back;
+	return many;
+}
+
+int resolve_emit(struct resolve *r, size_t index, const struct sym *chain, size_t n)
+{
+	const struct sym_frame *f = &r->frames.v[index];
+	struct symbol_out o = {.module = f->file ? r->files[f->file - 1].path : "[kernel]",
+	                       .offset = f->offset};
 	int err = 0;
 
-	for (size_t i = from; i < to && !err && !resolve_out_of_time(r); i++) {
-		struct symbol_out o = {.module = module, .offset = r->frames.v[i].offset};
-
-		if (n && name_frame(n, &r->frames.v[i], &o.sym))
-			(*resolved)++;
-		else
-			o.sym = (struct sym){0};
+	r->emitted++;
+	r->st->resolved += n > 0;
+	if (!n)
+		return r->emit(r->ctx, &o);
+	for (size_t i = 0; i < n && !err; i++) {
+		o.sym = chain[i];
+		o.inline_depth = (unsigned)i;
+		if (o.sym.name && r->name)
+			o.sym.name = demangle(r->name, o.sym.name);
 		err = r->emit(r->ctx, &o);
 	}
 	return err;
 }
 
-static int resolve_file(struct resolve *r, const struct sym_file *f, size_t from, size_t to)
+/* n NULL: without names. */
+static int put_all(struct resolve *r, const struct names *n, const struct unit *u)
+{
+	struct sym chain[SYM_MAX_CHAIN];
+	int err = 0;
+
+	for (size_t i = u->from; i < u->to && !err && !resolve_out_of_time(r); i++)
+		err = r->put(r, i, chain, n ? name_frame(n, &r->frames.v[i], chain) : 0);
+	return err;
+}
+
+static int resolve_file(struct resolve *r, const struct sym_file *f, const struct unit *u,
+                        bool lines)
 {
 	struct err why = {0};
-	struct names n = {.e = sym_file_open(f, r->max_file_bytes, false, &why)};
+	struct names n = {.e = sym_file_open(f, r->lim.max_file_bytes, false, &why),
+	                  .lines = lines};
 	char safe[256];
-	size_t resolved = 0;
 	int err;
 
-	r->st->files++;
 	if (!n.e) {
 		r->st->files_failed++;
-		err = file_note(r, why.msg);
-		return err ? err : emit_all(r, f->path, NULL, from, to, &resolved);
+		err = resolve_file_note(r, why.msg);
+		return err ? err : put_all(r, NULL, u);
 	}
-	err = emit_all(r, f->path, &n, from, to, &resolved);
-	r->st->resolved += resolved;
+	err = put_all(r, &n, u);
 	if (!err && !elf_syms_count(n.e)) {
 		snprintf(why.msg, sizeof(why.msg),
 		         "%s: it names no functions (stripped); its debug symbols, once installed, "
 		         "are used",
 		         fmt_safe(safe, sizeof(safe), f->path));
-		err = file_note(r, why.msg);
+		err = resolve_file_note(r, why.msg);
 	}
 	elf_syms_free(n.e);
 	return err;
 }
 
-static int resolve_kernel(struct resolve *r, size_t from, size_t to)
+int resolve_unit(struct resolve *r, const struct unit *u, enum detail detail)
+{
+	uint32_t file = r->frames.v[u->from].file;
+
+	return detail == DETAIL_NONE
+	               ? put_all(r, NULL, u)
+	               : resolve_file(r, &r->files[file - 1], u, detail == DETAIL_LINES);
+}
+
+static int resolve_kernel(struct resolve *r, const struct unit *u)
 {
 	struct names n = {.k = r->k};
-	size_t resolved = 0;
-	int err;
 
-	if (!r->k)
-		return 0; /* whoever has no names to offer has said why */
-	err = emit_all(r, "[kernel]", &n, from, to, &resolved);
-	r->st->resolved += resolved;
-	return err;
+	/* Whoever has no names to offer has said why. */
+	return r->k ? put_all(r, &n, u) : 0;
 }
 
 /* Paths that several builds were seen of: path -> how many. */
@@ -193,34 +232,73 @@ static int drop_repeats(struct resolve *r)
 	return err;
 }
 
-int resolve_run(struct resolve *r)
+static size_t unit_end(const struct resolve *r, size_t from)
 {
-	size_t n, from, to, left;
-	int err;
+	size_t to = from;
 
-	if (r->frames.n)
-		qsort(r->frames.v, r->frames.n, sizeof(r->frames.v[0]), cmp_frames);
-	err = drop_repeats(r);
-	r->st->frames = n = r->frames.n;
-	for (from = 0; from < n && !err; from = to) {
-		uint32_t file = r->frames.v[from].file;
+	while (to < r->frames.n && r->frames.v[to].file == r->frames.v[from].file)
+		to++;
+	return to;
+}
 
-		for (to = from; to < n && r->frames.v[to].file == file;)
-			to++;
+/* Files' frames in this process. */
+static int run_here(struct resolve *r, const struct unit *units, size_t n)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
 		r->ticks = 0; /* a file can take long: look at the clock before each */
 		if (resolve_out_of_time(r))
 			break;
-		err = file ? resolve_file(r, &r->files[file - 1], from, to)
-		           : resolve_kernel(r, from, to);
+		r->st->files++;
+		err = resolve_unit(r, &units[i], DETAIL_LINES);
 	}
-	left = n - from;
-	if (!err && r->file_notes > MAX_FILE_NOTES)
+	return err;
+}
+
+/* After all: what is missing. */
+static int run_notes(struct resolve *r)
+{
+	int err = 0;
+
+	if (r->file_notes > MAX_FILE_NOTES)
 		err = resolve_note(r, "%zu more files gave no symbols",
 		                   r->file_notes - MAX_FILE_NOTES);
 	if (!err && r->st->timed_out)
 		err = resolve_note(
 		        r,
 		        "symbols: the time for them ran out; about %zu of %zu frames have no names",
-		        left, n);
+		        r->frames.n - r->emitted, r->frames.n);
 	return err;
+}
+
+int resolve_run(struct resolve *r)
+{
+	struct unit kernel = {0, 0};
+	VEC(struct unit) units = {0};
+	size_t from, n;
+	int err;
+
+	if (r->frames.n)
+		qsort(r->frames.v, r->frames.n, sizeof(r->frames.v[0]), cmp_frames);
+	err = drop_repeats(r);
+	r->st->frames = n = r->frames.n;
+	r->ticks = 0;
+	for (from = 0; from < n && !err; from = unit_end(r, from)) {
+		struct unit u = {from, unit_end(r, from)};
+
+		if (!r->frames.v[from].file)
+			kernel = u;
+		else
+			err = vec_push(&units, u);
+	}
+	if (!err && !resolve_out_of_time(r))
+		err = resolve_kernel(r, &kernel);
+	if (!r->k)
+		r->emitted = kernel.to - kernel.from;
+	if (!err)
+		err = r->lim.in_process ? run_here(r, units.v, units.n)
+		                        : contain_run(r, units.v, units.n);
+	vec_release(&units);
+	return err ? err : run_notes(r);
 }

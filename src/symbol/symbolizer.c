@@ -270,8 +270,13 @@ int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k,
                        struct symbolizer_stats *st, struct buf *notes)
 {
 	struct symbolizer_stats unused = {0};
-	struct resolve r = {
-	        .k = k, .emit = emit_fn, .ctx = ctx, .st = st ? st : &unused, .notes = notes};
+	struct demangler name;
+	struct resolve r = {.k = k,
+	                    .emit = emit_fn,
+	                    .ctx = ctx,
+	                    .st = st ? st : &unused,
+	                    .notes = notes,
+	                    .name = &name};
 	int err;
 
 	*r.st = (struct symbolizer_stats){0};
