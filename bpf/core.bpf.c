@@ -122,7 +122,7 @@ void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32
 	e->runnable_ns = s->last_delay;
 	e->minflt = t->min_flt;
 	e->majflt = t->maj_flt;
-	e->first_read = e->first_write = e->wp = 0;
+	e->first_read = e->first_write = e->wp = e->touched = e->cow = 0;
 	ring_submit(e);
 }
 
@@ -135,7 +135,7 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 	e = ring_reserve(mt_counters, ts, MT_EV_END, s->id);
 	if (!e)
 		return;
-	e->flags = flags;
+	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0);
 	e->state = t->__state;
 	e->voluntary = t->nvcsw;
 	e->involuntary = t->nivcsw;
@@ -146,6 +146,8 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 	e->first_read = s->first_read;
 	e->first_write = s->first_write;
 	e->wp = s->wp;
+	e->touched = s->touched_pages;
+	e->cow = s->cow_pages;
 	ring_submit(e);
 }
 

@@ -44,6 +44,11 @@ struct task_state {
 	u64 attach_ts;
 	u64 in_ts; /* when it last got a CPU */
 	u64 first_read, first_write, wp;
+	u64 touched_pages, cow_pages;
+	u64 touch_credit, cow_credit; /* bytes since the last stack */
+	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
+	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
+	u32 pad2;
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 pad;
 	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
@@ -58,6 +63,10 @@ enum {
 	TS_HELD = 4, /* the command, before its exec: its life begins there */
 	TS_READY = 8, /* all is filled in: a walk adds tasks that run meanwhile */
 };
+
+/* The last page fault of the task on a CPU, see memory.bpf.c. */
+enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8 };
+extern struct page_wait page_waits[MT_MAX_CPUS];
 
 extern const volatile struct mt_cfg cfg;
 extern volatile __u32 phase; /* enum mt_phase */

@@ -87,6 +87,7 @@ struct pid {
 	unsigned int level;
 	struct upid numbers[1];
 };
+struct page;
 struct super_block {
 	u32 s_dev;
 	unsigned long s_magic;

@@ -169,6 +169,7 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 		 * is as old as the last tick; what it had when it got the CPU is exact. */
 		s->flags &= ~TS_HELD;
 		s->first_read = s->first_write = s->wp = 0;
+		s->touched_pages = s->cow_pages = 0;
 		send_base(p, s, ts, s->last_exec + (ts - s->in_ts), COUNTED_NONE);
 	}
 	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;

@@ -341,6 +341,7 @@ static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct
 			return 0;
 	}
 	ts = bpf_ktime_get_ns();
+	page_waits[bpf_get_smp_processor_id() & (MT_MAX_CPUS - 1)].fault = in ? in->fault : 0;
 	if (in) {
 		switch_in(next, in, ts);
 		if (phase == MT_PHASE_STOPPING) {

@@ -82,6 +82,8 @@ struct task {
 						 * are those of the whole recording) */
 	uint64_t futex_waits, wakes_given, samples;
 	uint64_t first_read_faults, first_write_faults, wp_faults;
+	bool pages_known;			/* the next two were counted */
+	uint64_t touched_pages, cow_pages;	/* REC_END: of the whole recording, like the faults */
 	VEC(struct slice) slices;		/* in time order; empty unless MODEL_SLICES */
 	/* loader's state */
 	void *priv;
@@ -101,6 +103,8 @@ struct proc {
 	uint64_t rss_peak_bytes;		/* the kernel's high-water mark; 0 = unknown */
 	bool rss_peak_from_kernel;		/* read at its end; else the largest sample */
 	uint64_t wp_faults;
+	bool cow_known;				/* of all its tasks: */
+	uint64_t cow_pages, touched_pages;
 	VEC(struct rss_sample) rss;
 	VEC(struct footprint_sample) footprint;
 };

@@ -47,7 +47,8 @@
 	X(PYTHREAD, 17, mt_pythread)                                                   \
 	X(FUTEX_KEY, 18, mt_futex_key)                                                 \
 	X(FILE, 19, mt_file)                                                           \
-	X(GIL, 24, mt_gil_ev)
+	X(GIL, 24, mt_gil_ev)                                                          \
+	X(TOUCH, 20, mt_touch)
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -158,6 +159,15 @@ struct mt_counters {
 	__u32 state;
 	__u64 voluntary, involuntary, run_ns, runnable_ns, minflt, majflt;
 	__u64 first_read, first_write, wp;
+	__u64 touched, cow;	/* pages; when cfg.pages */
+};
+
+/* Memory that a task touched first, or copied, since its last such record: at this place. */
+struct mt_touch {
+	struct mt_hdr h;
+	__u64 bytes, ustack;
+	__u32 what;		/* TOUCH_* */
+	__u32 pad;
 };
 
 struct mt_exit_ev {
@@ -303,6 +313,8 @@ struct mt_cfg {
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
 	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */
 	__u64 rss_interval_ns;	/* RSS of a process at most this often */
+	__u64 touch_bytes;	/* a stack for each so many bytes touched or copied; 0 = none */
+	__u64 pages;		/* allocations behind page faults are seen */
 };
 
 /* Counters per CPU (.bss, mapped into the recorder). `seen` = written + lost_ring. */
@@ -316,6 +328,9 @@ struct mt_cpu_stats {
 	__u32 irq, softirq;	/* context flags, see irq.bpf.c */
 	__u64 tick;
 };
+
+/* Of the programs' own: what page fault of a followed task is open on a CPU. A line each. */
+struct page_wait { __u32 fault, pad[15]; };
 
 /* What the programs are to do now (.bss). */
 enum mt_phase { MT_PHASE_IDLE, MT_PHASE_ON, MT_PHASE_STOPPING };

@@ -193,12 +193,14 @@
 /* The task's counters when its recording begins (BASE) and ends (END, at its last switch
  * or when recording stops): what the kernel's counters were. END: flags CNT_F_*; first_read,
  * first_write, wp: page faults by error code (read or write of a page not present; write to
- * a protected page), counted from the task's first event. */
+ * a protected page), counted from the task's first event. With CNT_F_PAGES: touched, pages of memory that
+ * its faults brought into being (a huge page counts as all of its pages); cow, pages that
+ * its faults copied from a page shared since a fork. */
 #define REC_BASE(F) \
 	F(task, U) F(voluntary, U) F(involuntary, U) F(run, U) F(runnable, U) F(minflt, U) F(majflt, U)
 #define REC_END(F) \
 	F(task, U) F(flags, U) F(voluntary, U) F(involuntary, U) F(run, U) F(runnable, U) F(minflt, U) \
-	F(majflt, U) F(first_read, U) F(first_write, U) F(wp, U) F(state, U)
+	F(majflt, U) F(first_read, U) F(first_write, U) F(wp, U) F(state, U) F(touched, U) F(cow, U)
 /* code: as in wait(2) status. last: the process's last thread; then maxrss is its high-water mark. */
 #define REC_EXIT(F) F(task, U) F(code, U) F(last, U) F(maxrss_bytes, U) F(group_code, U)
 #define REC_EXEC(F) F(task, U) F(space, U) F(tid, U) F(file, U) F(comm, U)
@@ -223,6 +225,9 @@
 /* The task was found to hold the lock whose futex word is (space, addr), when the recording
  * stopped, by its memory: evidence HOLD_*. */
 #define REC_HOLDS(F) F(task, U) F(space, U) F(addr, U) F(evidence, U)
+/* A task touched or copied (what: TOUCH_*) so many bytes since its last such record: a sample
+ * of the places, in which the bytes sum up to nearly all. */
+#define REC_TOUCH(F) F(task, U) F(what, U) F(bytes, U) F(ustack, D)
 
 /* X(NAME, number, name, block class, fields): append-only, never renumber. */
 #define TRACE_KINDS(X) \
@@ -255,7 +260,8 @@
 	X(COST, 29, "cost", EVENTS) \
 	X(MARK, 30, "mark", EVENTS) \
 	X(PYTHREAD, 31, "pythread", EVENTS) \
-	X(HOLDS, 32, "holds", EVENTS)
+	X(HOLDS, 32, "holds", EVENTS) \
+	X(TOUCH, 33, "touch", EVENTS)
 
 enum rec_kind {
 #define X(NAME, number, name, cls) REC_K_##NAME = (number),
@@ -305,6 +311,7 @@ struct rec_cost { REC_COST(F) };
 struct rec_mark { REC_MARK(F) };
 struct rec_pythread { REC_PYTHREAD(F) };
 struct rec_holds { REC_HOLDS(F) };
+struct rec_touch { REC_TOUCH(F) };
 #undef F
 
 /* A number of REC_STACK.py. */

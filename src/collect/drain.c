@@ -292,6 +292,8 @@ static void on_end(struct drain *d, const struct mt_hdr *h)
 	                    .first_read = e->first_read,
 	                    .first_write = e->first_write,
 	                    .wp = e->wp,
+	                    .touched = e->touched,
+	                    .cow = e->cow,
 	                    .state = e->state};
 
 	put(d, REC_K_END, h->ts, &r);
@@ -430,6 +432,17 @@ static void on_sample(struct drain *d, const struct mt_hdr *h)
 	put(d, REC_K_SAMPLE, h->ts, &r);
 }
 
+static void on_touch(struct drain *d, const struct mt_hdr *h)
+{
+	const struct mt_touch *e = (const void *)h;
+	struct rec_touch r = {.task = h->task,
+	                      .what = e->what,
+	                      .bytes = e->bytes,
+	                      .ustack = stack_id(d, e->ustack)};
+
+	put(d, REC_K_TOUCH, h->ts, &r);
+}
+
 #define STACK_WRITTEN (1ull << 32)
 
 static void on_stack(struct drain *d, const struct mt_hdr *h)
@@ -497,6 +510,7 @@ static const struct {
         [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
         [MT_EV_GIL] = {on_gil, sizeof(struct mt_gil_ev)},
         [MT_EV_PYTHREAD] = {on_pythread, sizeof(struct mt_pythread)},
+        [MT_EV_TOUCH] = {on_touch, sizeof(struct mt_touch)},
         [MT_EV_PREEMPT] = {on_preempt, sizeof(struct mt_preempt)},
 };
 

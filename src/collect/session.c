@@ -19,6 +19,7 @@
 #define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
 #define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
 #define RSS_INTERVAL_NS    10000000
+#define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
 
 struct session {
 	struct mpvtrace_bpf *skel;
@@ -158,6 +159,8 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
 	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
 	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
+	        {k->progs.mt_fault_alloc, "mm_page_alloc", "pages"},
+	        {k->progs.mt_fault_rss, "rss_stat", NULL},
 	};
 	const struct optional_prog flag_progs[] = {
 	        {k->progs.mt_irq_in, "irq_handler_entry", "irq-flags"},
@@ -242,6 +245,10 @@ static void configure(struct session *s, const struct collect_opts *o)
 	cfg->stack_price_ns = STACK_PRICE_NS;
 	cfg->stack_refresh_ns = STACK_REFRESH_NS;
 	cfg->rss_interval_ns = RSS_INTERVAL_NS;
+	cfg->touch_bytes = o->stacks == STACKS_OFF ? 0 : TOUCH_BYTES;
+	cfg->pages = bpf_program__autoload(s->skel->progs.mt_fault_alloc) &&
+	             bpf_program__autoload(s->skel->progs.mt_fault_rss) &&
+	             bpf_program__autoload(s->skel->progs.mt_fault_user);
 }
 
 static int load_error(int rc, struct err *err)

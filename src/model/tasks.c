@@ -159,6 +159,9 @@ int on_end(struct model *m, uint64_t ts, const struct rec_end *r)
 	lt->t.first_read_faults = r->first_read;
 	lt->t.first_write_faults = r->first_write;
 	lt->t.wp_faults = r->wp;
+	lt->t.pages_known = r->flags & CNT_F_PAGES;
+	lt->t.touched_pages = r->touched;
+	lt->t.cow_pages = r->cow;
 	return 0;
 }
 

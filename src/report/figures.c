@@ -48,7 +48,7 @@ bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes
 {
 	if (!counters_known(t) || !page_size)
 		return false;
-	*bytes = sat_mul(t->first_write_faults, page_size);
+	*bytes = sat_mul(t->pages_known ? t->touched_pages : t->first_write_faults, page_size);
 	return true;
 }
 

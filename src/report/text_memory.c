@@ -11,7 +11,7 @@ struct known_sum {
 	uint64_t sum, n;
 };
 
-enum quantity { RSS_PEAK, PSS, USS, SHARED, SWAP, TOUCHED, COW_FAULTS, QUANTITIES };
+enum quantity { RSS_PEAK, PSS, USS, SHARED, SWAP, TOUCHED, COW, QUANTITIES };
 
 static const struct {
 	const char *head, *brief;
@@ -24,11 +24,12 @@ static const struct {
         [SHARED] = {"shared", NULL, 2, true},
         [SWAP] = {"swapped", NULL, 1, true},
         [TOUCHED] = {"first touch", "touch", 3, true},
-        [COW_FAULTS] = {"CoW faults", NULL, 4, false},
+        [COW] = {"CoW copies", "CoW", 4, true},
 };
 
 struct memory {
 	struct tx *t;
+	uint64_t page_size;
 	struct hmap touched; /* process id -> bytes that its tasks were the first to touch */
 	struct group_item *items;
 	struct groups groups;
@@ -74,7 +75,8 @@ static void add_proc(const struct memory *m, const struct proc *p, struct known_
 	}
 	if (touched)
 		add_known(&s[TOUCHED], *touched);
-	add_known(&s[COW_FAULTS], p->wp_faults);
+	if (p->cow_known)
+		add_known(&s[COW], sat_mul(p->cow_pages, m->page_size));
 }
 
 static void print_one(const struct memory *m, const struct proc *p)
@@ -184,7 +186,7 @@ static int gather(struct memory *m)
 
 void text_memory(struct tx *t)
 {
-	struct memory m = {.t = t};
+	struct memory m = {.t = t, .page_size = model_recording(t->r->m)->page_size};
 
 	t->err = sum_touched(&m);
 	t->err = t->err ? t->err : gather(&m);

@@ -113,8 +113,10 @@ static void sums_add(struct sums *s, const struct task *t)
 	s->n_known++;
 	s->minor = sat_add(s->minor, t->kernel.minflt);
 	s->major = sat_add(s->major, t->kernel.majflt);
-	s->touched_pages = sat_add(s->touched_pages, t->first_write_faults);
-	s->cow = sat_add(s->cow, t->wp_faults);
+	s->touched_pages = sat_add(s->touched_pages,
+	                           t->pages_known ? t->touched_pages : t->first_write_faults);
+	if (t->pages_known)
+		s->cow = sat_add(s->cow, t->cow_pages);
 }
 
 /* --- which causes get a column --------------------------------------------- */

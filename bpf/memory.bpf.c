@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memory.bpf.c: who brings pages into memory. Page faults are counted by their error code.
+ * What a fault did is told by what follows it in the same task:
+ *
+ *     page not present, a page is allocated            first touch, of that size
+ *     write to a present page, a page is allocated     a copy-on-write copy; but when
+ *                       and the anonymous RSS grows    the first write to a zero or file page
+ *     write to a present page, and nothing             re-use: the last owner writes
+ *
+ * The two hooks behind the fault fire for every page of the machine. So a fault of a
+ * followed task leaves a mark for its CPU, and without one they return after one load.
+ */
+#define MT_IRQS_OFF
+#include "core.bpf.h"
+#include "regs.bpf.h"
+
+struct page_wait page_waits[MT_MAX_CPUS] = {};
+
+/* x86 error code of a page fault: bit 0 the page was present, bit 1 a write. */
+enum { PF_PROT = 1, PF_WRITE = 2 };
+
+#define GFP_MOVABLE  0x08u /* of user pages; page tables and the kernel's own are not */
+#define MM_ANONPAGES 1
+
+static __always_inline struct page_wait *my_wait(void)
+{
+	return &page_waits[bpf_get_smp_processor_id() & (MT_MAX_CPUS - 1)];
+}
+
+static __always_inline void send_touch(struct task_state *s, u32 what, u64 bytes, u64 ustack)
+{
+	struct mt_touch *e = ring_reserve(mt_touch, bpf_ktime_get_ns(), MT_EV_TOUCH, s->id);
+
+	if (!e)
+		return;
+	e->bytes = bytes;
+	e->ustack = ustack;
+	e->what = what;
+	e->pad = 0;
+	ring_submit(e);
+}
+
+/* A stack for each touch_bytes that a task touches: exact in sum, sampled in place. */
+static __always_inline void touched(void *ctx, struct task_state *s, u64 bytes)
+{
+	u64 sum;
+
+	s->touched_pages += bytes >> cfg.page_shift;
+	sum = s->touch_credit + bytes;
+	s->touch_credit = sum;
+	if (!cfg.touch_bytes || sum < cfg.touch_bytes)
+		return;
+	s->touch_credit = 0;
+	send_touch(s, TOUCH_FIRST, sum, stack_take(ctx, s->space, bpf_ktime_get_ns(), s->id, true));
+}
+
+static __always_inline void copied(void *ctx, struct task_state *s, u64 bytes)
+{
+	s->cow_pages += bytes >> cfg.page_shift;
+	s->cow_credit += bytes;
+	if (!cfg.touch_bytes || s->cow_credit < cfg.touch_bytes)
+		return;
+	s->cow_stack = stack_take(ctx, s->space, bpf_ktime_get_ns(), s->id, true);
+	s->cow_bytes = s->cow_credit;
+	s->cow_credit = 0;
+}
+
+/* The copy was one: nothing of it was taken back since. */
+static __always_inline void copy_stands(struct task_state *s)
+{
+	if (!s->cow_bytes)
+		return;
+	send_touch(s, TOUCH_COW, s->cow_bytes, s->cow_stack);
+	s->cow_bytes = 0;
+}
+
+static __always_inline int on_fault(u64 addr, u64 error_code, u32 from_kernel)
+{
+	struct task_state *s;
+
+	if ((s64)addr < 0)
+		return 0; /* the kernel's own memory */
+	s = task_find(bpf_get_current_task_btf());
+	if (!s)
+		return 0;
+	copy_stands(s);
+	s->fault = 0;
+	if (error_code & PF_PROT) {
+		s->wp += !!(error_code & PF_WRITE);
+		if (error_code & PF_WRITE)
+			s->fault = FAULT_WP | from_kernel;
+	} else if (error_code & PF_WRITE) {
+		s->first_write++;
+		s->fault = FAULT_NEW | from_kernel;
+	} else {
+		s->first_read++;
+		/* Else the page cache may have it, and a later allocation is another matter. */
+		if (!from_kernel)
+			s->fault = FAULT_NEW;
+	}
+	my_wait()->fault = s->fault;
+	return 0;
+}
+
+SEC("?tp_btf/page_fault_user")
+int BPF_PROG(mt_fault_user, unsigned long addr, struct pt_regs *regs, unsigned long ec)
+{
+	return on_fault(addr, ec, 0);
+}
+
+/* Faults of the kernel on the task's memory: a system call that fills a fresh buffer. */
+SEC("?tp_btf/page_fault_kernel")
+int BPF_PROG(mt_fault_kernel, unsigned long addr, struct pt_regs *regs, unsigned long ec)
+{
+	/* Only a look (by us too, along frame pointers that are none): it brings in no page. */
+	if (bpf_get_current_task_btf()->pagefault_disabled)
+		return 0;
+	return on_fault(addr, ec, FAULT_KERNEL);
+}
+
+static __always_inline bool in_syscall(struct task_struct *t)
+{
+	struct mt_args args;
+	u32 arch = 0;
+
+	return regs_syscall(t, (void *)bpf_task_pt_regs(t), &args, &arch) >= 0;
+}
+
+SEC("?tp_btf/mm_page_alloc")
+int BPF_PROG(mt_fault_alloc, struct page *page, unsigned int order, unsigned int gfp)
+{
+	struct page_wait *w = my_wait();
+	struct task_struct *t;
+	struct task_state *s;
+	u32 fault = w->fault;
+
+	if (!(fault & (FAULT_NEW | FAULT_WP)) || !(gfp & GFP_MOVABLE))
+		return 0;
+	t = bpf_get_current_task_btf();
+	s = task_find(t);
+	if (!s || !s->fault)
+		return 0;
+	/* The fault is over when the task is in a call: pages of files are movable too. */
+	if (!(fault & FAULT_KERNEL) && in_syscall(t)) {
+		s->fault = w->fault = 0;
+		return 0;
+	}
+	if (fault & FAULT_WP) {
+		copied(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
+		s->fault = w->fault = FAULT_COPIED;
+	} else {
+		touched(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
+		s->fault = w->fault = 0;
+	}
+	return 0;
+}
+
+SEC("?tp_btf/rss_stat")
+int BPF_PROG(mt_fault_rss, struct mm_struct *mm, int member)
+{
+	struct page_wait *w = my_wait();
+	struct task_struct *t;
+	struct task_state *s;
+
+	if (w->fault != FAULT_COPIED || member != MM_ANONPAGES)
+		return 0;
+	t = bpf_get_current_task_btf();
+	s = task_find(t);
+	w->fault = 0;
+	if (!s || s->fault != FAULT_COPIED || t->mm != mm)
+		return 0;
+	s->fault = 0;
+	if (in_syscall(t))
+		return 0;
+	/* What was copied from was no anonymous page: new memory. */
+	s->cow_pages--;
+	if (s->cow_bytes) {
+		s->cow_credit = s->cow_bytes - (1ull << cfg.page_shift);
+		s->cow_bytes = 0;
+	} else {
+		s->cow_credit -= 1ull << cfg.page_shift;
+	}
+	touched(ctx, s, 1ull << cfg.page_shift);
+	return 0;
+}
