@@ -137,6 +137,10 @@ uint64_t perfmaps_lost(const struct perfmaps *p);
 struct live_task {
 	uint32_t id, tid, tgid, proc, space;
 	bool root;
+	/* Of a leader: what footprint.c knows of its process. */
+	uint64_t rss_bytes; /* the kernel's counter, last seen */
+	uint64_t read_rss_bytes, read_ns, due_ns, interval_ns;
+	bool reads_known;
 };
 
 struct drain;
@@ -158,9 +162,9 @@ int drain_existing_maps(struct drain *d, uint32_t pid);
 /* --- footprint.c --------------------------------------------------------------------------- */
 
 struct footprint {
-	uint64_t next_ns, interval_ns, spent_ns, start_ns, skipped, reads;
+	uint64_t look_ns; /* when to look again who is due */
+	uint64_t spent_ns, start_ns, late, reads;
 	unsigned permille;
-	size_t pos;
 };
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns);
 /* Reads what is due and affordable. */

@@ -417,8 +417,13 @@ static void on_rss(struct drain *d, const struct mt_hdr *h)
 	                    .file_bytes = e->file_pages * page,
 	                    .shmem_bytes = e->shmem_pages * page,
 	                    .hiwater_bytes = e->hiwater_pages * page};
+	struct live_task *t;
 
 	put(d, REC_K_RSS, h->ts, &r);
+	t = task_get(d, h->task);
+	t = t && t->id != t->proc ? task_get(d, t->proc) : t;
+	if (t)
+		t->rss_bytes = r.anon_bytes + r.file_bytes + r.shmem_bytes;
 }
 
 static void on_sample(struct drain *d, const struct mt_hdr *h)

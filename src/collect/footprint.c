@@ -9,19 +9,21 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "collect_priv.h"
 
 #define FIRST_NS        50000000ull   /* short programs shall be seen too … */
-#define INTERVAL_MAX_NS 1000000000ull /* … long ones once a second */
+#define INTERVAL_MAX_NS 1000000000ull /* … long ones once a second, and at their peaks */
+#define LOOK_NS         20000000ull
+#define CREDIT_NS       5000000ull /* to begin with */
+#define GROWTH_BYTES    (4ull << 20)
 
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns)
 {
 	memset(f, 0, sizeof(*f));
 	f->permille = permille;
 	f->start_ns = start_ns;
-	f->interval_ns = FIRST_NS;
-	f->next_ns = start_ns + FIRST_NS;
 }
 
 static uint64_t field_bytes(const char *text, const char *name)
@@ -60,40 +62,84 @@ static int read_rollup(uint32_t pid, struct rec_footprint *r)
 	return rc;
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* May it be read now? Who never was may use up twice the credit. */
+static bool affordable(const struct footprint *f, const struct live_task *t, uint64_t now)
+{
+	uint64_t credit = t->reads_known ? CREDIT_NS : 2 * CREDIT_NS;
+
+	return f->spent_ns <= (now - f->start_ns) / 1000 * f->permille + credit;
+}
+
+/* Readings of all processes fall together, so that their sum is that of a moment. */
+static void schedule(const struct footprint *f, struct live_task *t, uint64_t now)
+{
+	uint64_t since = now - f->start_ns;
+
+	t->interval_ns = t->interval_ns ? t->interval_ns * 2 : FIRST_NS;
+	if (t->interval_ns > INTERVAL_MAX_NS)
+		t->interval_ns = INTERVAL_MAX_NS;
+	t->due_ns = f->start_ns + (since / t->interval_ns + 1) * t->interval_ns;
+}
+
+static bool due(const struct footprint *f, struct live_task *t, uint64_t now)
+{
+	if (t->id != t->proc)
+		return false; /* once per process: its leader */
+	if (!t->due_ns)
+		schedule(f, t, now);
+	if (now >= t->due_ns)
+		return true;
+	return t->reads_known && now > t->read_ns + FIRST_NS &&
+	       t->rss_bytes > t->read_rss_bytes + t->read_rss_bytes / 4 + GROWTH_BYTES;
+}
+
+static int read_one(struct footprint *f, struct live_task *t, struct trace_writer *w)
+{
+	struct rec_footprint r = {.task = t->id};
+	uint64_t before = now_ns(), cpu = cpu_ns(), after;
+	int rc = read_rollup(t->tgid, &r);
+
+	after = now_ns();
+	r.cost_ns = cpu_ns() - cpu;
+	f->spent_ns += r.cost_ns;
+	if (after >= t->due_ns)
+		schedule(f, t, after);
+	t->read_ns = after;
+	t->reads_known = true;
+	t->read_rss_bytes = t->rss_bytes;
+	if (rc)
+		return 0;
+	f->reads++;
+	return trace_write(w, REC_K_FOOTPRINT, before, &r);
+}
+
 int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w, uint64_t now)
 {
 	struct live_task *t;
+	size_t pos = 0;
 	int rc = 0;
 
-	if (!f->permille || now < f->next_ns)
+	if (!f->permille || now < f->look_ns)
 		return 0;
-	while (!rc && (t = drain_next_alive(d, &f->pos))) {
-		struct rec_footprint r = {.task = t->id};
-		uint64_t before, after;
-
-		if (t->id != t->proc)
-			continue; /* once per process: its leader */
-		before = now_ns();
-		if (f->spent_ns > (before - f->start_ns) / 1000 * f->permille + 1000000) {
-			f->skipped++;
+	f->look_ns = now + LOOK_NS;
+	while (!rc && (t = drain_next_alive(d, &pos))) {
+		if (!due(f, t, now))
+			continue;
+		if (!affordable(f, t, now)) {
+			f->late++; /* it stays due, until there is budget again */
 			continue;
 		}
-		rc = read_rollup(t->tgid, &r);
-		after = now_ns();
-		f->spent_ns += after - before;
-		r.cost_ns = after - before;
-		if (rc) {
-			rc = 0;
-			continue;
-		}
-		f->reads++;
-		rc = trace_write(w, REC_K_FOOTPRINT, before, &r);
-		if (after - now > 20000000)
-			return rc; /* the rings want attention: go on in the next round */
+		rc = read_one(f, t, w);
+		if (now_ns() - now > LOOK_NS)
+			break; /* the rings want attention */
 	}
-	f->pos = 0;
-	f->interval_ns =
-	        f->interval_ns * 2 > INTERVAL_MAX_NS ? INTERVAL_MAX_NS : f->interval_ns * 2;
-	f->next_ns = now + f->interval_ns;
 	return rc;
 }

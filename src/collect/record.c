@@ -463,10 +463,11 @@ static void write_quality(struct recording_run *r)
 	                   ((uint64_t)ru.ru_utime.tv_usec + (uint64_t)ru.ru_stime.tv_usec) * 1000);
 	write_cost(r, "recorder memory peak bytes", (uint64_t)ru.ru_maxrss * 1024, 0);
 	write_cost(r, "footprint", r->fp.reads, r->fp.spent_ns);
-	if (r->fp.skipped)
-		note_write(r->d, r->w,
-		           "some PSS/USS readings were left out to stay within the budget "
-		           "(--footprint-budget)");
+	if (r->fp.late)
+		note_write(
+		        r->d, r->w,
+		        "some PSS/USS readings came later or not at all, to stay within the budget "
+		        "(--footprint-budget)");
 	if (t.no_stack)
 		write_cost(r, "waits without stack", t.no_stack, 0);
 	write_cost(r, "stacks", t.stacks, 0);

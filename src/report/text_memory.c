@@ -18,12 +18,9 @@ static const struct {
 	unsigned drop;
 	bool bytes;
 } quantities[] = {
-        [RSS_PEAK] = {"peak RSS", NULL, 0, true},
-        [PSS] = {"PSS", NULL, 0, true},
-        [USS] = {"private", NULL, 1, true},
-        [SHARED] = {"shared", NULL, 2, true},
-        [SWAP] = {"swapped", NULL, 1, true},
-        [TOUCHED] = {"first touch", "touch", 3, true},
+        [RSS_PEAK] = {"peak RSS", NULL, 0, true}, [PSS] = {"PSS", NULL, 0, true},
+        [USS] = {"private", NULL, 1, true},       [SHARED] = {"shared", NULL, 2, true},
+        [SWAP] = {"swapped", NULL, 1, true},      [TOUCHED] = {"first touch", "touch", 3, true},
         [COW] = {"CoW copies", "CoW", 4, true},
 };
 
