@@ -48,7 +48,7 @@ struct task_state {
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
 	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
-	u32 pad2;
+	u32 new_order; /* of its page */
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 pad;
 	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
@@ -65,7 +65,7 @@ enum {
 };
 
 /* The last page fault of the task on a CPU, see memory.bpf.c. */
-enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8 };
+enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8, FAULT_ALLOCATED = 16 };
 extern struct page_wait page_waits[MT_MAX_CPUS];
 
 extern const volatile struct mt_cfg cfg;

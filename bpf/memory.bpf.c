@@ -3,10 +3,14 @@
  * memory.bpf.c: who brings pages into memory. Page faults are counted by their error code.
  * What a fault did is told by what follows it in the same task:
  *
- *     page not present, a page is allocated            first touch, of that size
- *     write to a present page, a page is allocated     a copy-on-write copy; but when
- *                       and the anonymous RSS grows    the first write to a zero or file page
- *     write to a present page, and nothing             re-use: the last owner writes
+ *     page not present, a page is allocated,           first touch, of that size (else it
+ *               the anonymous or shared RSS grows       is a file's page)
+ *     write to a present page, a page is allocated      a copy-on-write copy; but when
+ *                     and the anonymous RSS grows       the first write to a zero or file page
+ *     write to a present page, and nothing              re-use: the last owner writes
+ *
+ * Before 6.2 (f1a7941243c1) faults tell of the RSS only now and then: there every page that
+ * is allocated counts as the fault's, and nothing is taken back.
  *
  * The two hooks behind the fault fire for every page of the machine. So a fault of a
  * followed task leaves a mark for its CPU, and without one they return after one load.
@@ -21,7 +25,8 @@ struct page_wait page_waits[MT_MAX_CPUS] = {};
 enum { PF_PROT = 1, PF_WRITE = 2 };
 
 #define GFP_MOVABLE  0x08u /* of user pages; page tables and the kernel's own are not */
-#define MM_ANONPAGES 1
+#define MM_ANONPAGES  1
+#define MM_SHMEMPAGES 3
 
 static __always_inline struct page_wait *my_wait(void)
 {
@@ -148,10 +153,13 @@ int BPF_PROG(mt_fault_alloc, struct page *page, unsigned int order, unsigned int
 	}
 	if (fault & FAULT_WP) {
 		copied(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
-		s->fault = w->fault = FAULT_COPIED;
-	} else {
+		s->fault = w->fault = FAULT_COPIED | (fault & FAULT_KERNEL);
+	} else if (bpf_core_type_exists(struct mm_rss_stat___old)) {
 		touched(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
 		s->fault = w->fault = 0;
+	} else {
+		s->new_order = order & 31;
+		s->fault = w->fault = FAULT_ALLOCATED | (fault & FAULT_KERNEL);
 	}
 	return 0;
 }
@@ -162,17 +170,24 @@ int BPF_PROG(mt_fault_rss, struct mm_struct *mm, int member)
 	struct page_wait *w = my_wait();
 	struct task_struct *t;
 	struct task_state *s;
+	u32 fault = w->fault;
 
-	if (w->fault != FAULT_COPIED || member != MM_ANONPAGES)
+	if (!(fault & (FAULT_COPIED | FAULT_ALLOCATED)))
 		return 0;
 	t = bpf_get_current_task_btf();
 	s = task_find(t);
-	w->fault = 0;
-	if (!s || s->fault != FAULT_COPIED || t->mm != mm)
+	if (!s || s->fault != fault || t->mm != mm)
 		return 0;
-	s->fault = 0;
-	if (in_syscall(t))
+	if ((fault & FAULT_COPIED) && member != MM_ANONPAGES)
+		return 0; /* the file's page that it replaces */
+	s->fault = w->fault = 0;
+	if (!(fault & FAULT_KERNEL) && in_syscall(t))
 		return 0;
+	if (fault & FAULT_ALLOCATED) {
+		if (member == MM_ANONPAGES || member == MM_SHMEMPAGES)
+			touched(ctx, s, 1ull << (cfg.page_shift + s->new_order));
+		return 0;
+	}
 	/* What was copied from was no anonymous page: new memory. */
 	s->cow_pages--;
 	if (s->cow_bytes) {

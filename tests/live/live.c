@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,6 +60,16 @@ bool slow_machine(void)
 const char *scaled(unsigned n)
 {
 	return fmt("%u", slow_machine() ? n / 10 : n);
+}
+
+bool kernel_before(unsigned major, unsigned minor)
+{
+	unsigned a = 0, b = 0;
+	struct utsname u;
+
+	uname(&u);
+	sscanf(u.release, "%u.%u", &a, &b);
+	return a < major || (a == major && b < minor);
 }
 
 const char *rounds(unsigned n)

@@ -35,6 +35,7 @@ const char *workload(const char *name);
  * clock and of ours lie far apart, and big workloads would take minutes. */
 bool slow_machine(void);
 const char *scaled(unsigned n); /* n as text; a tenth of it on a slow machine */
+bool kernel_before(unsigned major, unsigned minor);
 const char *rounds(unsigned n); /* a fiftieth: a switch costs milliseconds under emulation */
 /* printf into a buffer freed at the end of the test. */
 const char *fmt(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -289,13 +289,15 @@ void tb_faults(struct tb *tb, uint32_t id, uint64_t minor, uint64_t major, uint6
 	b->c.majflt += major;
 	b->c.first_write += first_write;
 	b->c.wp += wp;
+	b->c.touched += first_write;
+	b->c.cow += wp;
 }
 
 void tb_end_task(struct tb *tb, struct btask *b, uint64_t t, uint64_t flags)
 {
 	struct rec_end r = b->c;
 
-	r.flags = flags;
+	r.flags = flags | CNT_F_PAGES;
 	r.voluntary += b->base.voluntary;
 	r.involuntary += b->base.involuntary;
 	r.run += b->base.run;

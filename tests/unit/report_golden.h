@@ -22,7 +22,7 @@
 	"app          3 ms      0    81 ms       0  81 ms          2   2,000         2 MB\n" \
 	"\n" \
 	"memory           peak RSS 40 MB · PSS 30 MB · private 28 MB · shared 12 MB\n" \
-	"                 first touch 3 MB · 18 CoW faults\n" \
+	"                 first touch 3 MB · CoW copies 72 KB\n" \
 	"\n" \
 	"futexes          waits  total wait    p50    p99  longest  waiters\n" \
 	"at lock_wait         4      120 ms  30 ms  30 ms    30 ms  worker-0 … -3 (4)\n" \
@@ -55,7 +55,7 @@
 	"app          3 ms      0    81 ms       0  81 ms          2            1   2,000      3         2 MB\n" \
 	"\n" \
 	"memory           peak RSS 40 MB · PSS 30 MB · private 28 MB · shared 12 MB · first touch 3 MB\n" \
-	"                 18 CoW faults\n" \
+	"                 CoW copies 72 KB\n" \
 	"\n" \
 	"futexes          waits  total wait    p50    p99  longest  waiters\n" \
 	"at lock_wait         4      120 ms  30 ms  30 ms    30 ms  worker-0 … -3 (4)\n" \
@@ -86,7 +86,7 @@
 	"worker-3           20 ms  32 ms    30 ms   30 ms      0          2            1     103      0       256 KB\n" \
 	"app                 3 ms      0    81 ms       0  81 ms          2            1   2,000      3         2 MB\n" \
 	"\n" \
-	"memory           peak RSS 40 MB · PSS 30 MB · private 28 MB · shared 12 MB · first touch 3 MB · 18 CoW faults\n" \
+	"memory           peak RSS 40 MB · PSS 30 MB · private 28 MB · shared 12 MB · first touch 3 MB · CoW copies 72 KB\n" \
 	"\n" \
 	"futexes          waits  total wait    p50    p99  longest  waiters\n" \
 	"at lock_wait         4      120 ms  30 ms  30 ms    30 ms  worker-0 … -3 (4)\n" \
