@@ -47,8 +47,8 @@
 	X(PYTHREAD, 17, mt_pythread)                                                   \
 	X(FUTEX_KEY, 18, mt_futex_key)                                                 \
 	X(FILE, 19, mt_file)                                                           \
-	X(GIL, 24, mt_gil_ev)                                                          \
-	X(TOUCH, 20, mt_touch)
+	X(TOUCH, 20, mt_touch)                                                         \
+	X(GIL, 24, mt_gil_ev)
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
