@@ -44,6 +44,15 @@ $(B)/mpvtrace.skel.h: $(B)/mpvtrace.bpf.o
 
 $(patsubst %.c,$(B)/%.o,$(wildcard src/collect/*.c)): | $(B)/mpvtrace.skel.h
 
+# Style and script of the flame graphs, as strings.
+$(B)/svg_assets.h: src/report/flame.css src/report/flame.js
+	@mkdir -p $(@D)
+	@{ for f in style:src/report/flame.css script:src/report/flame.js; do \
+		echo "static const char svg_$${f%%:*}[] ="; \
+		sed -e '/^\/\/ SPDX/d; s/\\/&&/g; s/"/\\"/g; s/.*/"&\\n"/' "$${f#*:}"; echo ";"; \
+	done; } > $@.tmp && mv $@.tmp $@
+$(B)/src/report/svg.o: | $(B)/svg_assets.h
+
 $(B)/libmpvtrace.a: $(OBJ)
 	rm -f $@ && ar qcs $@ $^
 

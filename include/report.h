@@ -136,11 +136,26 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
 
 /* --- export: a table of formats and a table of views ---------------------------------------- */
 
-struct export_opts { const char *view; bool by_task; const char *task; };
+/* Views that can be exported. X(NAME, name, needs slices, what the graph shows, for --help).
+ * The first is the default. Append-only. */
+#define VIEWS(X) \
+	X(OFF_CPU, "off-cpu", false, "time blocked (not the time then spent waiting for a CPU)") \
+	X(ON_CPU, "on-cpu", false, "samples of running code")
+/* Whose time: first frames of each stack. NAME: process, then thread, by name. */
+enum export_by { EXPORT_BY_NAME, EXPORT_BY_TASK, EXPORT_BY_PROCESS, EXPORT_BY_LOCK };
+struct export_opts {
+	const char *view;	/* NULL = the format's first */
+	const char *task;	/* only tasks with this tid or name; NULL = all */
+	int by;			/* enum export_by */
+	bool reverse;		/* innermost frame first: merges callers under callees */
+	bool no_marks;		/* folded: no _[k], _[i], _[p] behind names */
+	double min_ratio;	/* frames with a smaller share are summed up; 0 = the format's default */
+	const char *trace_path;	/* for titles; may be NULL */
+};
 struct exporter {
 	const char *name, *ext, *help;
 	const char *const *views;	/* NULL-terminated */
-	int (*run)(const struct model *m, const struct export_opts *o, FILE *out, struct err *err);
+	int (*run)(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
 };
 extern const struct exporter exporters[];
 extern const size_t n_exporters;

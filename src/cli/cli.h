@@ -71,8 +71,10 @@ struct report_settings {
 struct export_settings {
 	struct general general;
 	struct output_settings out;
-	const char *format, *output, *view, *task;
-	bool by_task;
+	const char *format, *output, *view, *task, *min;
+	int by; /* enum export_by */
+	bool reverse, no_marks;
+	uint64_t since_ns, until_ns;
 };
 struct plain_settings {
 	struct general general;

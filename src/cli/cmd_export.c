@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 
+/* The format that a file called so has; the first when the name does not tell. */
+static const struct exporter *by_extension(const char *path)
+{
+	const char *dot = path ? strrchr(path, '.') : NULL;
+
+	for (size_t i = 0; i < n_exporters && dot; i++)
+		if (!strcmp(exporters[i].ext, dot + 1))
+			return &exporters[i];
+	return &exporters[0];
+}
+
 /* The exporter and its view; a format that lacks the view is a usage error. */
 static const struct exporter *choose(struct export_settings *set, struct err *err)
 {
-	const struct exporter *x = set->format ? exporter_find(set->format) : &exporters[0];
+	const struct exporter *x =
+	        set->format ? exporter_find(set->format) : by_extension(set->output);
 
 	if (!x) {
 		err_set(err, -1, MT_EXIT_USAGE, "there is no format %s", set->format);
@@ -17,18 +32,50 @@ static const struct exporter *choose(struct export_settings *set, struct err *er
 	for (size_t i = 0; x->views[i]; i++)
 		if (!strcmp(x->views[i], set->view))
 			return x;
-	err_set(err, -1, MT_EXIT_USAGE, "format %s has no view %s; it has %s%s%s", x->name,
-	        set->view, x->views[0], x->views[0] && x->views[1] ? ", " : "",
-	        x->views[0] && x->views[1] ? x->views[1] : "");
+	err_set(err, -1, MT_EXIT_USAGE, "format %s has no view %s; see mpvtrace help export",
+	        x->name, set->view);
 	return NULL;
 }
 
-static int export_file(const char *path, const struct exporter *x,
-                       const struct export_settings *set, struct out_file *out, struct err *err)
+/* "0.5%", "0.5", "2px" as a share of the whole. */
+static int parse_min(const char *s, double *ratio)
 {
-	const struct export_opts o = {
-	        .view = set->view, .by_task = set->by_task, .task = set->task};
-	const struct model_opts opts = {};
+	char *end;
+	double v;
+
+	if (!s)
+		return 0;
+	v = strtod(s, &end);
+	if (end == s || !isdigit((unsigned char)s[0]))
+		return -EINVAL;
+	if (!strcmp(end, "px"))
+		*ratio = v / 1200;
+	else if (!*end || !strcmp(end, "%"))
+		*ratio = v / 100;
+	else
+		return -EINVAL;
+	return *ratio >= 0 && *ratio <= 1 ? 0 : -EINVAL;
+}
+
+static bool needs_slices(const char *view)
+{
+#define X(NAME, name, slices, help) \
+	if (!strcmp(view, name))    \
+		return slices;
+	VIEWS(X)
+#undef X
+	return false;
+}
+
+static int export_file(const char *path, const struct exporter *x,
+                       const struct export_settings *set, const struct export_opts *o,
+                       struct out_file *out, struct err *err)
+{
+	const struct model_opts opts = {
+	        .since_ns = set->since_ns,
+	        .until_ns = set->until_ns,
+	        .flags = needs_slices(set->view) ? MODEL_SLICES : 0,
+	};
 	struct session s;
 	int rc, status = MT_EXIT_OK;
 
@@ -38,7 +85,7 @@ static int export_file(const char *path, const struct exporter *x,
 	if (!rc)
 		rc = session_load(&s, &opts, err);
 	if (!rc)
-		rc = x->run(s.model, &o, out->f, err);
+		rc = x->run(&s.report, o, out->f, err);
 	if (!rc)
 		rc = out_close(out, err);
 	if (!rc)
@@ -51,8 +98,10 @@ int cmd_export(const struct command *cmd, int argc, char **argv)
 {
 	struct export_settings set = {};
 	const struct exporter *x;
+	struct export_opts o = {};
 	struct out_file out = {};
 	struct err err = {};
+	const char *path;
 	int first, status;
 
 	status = begin_command(cmd, argc, argv, &set, &first);
@@ -63,7 +112,19 @@ int cmd_export(const struct command *cmd, int argc, char **argv)
 	x = choose(&set, &err);
 	if (!x)
 		return fail_usage(cmd, "%s", err.msg);
-	status = export_file(first < argc ? argv[first] : DEFAULT_TRACE, x, &set, &out, &err);
+	if (parse_min(set.min, &o.min_ratio))
+		return fail_usage(cmd, "--min: \"%s\" is neither percent (0.5%%) nor pixels (2px)",
+		                  set.min);
+	if (set.until_ns && set.since_ns >= set.until_ns)
+		return fail_usage(cmd, "--since is not before --until");
+	path = first < argc ? argv[first] : DEFAULT_TRACE;
+	o.view = set.view;
+	o.task = set.task;
+	o.by = set.by;
+	o.reverse = set.reverse;
+	o.no_marks = set.no_marks;
+	o.trace_path = strcmp(path, "-") ? path : NULL;
+	status = export_file(path, x, &set, &o, &out, &err);
 	out_discard(&out);
 	return status;
 }

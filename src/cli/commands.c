@@ -48,6 +48,18 @@ static const char *format_choice(size_t i)
 	return i < n_exporters ? exporters[i].name : NULL;
 }
 
+static const char *by_choice(size_t i)
+{
+	static const char *const words[] = {
+	        [EXPORT_BY_NAME] = "name",
+	        [EXPORT_BY_TASK] = "task",
+	        [EXPORT_BY_PROCESS] = "process",
+	        [EXPORT_BY_LOCK] = "lock",
+	};
+
+	return i < ARRAY_LEN(words) ? words[i] : NULL;
+}
+
 /* Every view of any format, each once. */
 static const char *view_choice(size_t i)
 {
@@ -124,15 +136,27 @@ static const struct opt view_opts[] = {
 static const struct opt export_opts[] = {
 #define TO(member) .offset = offsetof(struct export_settings, member)
 	{ 0, "format", "FORMAT", OPT_WORD, TO(format), .choice = format_choice,
-	  .help = "what to write" },
+	  .help = "what to write (default: as the name of --output ends, else folded)" },
 	{ 0, "view", "VIEW", OPT_WORD, TO(view), .choice = view_choice,
 	  .help = "which times (default: the first that the format has)" },
 	{ 'o', "output", "FILE", OPT_STRING, COMPLETE_FILE, TO(output),
 	  .help = "write to FILE (default stdout)" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
 	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
-	{ 0, "by-task", NULL, OPT_FLAG, TO(by_task),
-	  .help = "keep tasks of one name apart" },
+	{ 0, "by", "WHOM", OPT_ENUM, TO(by), .choice = by_choice,
+	  .help = "what stacks begin with: process and thread by name (default), each task, each process, "
+		  "or the lock waited for" },
+	{ 0, "reverse", NULL, OPT_FLAG, TO(reverse),
+	  .help = "innermost frame first: who calls what all the time is spent in" },
+	{ 0, "min", "SHARE", OPT_STRING, TO(min),
+	  .help = "sum up what is smaller: percent of all (0.5%) or pixels of a page of 1200 (2px); "
+		  "default 0.5px for svg, nothing for folded" },
+	{ 0, "no-marks", NULL, OPT_FLAG, TO(no_marks),
+	  .help = "folded: no _[k], _[i], _[p] behind names" },
+	{ 0, "since", "TIME", OPT_DURATION, TO(since_ns), .max = 365 * DAY_NS,
+	  .help = "leave out what was before TIME, counted from the start of the workload" },
+	{ 0, "until", "TIME", OPT_DURATION, TO(until_ns), .min = 1, .max = 365 * DAY_NS,
+	  .help = "leave out what was after TIME" },
 #undef TO
 };
 
@@ -230,8 +254,9 @@ const struct command commands[] = {
 	  "Writes what the trace FILE (default " DEFAULT_TRACE ") holds in a form that other tools read, "
 	  "to stdout or to --output. Needs no root.\n",
 	  .examples = {
-		{ "mpvtrace export --format folded --view off-cpu | flamegraph.pl --countname us > off.svg",
-		  "A flame graph of the waits." },
+		{ "mpvtrace export --format svg --view off-cpu -o off.svg", "A flame graph of the waits." },
+		{ "mpvtrace export --view on-cpu --by task --task 'worker-*' -o workers.svg",
+		  "Each worker's running code." },
 		{ "mpvtrace export build.mpv --format folded --view on-cpu -o build.folded",
 		  "Samples of the running code, for any viewer of folded stacks." },
 	  } },

@@ -5,6 +5,9 @@
 
 #include "report.h"
 
-int export_folded(const struct model *m, const struct export_opts *o, FILE *out, struct err *err);
+int export_folded(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
+int export_svg(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
+/* The end of each: is everything written? 0 or -errno of the stream. */
+int export_end(FILE *out, struct err *err);
 
 #endif

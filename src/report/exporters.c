@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include "report/export_priv.h"
 
-static const char *const stack_views[] = {"off-cpu", "on-cpu", NULL};
+static const char *const stack_views[] = {
+#define X(NAME, name, slices, help) name,
+        VIEWS(X)
+#undef X
+                NULL,
+};
 
 /* A format is a row. The first view is the default. */
 const struct exporter exporters[] = {
         {
                 .name = "folded",
                 .ext = "folded",
-                .help = "call stacks one to a line with a weight, as scripts for flame graphs read "
-                        "them; off-cpu: µs that the task was blocked there (not the time it then "
-                        "waited for a CPU), on-cpu: samples",
+                .help = "call stacks one to a line with a weight (µs, samples or bytes), as "
+                        "scripts for flame graphs read them; marks kernel _[k], inlined _[i] and "
+                        "Python _[p]",
                 .views = stack_views,
                 .run = export_folded,
+        },
+        {
+                .name = "svg",
+                .ext = "svg",
+                .help = "a flame graph to open in a browser: click to zoom, search by regular "
+                        "expression, ? shows the keys; one file that needs nothing else",
+                .views = stack_views,
+                .run = export_svg,
         },
 };
 const size_t n_exporters = ARRAY_LEN(exporters);
@@ -26,4 +40,15 @@ const struct exporter *exporter_find(const char *name)
 			return &exporters[i];
 	}
 	return NULL;
+}
+
+int export_end(FILE *out, struct err *err)
+{
+	int code;
+
+	errno = 0;
+	if (!fflush(out) && !ferror(out))
+		return 0;
+	code = errno ? errno : EIO;
+	return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the export: %s", strerror(code));
 }

@@ -139,7 +139,7 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
 	int code;
 
 	(void)o; /* all tasks, always: a reader of data filters for himself */
-	j.err = stack_names_init(&j.names, r->m, false);
+	j.err = stack_names_init(&j.names, r->m);
 	fputs("{\n", out);
 	if (!j.err)
 		put_members(&j);

@@ -45,9 +45,9 @@ char *folded_name(char *out, size_t n, const char *name)
 	return out;
 }
 
-int stack_names_init(struct stack_names *s, const struct model *m, bool folded)
+int stack_names_init(struct stack_names *s, const struct model *m)
 {
-	*s = (struct stack_names){.m = m, .folded = folded};
+	*s = (struct stack_names){.m = m};
 	s->tab = strtab_new();
 	return s->tab ? 0 : -ENOMEM;
 }
@@ -79,30 +79,27 @@ static void unresolved(char *out, size_t n, const struct frame *f)
 		snprintf(out, n, "[unknown]");
 }
 
-static int put_frame(const struct stack_names *s, struct buf *b, const struct frame *f, bool kernel)
+char *frame_text(char *out, size_t n, const struct frame *f)
+{
+	if (f->name && f->name[0])
+		snprintf(out, n, "%s", f->name);
+	else
+		unresolved(out, n, f);
+	return out;
+}
+
+static int put_frame(struct buf *b, const struct frame *f)
 {
 	char raw[FRAME_MAX_BYTES], name[FRAME_MAX_BYTES];
 
-	if (f->name && f->name[0])
-		snprintf(raw, sizeof(raw), "%s", f->name);
-	else
-		unresolved(raw, sizeof(raw), f);
-	if (s->folded)
-		folded_name(name, sizeof(name), raw);
-	else
-		fmt_safe(name, sizeof(name), raw);
-	return buf_printf(b, "%s%s%s", b->n ? s->folded ? ";" : "\n" : "", name,
-	                  !s->folded   ? ""
-	                  : kernel     ? "_[k]"
-	                  : f->inlined ? "_[i]"
-	                               : "");
+	frame_text(raw, sizeof(raw), f);
+	return buf_printf(b, "%s%s", b->n ? "\n" : "", fmt_safe(name, sizeof(name), raw));
 }
 
 /* Outermost first: the file has it the other way round, and so have inlined frames. */
 static int put_stack(const struct stack_names *s, struct buf *b, const struct mstack *st)
 {
 	uint32_t n = st->n < STACK_MAX_FRAMES ? st->n : STACK_MAX_FRAMES;
-	bool kernel = st->kind == STACK_KERNEL;
 	int err = 0;
 
 	if (n < st->n || st->flags & STACK_F_TRUNCATED)
@@ -112,7 +109,7 @@ static int put_stack(const struct stack_names *s, struct buf *b, const struct ms
 		size_t k = model_resolve(s->m, st, n, f, MAX_INLINED);
 
 		while (k-- > 0 && !err)
-			err = put_frame(s, b, &f[k], kernel);
+			err = put_frame(b, &f[k]);
 	}
 	return err;
 }

@@ -22,19 +22,19 @@ char *task_name(char *out, size_t n, const struct task *t);
 /* Each stack is named once, equal names share an id. */
 struct stack_names {
 	const struct model *m;
-	bool folded; /* ';' between frames, names without ';' and spaces, _[k] _[i] marks;
-	              * else '\n' between frames, names as they are (made safe) */
-	struct strtab *tab;
+	struct strtab *tab; /* '\n' between frames, names as they are (made safe) */
 	struct hmap by_stack;
 	size_t bytes;
 	int err; /* -ENOMEM, or -E2BIG when the names of a hostile file would fill memory */
 };
 
-int stack_names_init(struct stack_names *s, const struct model *m, bool folded);
+int stack_names_init(struct stack_names *s, const struct model *m);
 void stack_names_release(struct stack_names *s);
 /* Id of the stack's frames, outermost first; 0 = no such stack (or s->err). */
 uint32_t stack_name(struct stack_names *s, uint32_t stack);
 const char *stack_text(const struct stack_names *s, uint32_t id); /* "" for 0 */
+/* A frame's name, or "[module+0xoff]"; as the file has it, not made safe. Returns out. */
+char *frame_text(char *out, size_t n, const struct frame *f);
 /* One name fit for a folded line: safe, without ';' and spaces. Returns out. */
 char *folded_name(char *out, size_t n, const char *name);
 

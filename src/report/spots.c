@@ -83,7 +83,7 @@ int spots_init(struct spots *s, const struct model *m, const char *task)
 	int err;
 
 	*s = (struct spots){.m = m};
-	err = stack_names_init(&s->names, m, false);
+	err = stack_names_init(&s->names, m);
 	return err ? err : gather(s, task);
 }
 

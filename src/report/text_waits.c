@@ -182,7 +182,7 @@ void text_futexes(struct tx *t)
 		small = sat_add(small,
 		                wanted(t, &t->r->locks.v[i]) ? t->r->locks.v[i].futex->wait_ns : 0);
 	small /= SMALL;
-	tab.err = stack_names_init(&names, t->r->m, false);
+	tab.err = stack_names_init(&names, t->r->m);
 	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
 		table_column(&tab, &columns[i]);
 	for (size_t i = 0; i < t->r->locks.n && !tab.err; i++) {

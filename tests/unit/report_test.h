@@ -38,6 +38,34 @@ static inline char *text_of(const struct model *m, const struct report_opts *o)
 	return text;
 }
 
+/* An export; its report is built and released. */
+static inline int export_try(const struct model *m, const char *format, const struct export_opts *o,
+                             FILE *out, struct err *err)
+{
+	const struct exporter *x = exporter_find(format);
+	struct report r = {0};
+	int code;
+
+	cr_assert(x);
+	cr_assert_eq(report_build(&r, m, err), 0, "%s", err->msg);
+	code = x->run(&r, o, out, err);
+	report_release(&r);
+	return code;
+}
+
+static inline char *export_of(const struct model *m, const char *format,
+                              const struct export_opts *o)
+{
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(export_try(m, format, o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	return text;
+}
+
 static inline char *json_text_of(const struct model *m)
 {
 	struct report r = {0};

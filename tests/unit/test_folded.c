@@ -6,16 +6,7 @@
 
 static char *folded(const struct model *m, const struct export_opts *o)
 {
-	const struct exporter *x = exporter_find("folded");
-	struct err err = {0};
-	char *text = NULL;
-	size_t n = 0;
-	FILE *out = open_memstream(&text, &n);
-
-	cr_assert(x);
-	cr_assert_eq(x->run(m, o, out, &err), 0, "%s", err.msg);
-	fclose(out);
-	return text;
+	return export_of(m, "folded", o);
 }
 
 static uint64_t sum_of(const char *text)
@@ -66,7 +57,7 @@ Test(folded, off_cpu)
 
 	/* Blocked from 1 to 3 ms in both processes; the wait for a CPU until 4 ms is left out. */
 	cr_expect_str_eq(text, "app;main;work;lock_wait;futex_wait_[k] 4000\n"
-	                       "no_stack;[no_stack:_futex] 2000\n");
+	                       "app;no_stack;[no_stack:_futex] 2000\n");
 	free(text);
 	model_free(m);
 }
@@ -74,12 +65,50 @@ Test(folded, off_cpu)
 Test(folded, by_task)
 {
 	struct model *m = loaded(two_processes());
-	struct export_opts o = {.view = "off-cpu", .by_task = true};
+	struct export_opts o = {.view = "off-cpu", .by = EXPORT_BY_TASK};
 	char *text = folded(m, &o);
 
 	cr_expect_str_eq(text, "app-1001;main;work;lock_wait;futex_wait_[k] 2000\n"
 	                       "app-1002;main;work;lock_wait;futex_wait_[k] 2000\n"
-	                       "no_stack-1003;[no_stack:_futex] 2000\n");
+	                       "app-1001;no_stack-1003;[no_stack:_futex] 2000\n");
+	free(text);
+	model_free(m);
+}
+
+Test(folded, by_process_without_marks)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu", .by = EXPORT_BY_PROCESS, .no_marks = true};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "app-1001;[no_stack:_futex] 2000\n"
+	                       "app-1001;main;work;lock_wait;futex_wait 2000\n"
+	                       "app-1002;main;work;lock_wait;futex_wait 2000\n");
+	free(text);
+	model_free(m);
+}
+
+Test(folded, reverse)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu", .reverse = true};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "[no_stack:_futex];no_stack;app 2000\n"
+	                       "futex_wait_[k];lock_wait;work;main;app 4000\n");
+	free(text);
+	model_free(m);
+}
+
+/* What is small is summed up where it was, and nothing gets lost. */
+Test(folded, min)
+{
+	struct model *m = loaded(two_processes());
+	struct export_opts o = {.view = "off-cpu", .min_ratio = 0.5};
+	char *text = folded(m, &o);
+
+	cr_expect_str_eq(text, "app;[smaller] 2000\n"
+	                       "app;main;work;lock_wait;futex_wait_[k] 4000\n");
 	free(text);
 	model_free(m);
 }
@@ -90,7 +119,7 @@ Test(folded, on_cpu_and_default_view)
 	struct export_opts o = {.view = "on-cpu"};
 	char *text = folded(m, &o);
 
-	cr_expect_str_eq(text, "app;main;work;lock_wait 4\nno_stack;[no_stack] 2\n");
+	cr_expect_str_eq(text, "app;main;work;lock_wait 4\napp;no_stack;[no_stack] 2\n");
 	free(text);
 	o.view = NULL;
 	text = folded(m, &o);
@@ -109,7 +138,7 @@ Test(folded, one_task)
 	cr_expect_str_eq(text, "app;main;work;lock_wait;futex_wait_[k] 2000\n");
 	free(text);
 	o.task = "nobody";
-	cr_expect_lt(exporter_find("folded")->run(m, &o, stderr, &err), 0);
+	cr_expect_lt(export_try(m, "folded", &o, stderr, &err), 0);
 	cr_expect_eq(err.status, MT_EXIT_USAGE);
 	cr_expect(strstr(err.msg, "nobody"));
 	model_free(m);
@@ -118,12 +147,12 @@ Test(folded, one_task)
 Test(folded, unknown_view)
 {
 	struct model *m = loaded(two_processes());
-	struct export_opts o = {.view = "futex"};
+	struct export_opts o = {.view = "no-such-view"};
 	struct err err = {0};
 
-	cr_expect_lt(exporter_find("folded")->run(m, &o, stderr, &err), 0);
+	cr_expect_lt(export_try(m, "folded", &o, stderr, &err), 0);
 	cr_expect_eq(err.status, MT_EXIT_USAGE);
-	cr_expect(!exporter_find("svg"));
+	cr_expect(!exporter_find("no-such-format"));
 	model_free(m);
 }
 
@@ -218,7 +247,7 @@ Test(folded, a_full_disk_is_an_error)
 	struct err err = {0};
 	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
 
-	cr_expect_lt(exporter_find("folded")->run(m, &o, out, &err), 0);
+	cr_expect_lt(export_try(m, "folded", &o, out, &err), 0);
 	cr_expect_eq(err.status, MT_EXIT_OUTPUT, "%s", err.msg);
 	fclose(out);
 	model_free(m);

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/* What the frames of a flame graph are called, and of which kind they are. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "report/flame_priv.h"
+
+#define MAX_INLINED    64
+#define MAX_TEXT_BYTES (256u << 20) /* names of frames together */
+#define MAX_LISTED     (64u << 20)  /* frames of all stacks together */
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash && slash[1] ? slash + 1 : path ? path : "";
+}
+
+static bool begins(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+/* Code of a language's runtime: what the program's author did not write and cannot change. */
+static bool is_runtime(const char *module, const char *name)
+{
+	static const char *const modules[] = {"libpython", "python",  "pypy",    "libpypy",
+	                                      "ld-linux",  "ld-musl", "ld.so",   "libjvm",
+	                                      "node",      "libnode", "libruby", "ruby",
+	                                      "libperl",   "perl",    "libmono"};
+	static const char *const functions[] = {"_start",  "__libc_start", "start_thread", "clone",
+	                                        "__clone", "runtime.",     "std::rt::"};
+
+	for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+		if (begins(module, modules[i]))
+			return true;
+	}
+	for (size_t i = 0; name && i < ARRAY_LEN(functions); i++) {
+		if (begins(name, functions[i]))
+			return true;
+	}
+	return false;
+}
+
+uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum flame_kind kind)
+{
+	static const char *const marks[FLAME_KIND_N] = {
+	        [FLAME_KERNEL] = "_[k]", [FLAME_INLINED] = "_[i]", [FLAME_PYTHON] = "_[p]"};
+	char safe[FRAME_MAX_BYTES], full[FRAME_MAX_BYTES + 8];
+	struct flame_frame fresh = {.kind = (uint8_t)kind};
+	const char *mark = f->folded && !f->o->no_marks && marks[kind] ? marks[kind] : "";
+	bool added = false;
+	uint64_t *slot;
+
+	if (f->folded)
+		folded_name(safe, sizeof(safe), text);
+	else
+		fmt_safe(safe, sizeof(safe), text);
+	snprintf(full, sizeof(full), "%s%s", safe, mark);
+	fresh.text = strtab_add(f->texts, full, strlen(full), &added);
+	f->text_bytes += added ? strlen(full) : 0;
+	if (fresh.text && !f->folded && module && module[0]) {
+		fmt_safe(safe, sizeof(safe), module);
+		fresh.module = strtab_add(f->texts, safe, strlen(safe), &added);
+		f->text_bytes += added ? strlen(safe) : 0;
+		if (!fresh.module)
+			return 0;
+	}
+	/* Folded lines that read the same must be one line: kind and module do not tell. */
+	slot = fresh.text
+	               ? hmap_put(&f->frame_ids, fresh.text,
+	                          f->folded ? 0 : (uint64_t)fresh.module << 8 | fresh.kind, &added)
+	               : NULL;
+	if (!slot)
+		return 0;
+	if (added) {
+		*slot = f->frames.n;
+		if (vec_push(&f->frames, fresh))
+			return 0;
+	}
+	return (uint32_t)*slot;
+}
+
+static int put(struct flame *f, uint32_t frame)
+{
+	return frame && !vec_push(&f->chain, frame) ? 0 : -ENOMEM;
+}
+
+int flame_put_mark(struct flame *f, const char *fmt, ...)
+{
+	char text[FRAME_MAX_BYTES];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	return put(f, flame_frame(f, text, NULL, FLAME_MARK));
+}
+
+/* --- stacks -------------------------------------------------------------------------------- */
+
+static uint32_t frame_id(struct flame *f, const struct frame *fr, bool kernel)
+{
+	const char *module = kernel ? "" : base_name(fr->module);
+	char text[FRAME_MAX_BYTES];
+	enum flame_kind kind;
+
+	frame_text(text, sizeof(text), fr);
+	if (kernel)
+		kind = FLAME_KERNEL;
+	else if (fr->inlined)
+		kind = FLAME_INLINED;
+	else if (is_runtime(module, fr->name))
+		kind = FLAME_RUNTIME;
+	else
+		kind = fr->name && fr->name[0] ? FLAME_NATIVE : FLAME_UNKNOWN;
+	return flame_frame(f, text, module, kind);
+}
+
+static int list_frames(struct flame *f, const struct mstack *st)
+{
+	uint32_t n = st->n < STACK_MAX_FRAMES ? st->n : STACK_MAX_FRAMES;
+	bool kernel = st->kind == STACK_KERNEL;
+	uint32_t id;
+
+	if (n < st->n || st->flags & STACK_F_TRUNCATED) {
+		id = flame_frame(f, "[truncated]", NULL, FLAME_UNKNOWN);
+		if (!id || vec_push(&f->lists, id))
+			return -ENOMEM;
+	}
+	while (n-- > 0) {
+		struct frame fr[MAX_INLINED];
+		size_t k = model_resolve(f->r->m, st, n, fr, MAX_INLINED);
+
+		while (k-- > 0) {
+			id = frame_id(f, &fr[k], kernel);
+			if (!id || vec_push(&f->lists, id))
+				return -ENOMEM;
+		}
+	}
+	return f->text_bytes > MAX_TEXT_BYTES || f->lists.n > MAX_LISTED ? -E2BIG : 0;
+}
+
+/* Where the stack's list is in f->lists; each stack is named once. */
+static int list_of(struct flame *f, uint32_t stack, size_t *at)
+{
+	const struct mstack *st = stack ? model_stack(f->r->m, stack) : NULL;
+	uint64_t *slot;
+	bool added;
+	int err;
+
+	*at = 0;
+	if (!st || !st->n)
+		return 0;
+	slot = hmap_put(&f->stacks, stack, 0, &added);
+	if (!slot)
+		return -ENOMEM;
+	if (added) {
+		*slot = f->lists.n;
+		if (vec_push(&f->lists, 0u))
+			return -ENOMEM;
+		err = list_frames(f, st);
+		if (err)
+			return err;
+		f->lists.v[*slot] = (uint32_t)(f->lists.n - *slot - 1);
+	}
+	*at = *slot;
+	return 0;
+}
+
+int flame_put_stack(struct flame *f, uint32_t stack, bool innermost_first)
+{
+	size_t at;
+	int err = list_of(f, stack, &at);
+	uint32_t n = !err && at ? f->lists.v[at] : 0;
+
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = put(f, f->lists.v[at + (innermost_first ? n - i : i + 1)]);
+	return err;
+}
+
+/* --- whose ---------------------------------------------------------------------------------- */
+
+static uint32_t process_frame(struct flame *f, const struct task *t)
+{
+	const struct proc *p = model_proc(f->r->m, t->proc);
+	char text[160], name[128];
+
+	if (p && p->comm && p->comm[0])
+		fmt_safe(name, sizeof(name), p->comm);
+	else
+		task_name(name, sizeof(name), t);
+	if (f->o->by == EXPORT_BY_NAME || f->o->by == EXPORT_BY_LOCK)
+		snprintf(text, sizeof(text), "%s", name);
+	else
+		snprintf(text, sizeof(text), "%s-%" PRIu32, name, p ? p->pid : t->tgid);
+	return flame_frame(f, text, NULL, FLAME_PROC);
+}
+
+/* 0 and no thread: its process says it all. */
+static int thread_frame(struct flame *f, const struct task *t, uint32_t *id)
+{
+	const struct proc *p = model_proc(f->r->m, t->proc);
+	char text[160], name[128];
+
+	*id = 0;
+	if (f->o->by == EXPORT_BY_PROCESS)
+		return 0;
+	task_name(name, sizeof(name), t);
+	if (f->o->by == EXPORT_BY_TASK) {
+		if (t->tid == (p ? p->pid : t->tgid))
+			return 0;
+		snprintf(text, sizeof(text), "%s-%" PRIu32, name, t->tid);
+	} else {
+		if (!p || !p->comm || !t->comm || !strcmp(t->comm, p->comm))
+			return 0;
+		snprintf(text, sizeof(text), "%s", name);
+	}
+	*id = flame_frame(f, text, NULL, FLAME_PROC);
+	return *id ? 0 : -ENOMEM;
+}
+
+int flame_put_who(struct flame *f, const struct task *t, bool thread_first)
+{
+	uint32_t process = process_frame(f, t), thread;
+	int err = process ? thread_frame(f, t, &thread) : -ENOMEM;
+
+	if (!err && thread && thread_first)
+		err = put(f, thread);
+	err = err ? err : put(f, process);
+	if (!err && thread && !thread_first)
+		err = put(f, thread);
+	return err;
+}
