@@ -187,8 +187,9 @@ static int init(struct flame *f)
 
 	f->texts = strtab_new();
 	/* So that index 0 is free to mean none. */
-	return f->texts && !vec_push(&f->frames, no_frame) && !vec_push(&f->nodes, root) &&
-	                       !vec_push(&f->lists, 0u)
+	f->buffer = malloc(STACK_MAX_FRAMES * sizeof(*f->buffer));
+	return f->buffer && f->texts && !vec_push(&f->frames, no_frame) &&
+	                       !vec_push(&f->nodes, root) && !vec_push(&f->lists, 0u)
 	               ? 0
 	               : -ENOMEM;
 }
@@ -219,6 +220,7 @@ int flame_build(struct flame *f, const struct report *r, const struct export_opt
 void flame_release(struct flame *f)
 {
 	strtab_free(f->texts);
+	free(f->buffer);
 	vec_release(&f->frames);
 	vec_release(&f->lists);
 	vec_release(&f->nodes);

@@ -6,7 +6,6 @@
 
 #include "report/flame_priv.h"
 
-#define MAX_INLINED    64
 #define MAX_TEXT_BYTES (256u << 20) /* names of frames together */
 #define MAX_LISTED     (64u << 20)  /* frames of all stacks together */
 
@@ -100,44 +99,43 @@ int flame_put_mark(struct flame *f, const char *fmt, ...)
 
 /* --- stacks -------------------------------------------------------------------------------- */
 
-static uint32_t frame_id(struct flame *f, const struct frame *fr, bool kernel)
+static uint32_t frame_id(struct flame *f, const struct frame *fr)
 {
-	const char *module = kernel ? "" : base_name(fr->module);
+	const char *module = base_name(fr->module);
 	char text[FRAME_MAX_BYTES];
 	enum flame_kind kind;
 
 	frame_text(text, sizeof(text), fr);
-	if (kernel)
+	if (fr->kind == FRAME_KERNEL)
 		kind = FLAME_KERNEL;
-	else if (fr->inlined)
+	else if (fr->kind == FRAME_PYTHON)
+		kind = FLAME_PYTHON;
+	else if (fr->kind == FRAME_INLINED)
 		kind = FLAME_INLINED;
 	else if (is_runtime(module, fr->name))
 		kind = FLAME_RUNTIME;
 	else
 		kind = fr->name && fr->name[0] ? FLAME_NATIVE : FLAME_UNKNOWN;
+	if (kind == FLAME_KERNEL || kind == FLAME_PYTHON)
+		module = NULL;
 	return flame_frame(f, text, module, kind);
 }
 
-static int list_frames(struct flame *f, const struct mstack *st)
+/* Outermost first: the model has it the other way round. */
+static int list_frames(struct flame *f, const struct mstack *st, uint32_t stack)
 {
-	uint32_t n = st->n < STACK_MAX_FRAMES ? st->n : STACK_MAX_FRAMES;
-	bool kernel = st->kind == STACK_KERNEL;
+	size_t n = model_frames(f->r->m, stack, f->buffer, STACK_MAX_FRAMES);
 	uint32_t id;
 
-	if (n < st->n || st->flags & STACK_F_TRUNCATED) {
+	if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED)) {
 		id = flame_frame(f, "[truncated]", NULL, FLAME_UNKNOWN);
 		if (!id || vec_push(&f->lists, id))
 			return -ENOMEM;
 	}
 	while (n-- > 0) {
-		struct frame fr[MAX_INLINED];
-		size_t k = model_resolve(f->r->m, st, n, fr, MAX_INLINED);
-
-		while (k-- > 0) {
-			id = frame_id(f, &fr[k], kernel);
-			if (!id || vec_push(&f->lists, id))
-				return -ENOMEM;
-		}
+		id = frame_id(f, &f->buffer[n]);
+		if (!id || vec_push(&f->lists, id))
+			return -ENOMEM;
 	}
 	return f->text_bytes > MAX_TEXT_BYTES || f->lists.n > MAX_LISTED ? -E2BIG : 0;
 }
@@ -160,7 +158,7 @@ static int list_of(struct flame *f, uint32_t stack, size_t *at)
 		*slot = f->lists.n;
 		if (vec_push(&f->lists, 0u))
 			return -ENOMEM;
-		err = list_frames(f, st);
+		err = list_frames(f, st, stack);
 		if (err)
 			return err;
 		f->lists.v[*slot] = (uint32_t)(f->lists.n - *slot - 1);

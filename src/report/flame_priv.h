@@ -56,7 +56,8 @@ struct flame {
 	VEC(uint32_t) lists;          /* of a stack: how many, frames outermost first */
 	VEC(struct flame_node) nodes; /* [0] is the root */
 	VEC(uint32_t) chain;
-	size_t n_tasks; /* that have weight */
+	struct frame *buffer; /* STACK_MAX_FRAMES */
+	size_t n_tasks;       /* that have weight */
 	struct hmap tasks;
 	size_t text_bytes;
 };

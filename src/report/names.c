@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report/names_priv.h"
 
-#define MAX_INLINED 32
 /* All names of stacks together. A file may name a 1 KB symbol 256 times in each of a million
  * stacks that take a few bytes each. */
 #define MAX_TOTAL_BYTES (256u << 20)
@@ -79,9 +79,25 @@ static void unresolved(char *out, size_t n, const struct frame *f)
 		snprintf(out, n, "[unknown]");
 }
 
+/* "resize.py:31 scale" */
+static void python_text(char *out, size_t n, const struct frame *f)
+{
+	const char *base = f->src ? strrchr(f->src, '/') : NULL;
+	const char *file = base && base[1] ? base + 1 : f->src;
+
+	if (file && file[0] && f->line)
+		snprintf(out, n, "%.200s:%" PRIu32 " %s", file, f->line, f->name);
+	else if (file && file[0])
+		snprintf(out, n, "%.200s %s", file, f->name);
+	else
+		snprintf(out, n, "%s", f->name);
+}
+
 char *frame_text(char *out, size_t n, const struct frame *f)
 {
-	if (f->name && f->name[0])
+	if (f->kind == FRAME_PYTHON && f->name && f->name[0])
+		python_text(out, n, f);
+	else if (f->name && f->name[0])
 		snprintf(out, n, "%s", f->name);
 	else
 		unresolved(out, n, f);
@@ -96,21 +112,19 @@ static int put_frame(struct buf *b, const struct frame *f)
 	return buf_printf(b, "%s%s", b->n ? "\n" : "", fmt_safe(name, sizeof(name), raw));
 }
 
-/* Outermost first: the file has it the other way round, and so have inlined frames. */
-static int put_stack(const struct stack_names *s, struct buf *b, const struct mstack *st)
+/* Outermost first: the model has it the other way round. */
+static int put_stack(const struct stack_names *s, struct buf *b, const struct mstack *st,
+                     uint32_t stack)
 {
-	uint32_t n = st->n < STACK_MAX_FRAMES ? st->n : STACK_MAX_FRAMES;
-	int err = 0;
+	struct frame *f = malloc(STACK_MAX_FRAMES * sizeof(*f));
+	size_t n = f ? model_frames(s->m, stack, f, STACK_MAX_FRAMES) : 0;
+	int err = f ? 0 : -ENOMEM;
 
-	if (n < st->n || st->flags & STACK_F_TRUNCATED)
+	if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED))
 		err = buf_printf(b, "[truncated]");
-	while (n-- > 0 && !err) {
-		struct frame f[MAX_INLINED];
-		size_t k = model_resolve(s->m, st, n, f, MAX_INLINED);
-
-		while (k-- > 0 && !err)
-			err = put_frame(b, &f[k]);
-	}
+	while (n-- > 0 && !err)
+		err = put_frame(b, &f[n]);
+	free(f);
 	return err;
 }
 
@@ -127,7 +141,7 @@ uint32_t stack_name(struct stack_names *s, uint32_t stack)
 	slot = hmap_put(&s->by_stack, stack, 0, &added);
 	if (slot && !added)
 		return (uint32_t)*slot;
-	s->err = slot ? put_stack(s, &b, st) : -ENOMEM;
+	s->err = slot ? put_stack(s, &b, st, stack) : -ENOMEM;
 	if (!s->err) {
 		id = strtab_add(s->tab, (const char *)b.p, b.n, &added);
 		s->bytes += added ? b.n : 0;

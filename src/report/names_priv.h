@@ -16,7 +16,7 @@ char *task_name(char *out, size_t n, const struct task *t);
 
 /* --- call stacks as one string -------------------------------------------------------- */
 
-#define STACK_MAX_FRAMES 256 /* innermost ones kept; what is beyond is "[truncated]" */
+#define STACK_MAX_FRAMES MODEL_FRAMES_MAX /* innermost ones kept; beyond is "[truncated]" */
 #define FRAME_MAX_BYTES  512
 
 /* Each stack is named once, equal names share an id. */

@@ -16,10 +16,10 @@
 #include "report/utf8_priv.h"
 #include "svg_assets.h"
 
-#define WIDTH         1200 /* of the picture without script */
-#define PAD           10
-#define ROW           18
-#define HEAD          104
+#define WIDTH         1200u /* of the picture without script */
+#define PAD           10u
+#define ROW           18u
+#define HEAD          104u
 #define CHAR_WIDTH    7.23 /* of the monospace fonts at 12px: 0.602 em */
 #define DEFAULT_RATIO (0.5 / WIDTH)
 #define MAX_FRAMES    20000 /* drawn; more are hard on browsers, and nobody can see them */
@@ -174,7 +174,7 @@ static void put_top(const struct svg *s)
 
 	fprintf(out,
 	        "<g id=\"head\"><rect class=\"h full\" width=\"%u\" height=\"%u\"/>"
-	        "<line class=\"e full\" x1=\"0\" x2=\"%u\" y1=\"%d.5\" y2=\"%d.5\"/>\n"
+	        "<line class=\"e full\" x1=\"0\" x2=\"%u\" y1=\"%u.5\" y2=\"%u.5\"/>\n"
 	        "<text class=\"t\" x=\"%u\" y=\"28\">",
 	        WIDTH, HEAD - 4, WIDTH, HEAD - 5, HEAD - 5, PAD);
 	put_title(out, s->f);
@@ -239,7 +239,7 @@ static void put_frame(const struct svg *s, uint32_t node)
 	fputs("><title>", s->out);
 	put_text(s->out, name);
 	fprintf(s->out,
-	        "</title><rect x=\"%.2f\" y=\"%u\" width=\"%.2f\" height=\"%d\" rx=\"1.5\"/>", x,
+	        "</title><rect x=\"%.2f\" y=\"%u\" width=\"%.2f\" height=\"%u\" rx=\"1.5\"/>", x,
 	        HEAD + n->depth * ROW, width, ROW - 1);
 	put_label(s->out, name, x, HEAD + n->depth * ROW, width);
 	fputs("</g>\n", s->out);

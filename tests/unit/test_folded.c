@@ -69,8 +69,8 @@ Test(folded, by_task)
 	char *text = folded(m, &o);
 
 	cr_expect_str_eq(text, "app-1001;main;work;lock_wait;futex_wait_[k] 2000\n"
-	                       "app-1002;main;work;lock_wait;futex_wait_[k] 2000\n"
-	                       "app-1001;no_stack-1003;[no_stack:_futex] 2000\n");
+	                       "app-1001;no_stack-1003;[no_stack:_futex] 2000\n"
+	                       "app-1002;main;work;lock_wait;futex_wait_[k] 2000\n");
 	free(text);
 	model_free(m);
 }
