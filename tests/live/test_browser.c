@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A flame graph in a real browser: it loads as a document of its own, zooms, searches, obeys
+ * keys, fits the window, and runs nothing that a name brought along. Headless Chromium opens
+ * the file from disk; a second script, appended for the test, does what a person would and
+ * leaves what it saw in the document.
+ */
+#include "live.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "graph.h"
+
+static void need_browser(void)
+{
+	live_init();
+	if (!have_command("chromium"))
+		cr_skip_test("no chromium here: flame graphs were not looked at in a browser "
+		             "(tools/setup.sh test)");
+}
+
+TestSuite(browser, .init = need_browser, .fini = live_fini, .timeout = 400);
+
+static struct proc browse(const char *size, const char *action, const char *path)
+{
+	struct proc_opts o = {.timeout_s = 120};
+
+	return run_with(ARGS("chromium", "--headless", "--no-sandbox", "--disable-gpu",
+	                     "--no-first-run", "--hide-scrollbars", "--disable-dev-shm-usage",
+	                     fmt("--user-data-dir=%s/profile", live_dir),
+	                     fmt("--window-size=%s", size), action, fmt("file://%s", path)),
+	                &o);
+}
+
+/* What a person does, in the page. R collects what is then seen. */
+static const char script[] =
+        "const R = {}, svg = document.documentElement, $ = id => document.getElementById(id);\n"
+        "const frames = [...$('f').children], name = g => g.querySelector('title').textContent;\n"
+        "const named = n => frames.filter(g => name(g).startsWith(n));\n"
+        "const width = g => g.style.display === 'none' ? 0 : "
+        "+g.querySelector('rect').getAttribute('width');\n"
+        "const visible = () => frames.filter(g => g.style.display !== 'none').length;\n"
+        "const click = g => g.querySelector('rect').dispatchEvent(new MouseEvent('click', "
+        "{bubbles: true}));\n"
+        "const key = k => document.dispatchEvent(new KeyboardEvent('keydown', {key: k}));\n"
+        "const find = s => { $('search').value = s; $('search').dispatchEvent(new "
+        "Event('input')); };\n"
+        "R.frames = frames.length;\n"
+        "R.window = innerWidth; R.svg = +svg.getAttribute('width'); R.all = width(frames[0]);\n"
+        "const worker = named('worker-a')[0], other = named('worker-b')[0];\n"
+        "R.before = width(worker); R.visible = visible();\n"
+        "find('lock_w.it'); R.found = $('found').textContent;\n"
+        "R.hits = document.querySelectorAll('#f .hit').length;\n"
+        "find('lock_wait('); R.bad = $('search').classList.contains('bad');\n"
+        "find('no such frame'); R.none = $('found').textContent;\n"
+        "find('');\n"
+        "click(worker); R.zoomed = width(worker); R.other = width(other);\n"
+        "R.zoomed_visible = visible();\n"
+        "click(named('lock_wait')[0]); R.deeper = width(named('lock_wait')[0]);\n"
+        "$('back').click(); R.back = width(named('lock_wait')[0]) && width(worker);\n"
+        "key('Backspace'); R.back2 = width(worker);\n"
+        "click(other); $('reset').click(); R.reset = width(worker);\n"
+        "key('ArrowDown'); key('ArrowDown'); R.detail = $('d').textContent;\n"
+        "key('Enter'); R.entered = visible(); key('r');\n"
+        "const y = frames[0].querySelector('rect').getAttribute('y'); key('i');\n"
+        "R.flipped = y !== frames[0].querySelector('rect').getAttribute('y'); key('i');\n"
+        "worker.querySelector('rect').dispatchEvent(new MouseEvent('mousemove', {bubbles: "
+        "true}));\n"
+        "R.hover = $('d').textContent;\n"
+        "R.evil = svg.dataset.evil || null;\n"
+        "svg.setAttribute('data-result', btoa(unescape(encodeURIComponent(JSON.stringify(R)))));";
+
+static json_t *decode(const char *base64)
+{
+	const char *path = fmt("%s/result.b64", live_dir);
+	FILE *f = fopen(path, "w");
+	struct proc p;
+	json_t *v;
+
+	cr_assert(f);
+	fprintf(f, "%.*s", (int)strcspn(base64, "\""), base64);
+	fclose(f);
+	p = run(ARGS("base64", "-d", path));
+	v = json_loads(p.out, 0, NULL);
+	cr_assert(v, "%s", p.out);
+	return v;
+}
+
+Test(browser, zoom_search_keys)
+{
+	const char *path = fmt("%s/graph.svg", live_dir), *result;
+	struct proc p;
+	json_t *r;
+	double all;
+
+	graph_write(path, script);
+	p = browse("1000,700", "--dump-dom", path);
+	result = strstr(p.out, "data-result=\"");
+	cr_assert(result, "the script ran to its end; status %d\n%.2000s", p.status, p.err);
+	r = decode(result + strlen("data-result=\""));
+	all = real_at(r, "all");
+	cr_expect_eq(u64_at(r, "frames"), 11u,
+	             "all, app, main's wait, two workers with three each");
+	cr_expect_eq(real_at(r, "svg"), real_at(r, "window"), "it fits the window");
+	cr_expect_float_eq(real_at(r, "before") / all, 4.0 / 12, 0.01, "4 of 12 ms: %g of %g",
+	                   real_at(r, "before"), all);
+	cr_expect_str_eq(str_at(r, "found"), "50.0 %");
+	cr_expect_eq(u64_at(r, "hits"), 2u);
+	cr_expect(json_is_true(at(r, "bad")), "a wrong expression is shown as such");
+	cr_expect_str_eq(str_at(r, "none"), "no match");
+	cr_expect_float_eq(real_at(r, "zoomed"), all, 0.1);
+	cr_expect_float_eq(real_at(r, "other"), 0, 0.1);
+	cr_expect_lt(u64_at(r, "zoomed_visible"), u64_at(r, "visible"));
+	cr_expect_float_eq(real_at(r, "deeper"), all, 0.1);
+	cr_expect_float_eq(real_at(r, "back"), all, 0.1);
+	cr_expect_float_eq(real_at(r, "back2"), real_at(r, "before"), 0.1);
+	cr_expect_float_eq(real_at(r, "reset"), real_at(r, "before"), 0.1);
+	cr_expect(strstr(str_at(r, "detail"), "app"), "%s", str_at(r, "detail"));
+	cr_expect(json_is_true(at(r, "flipped")));
+	cr_expect(strstr(str_at(r, "hover"), "worker-a  4.00 ms (4,000,000 ns) · 33.3 %"), "%s",
+	          str_at(r, "hover"));
+	cr_expect(json_is_null(at(r, "evil")), "a function's name was run as a script");
+	json_decref(r);
+}
+
+/* A picture comes out, of the size of the window. */
+Test(browser, picture)
+{
+	const char *path = fmt("%s/graph.svg", live_dir), *png = fmt("%s/graph.png", live_dir);
+	unsigned char head[24] = {0};
+	struct proc p;
+	FILE *f;
+
+	graph_write(path, "");
+	p = browse("800,400", fmt("--screenshot=%s", png), path);
+	f = fopen(png, "rb");
+	cr_assert(f, "no picture: status %d\n%.2000s", p.status, p.err);
+	cr_expect_eq(fread(head, 1, sizeof(head), f), sizeof(head));
+	fclose(f);
+	cr_expect(!memcmp(head, "\x89PNG", 4));
+	cr_expect_eq(head[18] << 8 | head[19], 800);
+	cr_expect_eq(head[22] << 8 | head[23], 400);
+}
