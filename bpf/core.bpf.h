@@ -42,6 +42,7 @@ struct task_state {
 	u64 credit_ns; /* blocked time not yet spent on stacks */
 	u64 rss_next_ns;
 	u64 attach_ts;
+	u64 call_ts; /* when the fork call that it is in began to copy the address space */
 	u64 in_ts; /* when it last got a CPU */
 	u64 first_read, first_write, wp;
 	u64 touched_pages, cow_pages;

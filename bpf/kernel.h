@@ -161,6 +161,7 @@ struct percpu_counter {
 	s64 count;
 };
 struct mm_struct {
+	unsigned long arg_start, arg_end;
 	unsigned long hiwater_rss;
 	struct percpu_counter rss_stat[4]; /* since 6.2 */
 };

@@ -117,9 +117,32 @@ static __always_inline void send_task(struct task_struct *t, struct task_state *
 	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
 	e->ctid = (u64)t->clear_child_tid;
 	e->sp = e->kstack = e->file = 0;
+	e->call_ns = s->call_ts && s->call_ts < ts ? ts - s->call_ts : 0;
 	if (flags & TASK_F_ATTACHED)
 		describe_state(e, t, s, ts);
 	ring_submit(e);
+}
+
+/*
+ * A new address space has its counters allocated first thing (mm_init(), since 6.2), before
+ * fork() copies the page tables, which is what fork() of a large process costs.
+ */
+SEC("?tp_btf/percpu_alloc_percpu")
+int BPF_PROG(mt_call)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	struct task_state *s;
+	struct mt_args args;
+	u32 arch = 0;
+
+	if (phase != MT_PHASE_ON)
+		return 0;
+	s = task_find(t);
+	if (!s || !followed(s) || s->call_ts)
+		return 0;
+	if (MT_NR_CLONE(regs_syscall(t, (void *)bpf_task_pt_regs(t), &args, &arch)) && !arch)
+		s->call_ts = bpf_ktime_get_ns();
+	return 0;
 }
 
 /* Called at the end of copy_process(), in the parent: the child exists, but never ran. */
@@ -150,8 +173,28 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 		gil_fork(space_parent, space, s->id, ts);
 	s->space = space;
 	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
+	s->call_ts = ps->call_ts; /* told by send_task(), and then it is its own */
+	ps->call_ts = 0;
 	send_task(child, s, ts, ps->id, space_parent, 0, clone_flags);
+	s->call_ts = 0;
 	return 0;
+}
+
+/* The first bytes of the arguments, each ended by a NUL. */
+static __always_inline u32 read_args(struct task_struct *p, char *out)
+{
+	struct mm_struct *mm = p->mm;
+	u64 start, len;
+
+	if (!mm)
+		return 0;
+	start = mm->arg_start;
+	len = mm->arg_end - start;
+	if (len > MT_ARGS_LEN)
+		len = MT_ARGS_LEN;
+	if (!len || bpf_probe_read_user(out, len, (void *)start))
+		return 0;
+	return len;
 }
 
 SEC("?tp_btf/sched_process_exec")
@@ -185,6 +228,8 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	bpf_probe_read_kernel(e->comm, sizeof(e->comm), p->comm);
 	if (bpf_probe_read_kernel_str(e->file, sizeof(e->file), bprm->filename) < 0)
 		e->file[0] = 0;
+	e->args_len = read_args(p, e->args);
+	e->pad = 0;
 	ring_submit(e);
 	return 0;
 }

@@ -37,6 +37,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_ip(r) ((r)->ip)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 202
+#define MT_NR_CLONE(nr)	 ((nr) == 56 || (nr) == 57 || (nr) == 58 || (nr) == 435)
 /* Calls that block on the descriptor in their first argument. */
 #define MT_NR_FD(nr)                                                                   \
 	((nr) <= 1 || ((nr) >= 16 && (nr) <= 20) || (nr) == 40 || ((nr) >= 42 && (nr) <= 48) || \
@@ -69,6 +70,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_ip(r) ((r)->pc)
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 98
+#define MT_NR_CLONE(nr)	 ((nr) == 220 || (nr) == 435)
 #define MT_NR_FD(nr)                                                                   \
 	((nr) == 25 || (nr) == 29 || (nr) == 32 || ((nr) >= 63 && (nr) <= 71) || (nr) == 75 || \
 	 (nr) == 76 || (nr) == 82 || (nr) == 83 || (nr) == 182 || (nr) == 183 || (nr) == 202 || \

@@ -67,6 +67,10 @@ struct task {
 	const char *comm;			/* last name it had */
 	const char *first_comm;			/* name at its creation */
 	uint64_t start_ns, end_ns;		/* absolute trace times, inside the window */
+	uint64_t call_ns;			/* its creator's call began to copy the address space; 0 = unknown */
+	uint64_t first_in_ns;			/* it first got a CPU; 0 = never */
+	uint64_t exec_ns;			/* its first exec; 0 = none */
+	uint64_t exit_ns;			/* it began to exit (its last switch is later); 0 = unknown */
 	bool alive;				/* still there when recording stopped */
 	bool has_base, has_end;			/* kernel counters known at both ends */
 	bool kernel_run_exact;			/* false: on a CPU at the end (or start), counter is stale */
@@ -96,6 +100,7 @@ struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared
 struct proc {
 	uint32_t id, pid, ppid, parent;		/* id = leader's task id; parent = task id that created it, or 0 */
 	const char *comm, *exe;			/* exe: file of the last exec, "" = not seen */
+	const char *args;			/* arguments of the last exec (their first 256 bytes), blanks between; "" = not seen */
 	uint64_t start_ns, end_ns;
 	uint32_t n_tasks, n_execs;
 	bool alive;

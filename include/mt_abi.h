@@ -20,6 +20,7 @@
 #define MT_MAX_KERNEL_FRAMES 64
 #define MT_MAX_WAITV 8		/* addresses kept of one futex_waitv (the call allows 128) */
 #define MT_FILE_LEN 200
+#define MT_ARGS_LEN 256
 #define MT_LEAF 40
 #define MT_MAX_PY_FRAMES 96
 #define MT_PY_NAME 96
@@ -151,6 +152,7 @@ struct mt_task {
 	__u64 ctid;					/* its clear_child_tid word */
 	__u64 sp;					/* attached and blocked: user stack pointer … */
 	__u64 kstack, file;				/* … content hash, id of a FILE record */
+	__u64 call_ns;					/* before h.ts, the call in the parent began; 0 unknown */
 };
 
 struct mt_counters {
@@ -184,6 +186,8 @@ struct mt_exec {
 	__u32 space, tid;
 	char comm[MT_COMM_LEN];
 	char file[MT_FILE_LEN];
+	__u32 args_len, pad;
+	char args[MT_ARGS_LEN];	/* the first bytes of them, each ended by a NUL */
 };
 
 struct mt_rename { struct mt_hdr h; char comm[MT_COMM_LEN]; };

@@ -112,11 +112,13 @@
  * ctid: address of its clear_child_tid word, on which its joiners wait; 0 = none or unknown.
  * Attached and blocked since before: state, site and, as in the SWITCH that began this wait,
  * wait_flags (SW_F_SYSCALL, FUTEX, WORD, OWNER, IOWAIT, FAULT; 0 = not looked at), addr, word,
- * owner (read at the attach), park, file, ustack, kstack. */
+ * owner (read at the attach), park, file, ustack, kstack.
+ * call: how long before ts the creator's call began to copy the address space; 0 = none, or unknown. */
 #define REC_TASK(F) \
 	F(id, U) F(parent, U) F(proc, U) F(space, U) F(tid, U) F(tgid, U) F(ns_tid, U) F(ns_tgid, U) \
 	F(ppid, U) F(flags, U) F(clone_flags, U) F(comm, U) F(site, U) F(state, U) F(ctid, U) \
-	F(wait_flags, U) F(addr, U) F(word, U) F(owner, U) F(park, U) F(file, U) F(ustack, U) F(kstack, U)
+	F(wait_flags, U) F(addr, U) F(word, U) F(owner, U) F(park, U) F(file, U) F(ustack, U) F(kstack, U) \
+	F(call, U)
 /* An address space. parent: the one it was copied from at ts (fork), 0 = fresh (exec). */
 #define REC_SPACE(F) F(id, U) F(parent, U)
 /* A system call with its arguments, as a wait or wake site. nr: -1 + 1 = 0 for "not in a
@@ -203,7 +205,8 @@
 	F(majflt, U) F(first_read, U) F(first_write, U) F(wp, U) F(state, U) F(touched, U) F(cow, U)
 /* code: as in wait(2) status. last: the process's last thread; then maxrss is its high-water mark. */
 #define REC_EXIT(F) F(task, U) F(code, U) F(last, U) F(maxrss_bytes, U) F(group_code, U)
-#define REC_EXEC(F) F(task, U) F(space, U) F(tid, U) F(file, U) F(comm, U)
+/* args: the first bytes of the arguments, each ended by a NUL. */
+#define REC_EXEC(F) F(task, U) F(space, U) F(tid, U) F(file, U) F(comm, U) F(args, B)
 #define REC_RENAME(F) F(task, U) F(comm, U)
 /* Resident set of a process (task = any of its tasks), from the kernel's counters. */
 #define REC_RSS(F) F(task, U) F(anon_bytes, U) F(file_bytes, U) F(shmem_bytes, U) F(hiwater_bytes, U)

@@ -243,6 +243,7 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	                     .comm = comm_string(d, e->comm),
 	                     .site = intern_site(d, e->nr, e->arch, &e->args),
 	                     .state = e->state,
+	                     .call = e->call_ns,
 	                     .ctid = e->ctid,
 	                     .file = e->file,
 	                     .kstack = stack_id(d, e->kstack)};
@@ -379,6 +380,8 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 
 	memcpy(file, e->file, MT_FILE_LEN);
 	file[MT_FILE_LEN] = 0;
+	r.args = (struct rec_bytes){(const uint8_t *)e->args,
+	                            e->args_len <= MT_ARGS_LEN ? e->args_len : 0};
 	r.file = drain_string(d, file);
 	new_space(d, e->space, 0, e->tid, h->ts);
 	put(d, REC_K_EXEC, h->ts, &r);

@@ -159,6 +159,7 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
 	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
 	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
+	        {k->progs.mt_call, "percpu_alloc_percpu", "fork-calls"},
 	        {k->progs.mt_fault_alloc, "mm_page_alloc", "pages"},
 	        {k->progs.mt_fault_rss, "rss_stat", NULL},
 	};

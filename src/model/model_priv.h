@@ -113,6 +113,7 @@ struct ltask {
 struct lproc {
 	struct proc p;
 	uint32_t exe; /* string id */
+	uint32_t args; /* in m->strings */
 	uint64_t maxrss_bytes, hiwater_bytes;
 	bool exited;
 };

@@ -78,6 +78,7 @@ static void set_names(const struct model *m, struct lproc *lp)
 	const struct ltask *leader = task_get(m, lp->p.id);
 
 	lp->p.exe = model_text(m, lp->exe);
+	lp->p.args = strtab_get(m->strings, lp->args);
 	lp->p.comm = leader ? leader->t.comm : "?";
 	if (leader) {
 		lp->p.ppid = leader->t.ppid;

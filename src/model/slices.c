@@ -372,6 +372,8 @@ static int switch_in(struct model *m, struct ltask *lt, uint64_t ts, uint64_t cp
 		return 0;
 	}
 	lt->in_ns = lt->last_ns = not_before(m, lt, ts);
+	if (!lt->t.first_in_ns)
+		lt->t.first_in_ns = lt->in_ns;
 	lt->cpu = cpu < UINT16_MAX ? (uint16_t)cpu : UINT16_MAX;
 	lt->phase = PHASE_ON;
 	return timeline_add(&m->running, lt->in_ns, 1);

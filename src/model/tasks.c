@@ -66,6 +66,7 @@ static void define(struct ltask *lt, const struct rec_task *r)
 	t->ppid = (uint32_t)r->ppid;
 	t->flags = r->flags;
 	t->clone_flags = r->clone_flags;
+	t->call_ns = r->call && r->call <= t->start_ns ? t->start_ns - r->call : 0;
 	lt->def_state = r->state;
 	lt->def_site = id32(r->site);
 	if (!lt->comm)
@@ -174,7 +175,7 @@ int on_exit_event(struct model *m, uint64_t ts, const struct rec_exit *r)
 	if (!lt)
 		return err;
 	lt->exited = true;
-	lt->exit_ts = ts;
+	lt->exit_ts = lt->t.exit_ns = ts;
 	lt->t.exit_status = shell_status(r->code);
 	if (!p)
 		return 0;
@@ -187,6 +188,21 @@ int on_exit_event(struct model *m, uint64_t ts, const struct rec_exit *r)
 			p->p.exit_status = shell_status(r->group_code);
 	}
 	return 0;
+}
+
+/* Arguments as one line for a person. */
+static int take_args(struct model *m, struct lproc *p, const struct rec_bytes *args)
+{
+	size_t n = args->n < 512 ? args->n : 512;
+	char text[513];
+
+	for (size_t i = 0; i < n; i++)
+		text[i] = args->p[i] ? (char)args->p[i] : ' ';
+	while (n && text[n - 1] == ' ')
+		n--;
+	text[n] = 0;
+	p->args = strtab_add(m->strings, text, n, NULL);
+	return p->args ? 0 : -ENOMEM;
 }
 
 int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
@@ -206,7 +222,11 @@ int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
 	if (p) {
 		p->exe = id32(r->file);
 		p->p.n_execs++;
+		if (take_args(m, p, &r->args))
+			return -ENOMEM;
 	}
+	if (!lt->t.exec_ns)
+		lt->t.exec_ns = ts;
 	return 0;
 }
 
