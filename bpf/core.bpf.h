@@ -54,7 +54,7 @@ struct task_state {
 	u32 pad;
 	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
 	u64 gil_addr;
-	u64 tstate, other_tstate; /* its PyThreadState; one that is not */
+	u64 tstate; /* its PyThreadState */
 	struct site_slot slots[SITE_SLOTS];
 	struct fd_slot fds[FD_SLOTS];
 };

@@ -296,12 +296,8 @@ __noinline u32 gil_read(struct task_state *s, struct mt_gil *out, u64 uaddr, u32
 	if (!read_slot(s->gil_addr, s->gil_id, out))
 		return 0;
 	if (!(flags & GIL_MINE) || !out->holder || out->holder == s->tstate ||
-	    out->holder == s->other_tstate)
+	    !is_mine(out->holder, tp))
 		return 1;
-	if (!is_mine(out->holder, tp)) {
-		s->other_tstate = out->holder;
-		return 1;
-	}
 	s->tstate = out->holder;
 	e = ring_reserve(mt_pythread, ts, MT_EV_PYTHREAD, s->id);
 	if (e) {

@@ -217,7 +217,7 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	}
 	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 	s->gil_n = s->gil_generation = 0;
-	s->gil_addr = s->tstate = s->other_tstate = 0;
+	s->gil_addr = s->tstate = 0;
 	for (int i = 0; i < SITE_SLOTS; i++)
 		s->slots[i].key = 0;
 	e = ring_reserve(mt_exec, ts, MT_EV_EXEC, s->id);

@@ -155,7 +155,9 @@ struct gil_sample {
 	uint32_t gil;		/* index into model gils */
 	uint32_t by;		/* task that was switched out, or woke somebody */
 	uint32_t holder;	/* task id by PYTHREAD; 0 = unknown */
-	bool locked, waking;
+	bool locked;
+	bool waking;		/* read when `by` woke somebody … */
+	bool released;		/* … on the word where threads wait for this GIL: `by` had just released it */
 };
 
 /* REC_HOLDS. */

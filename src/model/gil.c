@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* GILs and the readings of them. */
+/*
+ * gil.c: GILs and the readings of them. A reading names its holder by the address of a thread
+ * state. Whose that is may be told only later (at that thread's own first reading), and another
+ * thread's may come to lie there: so readings are resolved at the end, by time.
+ */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "model_priv.h"
 
-#define MAX_GILS (1u << 16)
+#define MAX_GILS    (1u << 16)
+#define GIL_COND    32 /* its condition variable: waits for the GIL, and wakes by who releases it */
+#define GIL_MUTEX   80
+#define MAX_TSTATES (1u << 22)
 
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r)
 {
@@ -15,10 +24,17 @@ int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r)
 	        .main = r->main,
 	        .version = (uint32_t)r->version,
 	};
+	uint32_t i = idmap_get(&m->gil_ids, g.id);
 
 	(void)ts;
-	if (!g.id || idmap_get(&m->gil_ids, g.id) != NO_INDEX)
+	if (!g.id)
 		return 0;
+	if (i != NO_INDEX) { /* more is known by now */
+		m->gils.v[i].main |= g.main;
+		if (g.version)
+			m->gils.v[i].version = g.version;
+		return 0;
+	}
 	if (m->gils.n >= MAX_GILS) {
 		m->odd.refused++;
 		return 0;
@@ -28,46 +44,132 @@ int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r)
 	return vec_push(&m->gils, g);
 }
 
-/* A thread state's address is one of its process: forks have it at the same place. */
+/* Number of the thread state at this address of the space, from 1; 0 = there are too many. */
+static int tstate_number(struct model *m, uint32_t space, uint64_t addr, uint32_t *number)
+{
+	uint64_t *at = hmap_get(&m->tstates, space, addr);
+
+	*number = 0;
+	if (!at) {
+		if (m->tstates.n >= MAX_TSTATES)
+			return 0;
+		at = hmap_put(&m->tstates, space, addr, NULL);
+		if (!at)
+			return -ENOMEM;
+		*at = m->tstates.n;
+	}
+	*number = (uint32_t)*at;
+	return 0;
+}
+
+/* A forked process has its thread states at the same addresses, but in its own space. */
 int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r)
 {
 	int err = 0;
 	struct ltask *lt = task_need(m, r->task, ts, &err);
-	uint64_t *at = lt ? hmap_put(&m->py_threads, lt->t.proc, r->tstate, NULL) : NULL;
+	struct pythread p = {.ts = ts, .task = lt ? lt->t.id : 0};
 
-	if (!lt)
+	if (!lt || !(m->opts.flags & MODEL_SLICES))
 		return err;
-	if (!at)
-		return -ENOMEM;
-	*at = lt->t.id;
-	return 0;
+	err = tstate_number(m, lt->t.space, r->tstate, &p.tstate);
+	if (err || !p.tstate)
+		return err;
+	if (m->pythreads.n >= MAX_TSTATES) {
+		m->odd.refused++;
+		return 0;
+	}
+	return vec_push(&m->pythreads, p);
+}
+
+/* Nothing has changed since the reading before, as far as that GIL goes. */
+static bool is_repeat(const struct model *m, const struct gil_sample *s)
+{
+	const struct gil_sample *last;
+
+	for (size_t k = 1; k <= m->gil_samples.n && k <= 4; k++) {
+		last = &m->gil_samples.v[m->gil_samples.n - k];
+		if (last->gil == s->gil)
+			return last->holder == s->holder && last->locked == s->locked &&
+			       last->switches == s->switches;
+	}
+	return false;
 }
 
 int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading *r)
 {
 	uint32_t i = idmap_get(&m->gil_ids, r->gil);
 	const struct ltask *lt = task_get(m, by);
-	const uint64_t *holder = NULL;
-	struct gil_sample s, *last = NULL;
+	struct gil_sample s;
+	int err = 0;
 
 	if (!(m->opts.flags & MODEL_SLICES) || i == NO_INDEX || !lt)
 		return 0;
-	if (r->holder)
-		holder = hmap_get(&m->py_threads, lt->t.proc, r->holder);
 	s = (struct gil_sample){
 	        .ts = ts,
 	        .switches = r->switches,
 	        .gil = i,
 	        .by = lt->t.id,
-	        .holder = holder ? (uint32_t)*holder : 0,
 	        .locked = r->state & 1,
+	        .waking = r->waking,
+	        .released = r->woke - m->gils.v[i].addr - GIL_COND < GIL_MUTEX - GIL_COND,
 	};
-	if (m->gil_samples.n)
-		last = &m->gil_samples.v[m->gil_samples.n - 1];
-	if (last && last->gil == s.gil && last->by == s.by && last->holder == s.holder &&
-	    last->locked == s.locked && last->switches == s.switches)
-		return 0;
+	if (r->holder)
+		err = tstate_number(m, m->gils.v[i].space, r->holder, &s.holder);
+	if (err || (!s.released && is_repeat(m, &s)))
+		return err;
 	return vec_push(&m->gil_samples, s);
+}
+
+static int by_tstate(const void *a, const void *b)
+{
+	const struct pythread *x = a, *y = b;
+
+	if (x->tstate != y->tstate)
+		return x->tstate < y->tstate ? -1 : 1;
+	return x->ts < y->ts ? -1 : x->ts > y->ts;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct gil_sample *x = a, *y = b;
+
+	return x->ts < y->ts ? -1 : x->ts > y->ts;
+}
+
+/* The task with that thread state at ts: told last before; else, told first after. */
+static uint32_t task_of(const struct model *m, uint32_t tstate, uint64_t ts)
+{
+	const struct pythread *p = m->pythreads.v;
+	size_t lo = 0, hi = m->pythreads.n;
+
+	while (lo < hi) { /* the first one that is later */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (p[mid].tstate < tstate || (p[mid].tstate == tstate && p[mid].ts <= ts))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo > 0 && p[lo - 1].tstate == tstate)
+		return p[lo - 1].task;
+	return lo < m->pythreads.n && p[lo].tstate == tstate ? p[lo].task : 0;
+}
+
+void gils_finish(struct model *m)
+{
+	struct gil_sample *s = m->gil_samples.v;
+	bool sorted = true;
+
+	if (m->pythreads.n)
+		qsort(m->pythreads.v, m->pythreads.n, sizeof(m->pythreads.v[0]), by_tstate);
+	for (size_t i = 0; i < m->gil_samples.n; i++) {
+		s[i].holder = s[i].holder ? task_of(m, s[i].holder, s[i].ts) : 0;
+		sorted = sorted && (!i || s[i - 1].ts <= s[i].ts);
+	}
+	if (!sorted)
+		qsort(s, m->gil_samples.n, sizeof(*s), by_time);
+	vec_release(&m->pythreads);
+	hmap_release(&m->tstates);
 }
 
 void gil_release(struct model *m)
@@ -75,7 +177,8 @@ void gil_release(struct model *m)
 	vec_release(&m->gils);
 	vec_release(&m->gil_samples);
 	idmap_release(&m->gil_ids);
-	hmap_release(&m->py_threads);
+	vec_release(&m->pythreads);
+	hmap_release(&m->tstates);
 }
 
 size_t model_gils(const struct model *m, const struct gil **out)

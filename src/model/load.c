@@ -243,6 +243,7 @@ static int finish(struct model *m)
 	set_wall(m);
 	set_recording(m);
 	futexes_finish(m);
+	gils_finish(m);
 	stacks_finish(m);
 	pycodes_finish(m);
 	err = maps_finish(m);

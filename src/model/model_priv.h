@@ -197,6 +197,12 @@ struct timeline {
 	VEC(uint64_t) histogram;
 };
 
+/* From ts on the thread state (number in tstates) is this task's. */
+struct pythread {
+	uint64_t ts;
+	uint32_t tstate, task;
+};
+
 struct model {
 	struct model_opts opts;
 	struct recording rec;
@@ -245,7 +251,8 @@ struct model {
 	VEC(struct gil) gils;
 	struct idmap gil_ids;
 	VEC(struct gil_sample) gil_samples;
-	struct hmap py_threads; /* (process, address of its PyThreadState) -> task id */
+	struct hmap tstates; /* (space, address of a PyThreadState) -> number, from 1 */
+	VEC(struct pythread) pythreads;
 
 	VEC(struct lstack) stacks;
 	struct idmap stack_ids;
@@ -348,10 +355,13 @@ void referents_release(struct model *m);
 /* A reading of a GIL in the context of the task `by`. */
 struct gil_reading {
 	uint64_t gil, state, holder, switches;
+	uint64_t woke; /* address that a futex call of the reader wakes, 0 = none */
+	bool waking;
 };
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r);
 int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r);
 int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading *r);
+void gils_finish(struct model *m);
 void gil_release(struct model *m);
 
 /* --- syscalls.c ----------------------------------------------------------------------------- */

@@ -385,8 +385,10 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 	struct ltask *prev = task_need(m, r->prev, ts, &err), *next;
 
 	if (r->gil) {
-		const struct gil_reading reading = {r->gil, r->gil_state, r->gil_holder,
-		                                    r->gil_switches};
+		const struct gil_reading reading = {.gil = r->gil,
+		                                    .state = r->gil_state,
+		                                    .holder = r->gil_holder,
+		                                    .switches = r->gil_switches};
 
 		err = gil_read(m, ts, r->prev, &reading);
 	}
@@ -414,7 +416,13 @@ static struct ltask *waker_of(struct model *m, const struct ltask *lt, const str
 
 static int read_gil_of_waker(struct model *m, uint64_t ts, const struct rec_waking *r)
 {
-	const struct gil_reading reading = {r->gil, r->gil_state, r->gil_holder, r->gil_switches};
+	const struct lsite *site = r->flags & WK_F_SYSCALL ? site_get(m, r->site) : NULL;
+	const struct gil_reading reading = {.gil = r->gil,
+	                                    .state = r->gil_state,
+	                                    .holder = r->gil_holder,
+	                                    .switches = r->gil_switches,
+	                                    .woke = site && site->is_futex ? site->s.a[0] : 0,
+	                                    .waking = true};
 
 	return gil_read(m, ts, r->waker, &reading);
 }

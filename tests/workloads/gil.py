@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""Threads that share a GIL in several ways: gil.py KIND SECONDS [--truth FILE]
+
+cpu2, cpu4: that many threads that only compute. mix: two that compute, four that wait for a
+little I/O. hash4: four that hash (the GIL is released meanwhile). queue: two producers, two
+consumers of a queue.Queue. one: a single thread.
+"""
+import hashlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+
+
+def compute(end):
+    x = 0
+    while time.monotonic() < end:
+        for i in range(2000):
+            x += i
+    return x
+
+
+def wait_io(end):
+    r, w = os.pipe()
+    while time.monotonic() < end:
+        os.write(w, b"x" * 100)
+        os.read(r, 100)
+        time.sleep(0.001)
+
+
+def hash_blocks(end):
+    block = b"x" * 20000
+    while time.monotonic() < end:
+        for _ in range(20):
+            hashlib.sha256(block).digest()
+
+
+def produce(q, end):
+    while time.monotonic() < end:
+        q.put(1)
+
+
+def consume(q, end):
+    while True:
+        if q.get() is None:
+            return
+
+
+def threads_of(kind, end):
+    if kind in ("cpu2", "cpu4"):
+        return [(compute, end)] * int(kind[3:])
+    if kind == "mix":
+        return [(compute, end)] * 2 + [(wait_io, end)] * 4
+    if kind == "hash4":
+        return [(hash_blocks, end)] * 4
+    q = queue.Queue(100)
+    return [(produce, q, end)] * 2 + [(consume, q, end)] * 2
+
+
+def main():
+    kind, seconds = sys.argv[1], float(sys.argv[2])
+    end = time.monotonic() + seconds
+    if kind == "one":
+        compute(end)
+        return
+    rows = threads_of(kind, end)
+    threads = [threading.Thread(target=r[0], args=r[1:]) for r in rows]
+    for t in threads:
+        t.start()
+    if kind == "queue":
+        for t in threads[:2]:
+            t.join()
+        for _ in range(2):
+            rows[0][1].put(None)
+    for t in threads:
+        t.join()
+    if "--truth" in sys.argv:
+        with open(sys.argv[sys.argv.index("--truth") + 1], "w") as f:
+            for t in threads:
+                f.write(json.dumps({"type": "task", "tid": t.native_id}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
