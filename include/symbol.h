@@ -59,7 +59,26 @@ struct symbolizer *symbolizer_new(void);
 void symbolizer_free(struct symbolizer *s);
 struct sym_map { uint64_t start, end, offset; const char *file; const uint8_t *build_id; size_t build_id_n; uint64_t ts; };
 int symbolizer_space(struct symbolizer *s, uint32_t space, uint32_t parent, uint64_t ts);
+/* 0, 1 when it is known already (no need to keep it), or -ENOMEM. */
 int symbolizer_map(struct symbolizer *s, uint32_t space, const struct sym_map *m);
+/* What frames in such a mapping are filed under, as module: the file, or for memory without a file
+ * (then *jit) "[jit PID]" or the like, a name of this space's alone, with the address itself as
+ * offset. Call it after symbolizer_pid(). Valid until symbolizer_free; NULL: no memory. */
+const char *symbolizer_module(struct symbolizer *s, uint32_t space, const struct sym_map *m, bool *jit);
+/* How many processes have the space: when the last one has left it, what is kept of it may be
+ * thrown away some time later. Spaces never counted are kept. */
+int symbolizer_use(struct symbolizer *s, uint32_t space, int more);
+
+/* Files may be gone by the end, or be out of reach (another mount namespace, less privilege): the
+ * recorder opens them while it can. True: nobody has handed over an fd for m's file. */
+bool symbolizer_wants_file(struct symbolizer *s, const struct sym_map *m);
+/* Takes over fd (in any case): the file of m. A bounded number is kept, the oldest goes. */
+int symbolizer_file(struct symbolizer *s, const struct sym_map *m, int fd);
+/* The space has generated code, and nobody has handed over its perf map. */
+bool symbolizer_wants_jit(const struct symbolizer *s, uint32_t space);
+/* Takes over fd (in any case): the space's perf map, or jitdump; read at the end. A later one takes
+ * the place of an earlier one. */
+int symbolizer_jit(struct symbolizer *s, uint32_t space, int fd, bool dump);
 /* A stack's frames to be named later. space 0 = kernel addresses. */
 int symbolizer_stack(struct symbolizer *s, uint32_t space, uint64_t ts, const uint64_t *frames, size_t n);
 /* Where to open a file seen at `path` by a process: symbolizer tries /proc/<pid>/root/path

@@ -65,6 +65,20 @@ static struct elf_syms *open_vdso(struct err *err)
 	return e;
 }
 
+/* Through the descriptor that the recorder kept; separate debug files are looked for where the
+ * process would find them. */
+static struct elf_syms *open_kept(const struct how *how, const struct sym_file *f, struct err *err)
+{
+	char path[PATH_MAX];
+
+	if (!f->pids[0] || snprintf(path, sizeof(path), "/proc/%u/root%s", f->pids[0], f->path) >=
+	                           (int)sizeof(path))
+		snprintf(path, sizeof(path), "%s", f->path);
+	if (too_large(how->max_bytes, f->fd, f->path, err))
+		return NULL;
+	return open_elf(how, f->fd, path, f, err);
+}
+
 static bool is_deleted(const char *path)
 {
 	static const char tail[] = " (deleted)";
@@ -83,6 +97,11 @@ struct elf_syms *sym_file_open(const struct sym_file *f, uint64_t max_bytes, boo
 
 	if (!strcmp(f->path, VDSO_NAME))
 		return open_vdso(err);
+	if (f->fd >= 0) {
+		e = open_kept(&how, f, err);
+		if (e)
+			return e;
+	}
 	if (is_deleted(f->path)) {
 		err_set(err, -ENOENT, MT_EXIT_FAIL, "%s: no symbols: the file was gone already",
 		        fmt_safe(safe, sizeof(safe), f->path));

@@ -18,6 +18,7 @@ struct layout {
 struct space {
 	uint32_t parent; /* id, 0 = none */
 	uint32_t pid;
+	uint32_t users, waiting;
 	uint64_t fork_ts;
 	bool declared;
 	struct layout *now;          /* NULL = empty */
@@ -27,6 +28,7 @@ struct space {
 struct spaces {
 	struct hmap by_id; /* -> index into v, + 1 */
 	VEC(struct space) v;
+	VEC(size_t) unused; /* indices into v */
 	uint64_t dropped, total;
 };
 
@@ -52,6 +54,7 @@ void spaces_free(struct spaces *t)
 		vec_release(&t->v.v[i].history);
 	}
 	vec_release(&t->v);
+	vec_release(&t->unused);
 	hmap_release(&t->by_id);
 	free(t);
 }
@@ -67,6 +70,7 @@ static struct space *space_make(struct spaces *t, uint32_t id)
 {
 	struct space *s = space_get(t, id);
 	uint64_t *slot;
+	size_t at;
 
 	if (s)
 		return s;
@@ -75,9 +79,10 @@ static struct space *space_make(struct spaces *t, uint32_t id)
 	slot = hmap_put(&t->by_id, id, 0, NULL);
 	if (!slot)
 		return NULL;
-	s = &t->v.v[t->v.n++];
+	at = t->unused.n ? t->unused.v[--t->unused.n] : t->v.n++;
+	s = &t->v.v[at];
 	*s = (struct space){0};
-	*slot = t->v.n;
+	*slot = at + 1;
 	return s;
 }
 
@@ -268,8 +273,8 @@ static bool redundant(const struct space *s, const struct mapping *m)
 	}
 	if (!o)
 		return !m->file;
-	return o->ts <= m->ts && o->file == m->file && o->start == m->start && o->end == m->end &&
-	       o->offset == m->offset;
+	return o->ts <= m->ts && o->file == m->file && o->start <= m->start && o->end >= m->end &&
+	       o->offset + (m->start - o->start) == m->offset;
 }
 
 int spaces_map(struct spaces *t, uint32_t id, const struct mapping *m)
@@ -280,8 +285,10 @@ int spaces_map(struct spaces *t, uint32_t id, const struct mapping *m)
 
 	if (!s)
 		return -ENOMEM;
-	if (m->end <= m->start || redundant(s, m))
+	if (m->end <= m->start)
 		return 0;
+	if (redundant(s, m))
+		return m->file != 0;
 	if (s->history.n >= SPACE_MAX_MAPS || t->total >= MAX_TOTAL) {
 		t->dropped++;
 		return 0;
@@ -339,7 +346,9 @@ const struct mapping *spaces_find_at(const struct spaces *t, uint32_t id, uint64
 			at = s->fork_ts;
 		s = s->parent ? space_get(t, s->parent) : NULL;
 	}
-	return first ? search(first, ts, addr, true) : NULL;
+	/* An ancestor may be forgotten; what it had mapped is in the layout. */
+	m = spaces_find(t, id, ts, addr);
+	return m || !first ? m : search(first, ts, addr, true);
 }
 
 size_t spaces_below(const struct spaces *t, uint32_t id, uint64_t addr, const struct mapping **out,
@@ -361,6 +370,54 @@ size_t spaces_below(const struct spaces *t, uint32_t id, uint64_t addr, const st
 			out[n++] = m;
 	}
 	return n;
+}
+
+bool spaces_use(struct spaces *t, uint32_t id, int more)
+{
+	struct space *s = space_get(t, id);
+
+	if (!s || (more < 0 && s->users < (uint32_t)-more))
+		return false;
+	s->users += (uint32_t)more;
+	if (s->users)
+		return false;
+	s->pid = 0; /* soon perhaps another process's */
+	return true;
+}
+
+bool spaces_ended(const struct spaces *t, uint32_t id)
+{
+	const struct space *s = space_get(t, id);
+
+	return s && !s->users;
+}
+
+uint32_t *spaces_waiting(struct spaces *t, uint32_t id)
+{
+	struct space *s = space_make(t, id);
+
+	return s ? &s->waiting : NULL;
+}
+
+void spaces_forget(struct spaces *t, uint32_t id)
+{
+	struct space *s = space_get(t, id);
+	uint64_t had;
+
+	/* No room to note its place means that the place is lost: 80 bytes. */
+	if (!s || vec_push(&t->unused, (size_t)(s - t->v.v)))
+		return;
+	had = s->history.n + (s->now && s->now->refs == 1 ? s->now->v.n : 0);
+	t->total -= had < t->total ? had : t->total;
+	layout_put(s->now);
+	vec_release(&s->history);
+	*s = (struct space){0};
+	hmap_del(&t->by_id, id, 0);
+}
+
+size_t spaces_count(const struct spaces *t)
+{
+	return t->v.n - t->unused.n;
 }
 
 uint64_t spaces_dropped(const struct spaces *t)

@@ -180,11 +180,11 @@ static int resolve_file(struct resolve *r, const struct sym_file *f, const struc
 
 int resolve_unit(struct resolve *r, const struct unit *u, enum detail detail)
 {
-	uint32_t file = r->frames.v[u->from].file;
+	const struct sym_file *f = &r->files[r->frames.v[u->from].file - 1];
 
-	return detail == DETAIL_NONE
-	               ? put_all(r, NULL, u)
-	               : resolve_file(r, &r->files[file - 1], u, detail == DETAIL_LINES);
+	if (detail == DETAIL_NONE)
+		return put_all(r, NULL, u);
+	return f->jit ? resolve_jit(r, f, u) : resolve_file(r, f, u, detail == DETAIL_LINES);
 }
 
 static int resolve_kernel(struct resolve *r, const struct unit *u)

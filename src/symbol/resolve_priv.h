@@ -5,21 +5,11 @@
 
 #include "base.h"
 #include "demangle_priv.h"
+#include "registry_priv.h"
 #include "symbol.h"
-
-#define SYM_BUILD_ID_MAX 64
-#define VDSO_NAME        "[vdso]"
 
 /* How an address was seen: as where a task was, or as where a call will return to. */
 enum { FRAME_EXACT = 1, FRAME_RETURN = 2 };
-
-struct sym_file {
-	const char *path; /* as the process saw it */
-	uint8_t build_id[SYM_BUILD_ID_MAX];
-	uint8_t build_id_n;
-	uint32_t first_space, last_space, user_space; /* who mapped it, and who ran in it last */
-	uint32_t pids[3];                             /* theirs; 0 = none */
-};
 
 struct elf_syms;
 /* The file as its process sees it, which may be in a container, else as we see it; only one of the
@@ -79,6 +69,8 @@ enum detail {
 	DETAIL_LINES,   /* and lines and inlined functions */
 };
 int resolve_unit(struct resolve *r, const struct unit *u, enum detail detail);
+/* The same for frames in generated code. */
+int resolve_jit(struct resolve *r, const struct sym_file *f, const struct unit *u);
 /* Adds a line to the notes. 0 or -ENOMEM. */
 int resolve_note(struct resolve *r, const char *fmt, ...) MT_PRINTF(2, 3);
 /* One file's note; beyond a limit they are only counted. */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "object_priv.h"
+#include "registry_priv.h"
 #include "resolve_priv.h"
 #include "symbol.h"
 #include "symbolizer_priv.h"
@@ -16,8 +17,8 @@
 /* Distinct frames kept: what honest recordings have is a tenth. */
 #define MAX_FRAMES  (4u << 20)
 #define MAX_PENDING (1u << 20)
-/* The vdso of a 32-bit process is another one than ours. */
-#define FIRST_64BIT (1ull << 32)
+/* Spaces kept after their last process: events about them may come late, and their children ask. */
+#define ENDED_KEPT 1024
 
 struct pending {
 	uint64_t addr, first_ts, last_ts;
@@ -27,12 +28,12 @@ struct pending {
 
 struct symbolizer {
 	struct spaces *spaces;
-	struct strtab *strings;     /* paths and build ids */
-	VEC(struct sym_file) files; /* id - 1 */
-	struct hmap file_ids;       /* (path, build id) as string ids -> file id */
-	struct hmap keys;           /* (file id or 0 = kernel, offset) -> FRAME_* */
-	struct hmap pending_ids;    /* (space, address) -> index into pending */
+	struct registry files;
+	struct hmap keys;        /* (file id or 0 = kernel, offset) -> FRAME_* */
+	struct hmap pending_ids; /* (space, address) -> index into pending */
 	VEC(struct pending) pending;
+	uint32_t ended[ENDED_KEPT]; /* spaces without processes, a ring */
+	uint64_t n_ended;
 	struct objects objects;
 	uint64_t dropped;
 };
@@ -44,8 +45,7 @@ struct symbolizer *symbolizer_new(void)
 	if (!s)
 		return NULL;
 	s->spaces = spaces_new();
-	s->strings = strtab_new();
-	if (s->spaces && s->strings)
+	if (s->spaces && !registry_init(&s->files))
 		return s;
 	symbolizer_free(s);
 	return NULL;
@@ -65,10 +65,7 @@ void symbolizer_free(struct symbolizer *s)
 	release_frames(s);
 	objects_release(&s->objects);
 	spaces_free(s->spaces);
-	if (s->strings)
-		strtab_free(s->strings);
-	hmap_release(&s->file_ids);
-	vec_release(&s->files);
+	registry_release(&s->files);
 	free(s);
 }
 
@@ -82,57 +79,80 @@ int symbolizer_pid(struct symbolizer *s, uint32_t space, uint32_t pid)
 	return spaces_set_pid(s->spaces, space, pid);
 }
 
-/* The file's id, made when new; 0 = no memory. */
-static uint32_t file_id(struct symbolizer *s, const char *path, const uint8_t *build_id, size_t n)
+/* The id of what is mapped, 0 = nothing to name. 0 or -ENOMEM. */
+static int module_of(struct symbolizer *s, uint32_t space, const struct sym_map *m, uint32_t *id)
 {
-	struct sym_file f = {.build_id_n = (uint8_t)n};
-	uint32_t path_id = strtab_add(s->strings, path, strlen(path), NULL), bid_id = 0;
-	uint64_t *slot;
+	enum map_kind kind = registry_kind(m);
 
-	if (n)
-		bid_id = strtab_add(s->strings, (const char *)build_id, n, NULL);
-	if (!path_id || (n && !bid_id))
-		return 0;
-	slot = hmap_put(&s->file_ids, path_id, bid_id, NULL);
-	if (!slot)
-		return 0;
-	if (!*slot) {
-		f.path = strtab_get(s->strings, path_id);
-		if (n)
-			memcpy(f.build_id, build_id, n);
-		if (vec_push(&s->files, f))
-			return 0;
-		*slot = s->files.n;
-	}
-	return (uint32_t)*slot;
+	*id = kind == KIND_JIT    ? registry_jit(&s->files, space, spaces_pid(s->spaces, space))
+	      : kind == KIND_FILE ? registry_file(&s->files, m)
+	                         : 0;
+	return *id || kind == KIND_NOTHING ? 0 : -ENOMEM;
 }
 
-/* What the kernel calls an executable mapping without a file: "", "//anon", "[heap]" … */
-static bool has_file(const struct sym_map *m)
+const char *symbolizer_module(struct symbolizer *s, uint32_t space, const struct sym_map *m,
+                              bool *jit)
 {
-	if (!m->file)
-		return false;
-	if (!strcmp(m->file, VDSO_NAME))
-		return m->start >= FIRST_64BIT;
-	return m->file[0] == '/' && m->file[1] != '/';
+	uint32_t id;
+
+	*jit = false;
+	if (module_of(s, space, m, &id))
+		return NULL;
+	if (!id)
+		return m->file;
+	*jit = s->files.v.v[id - 1].jit;
+	return s->files.v.v[id - 1].path;
 }
 
 int symbolizer_map(struct symbolizer *s, uint32_t space, const struct sym_map *m)
 {
 	struct mapping e = {.start = m->start, .end = m->end, .offset = m->offset, .ts = m->ts};
-	size_t n = m->build_id && m->build_id_n <= SYM_BUILD_ID_MAX ? m->build_id_n : 0;
 	struct sym_file *f;
+	int err = module_of(s, space, m, &e.file);
 
-	if (has_file(m)) {
-		e.file = file_id(s, m->file, m->build_id, n);
-		if (!e.file)
-			return -ENOMEM;
-		f = &s->files.v[e.file - 1];
+	if (err)
+		return err;
+	if (e.file) {
+		f = &s->files.v.v[e.file - 1];
+		if (f->jit)
+			e.offset = m->start;
 		if (!f->first_space)
 			f->first_space = space;
 		f->last_space = space;
 	}
 	return spaces_map(s->spaces, space, &e);
+}
+
+bool symbolizer_wants_file(struct symbolizer *s, const struct sym_map *m)
+{
+	uint32_t id = registry_kind(m) == KIND_FILE && strcmp(m->file, VDSO_NAME)
+	                      ? registry_file(&s->files, m)
+	                      : 0;
+
+	return id && s->files.v.v[id - 1].fd < 0;
+}
+
+int symbolizer_file(struct symbolizer *s, const struct sym_map *m, int fd)
+{
+	uint32_t id = registry_kind(m) == KIND_FILE ? registry_file(&s->files, m) : 0;
+
+	registry_keep(&s->files, id, fd);
+	return id ? 0 : -ENOMEM;
+}
+
+bool symbolizer_wants_jit(const struct symbolizer *s, uint32_t space)
+{
+	uint32_t id = registry_jit_of(&s->files, space);
+
+	return id && s->files.v.v[id - 1].fd < 0;
+}
+
+int symbolizer_jit(struct symbolizer *s, uint32_t space, int fd, bool dump)
+{
+	uint32_t id = registry_jit(&s->files, space, spaces_pid(s->spaces, space));
+
+	registry_keep_jit(&s->files, id, fd, dump);
+	return id ? 0 : -ENOMEM;
 }
 
 static int add_key(struct symbolizer *s, uint32_t file, uint64_t offset, uint8_t flags)
@@ -155,7 +175,7 @@ static int add_mapped(struct symbolizer *s, uint32_t space, const struct mapping
 {
 	if (!m->file)
 		return 0;
-	s->files.v[m->file - 1].user_space = space;
+	s->files.v.v[m->file - 1].user_space = space;
 	return add_key(s, m->file, addr - m->start + m->offset, flags);
 }
 
@@ -174,9 +194,13 @@ static int add_pending(struct symbolizer *s, uint32_t space, uint64_t ts, uint64
 	if (!slot)
 		return -ENOMEM;
 	if (added) {
+		uint32_t *waiting = spaces_waiting(s->spaces, space);
+
 		*slot = s->pending.n;
-		if (!vec_push(&s->pending, p))
+		if (waiting && !vec_push(&s->pending, p)) {
+			++*waiting;
 			return 0;
+		}
 		hmap_del(&s->pending_ids, space, addr);
 		return -ENOMEM;
 	}
@@ -216,20 +240,63 @@ static int settle_at(struct symbolizer *s, const struct pending *p, uint64_t ts)
 	return m ? add_mapped(s, p->space, m, p->addr, p->flags) : 0;
 }
 
-/* Finds the waiting frames' files. They may have seen two, so both ends of their time are asked. */
+/* They may have seen two files, so both ends of their time are asked. */
+static int settle_one(struct symbolizer *s, const struct pending *p)
+{
+	int err = settle_at(s, p, p->first_ts);
+
+	return err || p->last_ts == p->first_ts ? err : settle_at(s, p, p->last_ts);
+}
+
+/* Finds the waiting frames' files. */
 static int settle(struct symbolizer *s, struct resolve *r)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < s->pending.n && !err; i++) {
-		const struct pending *p = &s->pending.v[i];
+	for (size_t i = 0; i < s->pending.n && !err && !resolve_out_of_time(r); i++)
+		err = settle_one(s, &s->pending.v[i]);
+	return err;
+}
 
-		if (resolve_out_of_time(r))
-			break;
-		err = settle_at(s, p, p->first_ts);
-		if (!err && p->last_ts != p->first_ts)
-			err = settle_at(s, p, p->last_ts);
+/* The same for one space, about which nothing more will be known. */
+static int settle_space(struct symbolizer *s, uint32_t space)
+{
+	uint32_t *waiting = spaces_waiting(s->spaces, space);
+	struct pending *p;
+	uint64_t *slot;
+	int err = 0;
+
+	for (size_t i = 0; waiting && *waiting && i < s->pending.n && !err;) {
+		p = &s->pending.v[i];
+		if (p->space != space) {
+			i++;
+			continue;
+		}
+		err = settle_one(s, p);
+		hmap_del(&s->pending_ids, space, p->addr);
+		*p = s->pending.v[--s->pending.n];
+		slot = i < s->pending.n ? hmap_get(&s->pending_ids, p->space, p->addr) : NULL;
+		if (slot)
+			*slot = i;
+		--*waiting;
 	}
+	return err;
+}
+
+int symbolizer_use(struct symbolizer *s, uint32_t space, int more)
+{
+	uint32_t *oldest = &s->ended[s->n_ended % ENDED_KEPT];
+	int err = 0;
+
+	if (!spaces_use(s->spaces, space, more))
+		return 0;
+	if (*oldest && spaces_ended(s->spaces, *oldest)) {
+		err = settle_space(s, *oldest);
+		registry_forget_space(&s->files, *oldest);
+		spaces_forget(s->spaces, *oldest);
+	}
+	*oldest = space;
+	s->n_ended++;
 	return err;
 }
 
@@ -249,8 +316,8 @@ static int collect(struct symbolizer *s, struct resolve *r)
 
 static void set_pids(struct symbolizer *s)
 {
-	for (size_t i = 0; i < s->files.n; i++) {
-		struct sym_file *f = &s->files.v[i];
+	for (size_t i = 0; i < s->files.v.n; i++) {
+		struct sym_file *f = &s->files.v.v[i];
 
 		f->pids[0] = spaces_pid(s->spaces, f->user_space);
 		f->pids[1] = spaces_pid(s->spaces, f->last_space);
@@ -262,7 +329,7 @@ int symbolizer_object(struct symbolizer *s, uint32_t space, uint64_t addr,
                       struct symbol_object *out)
 {
 	set_pids(s);
-	return objects_find(&s->objects, s->spaces, s->files.v, space, addr, out);
+	return objects_find(&s->objects, s->spaces, s->files.v.v, space, addr, out);
 }
 
 int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k,
@@ -286,8 +353,8 @@ int symbolizer_resolve(struct symbolizer *s, const struct kallsyms *k,
 		err = collect(s, &r);
 	release_frames(s); /* the parsing to come needs the room */
 	set_pids(s);
-	r.files = s->files.v;
-	r.n_files = s->files.n;
+	r.files = s->files.v.v;
+	r.n_files = s->files.v.n;
 	if (!err)
 		err = resolve_run(&r);
 	if (!err && s->dropped)
