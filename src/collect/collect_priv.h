@@ -8,6 +8,7 @@
  *     perfmaps.c executable mappings as they happen (perf's MMAP2 records)
  *     drain.c    that stream into trace records, with everything interned
  *     footprint.c PSS and USS from /proc within a budget
+ *     mapped.c   the workload's files, opened while they can be
  *     symbols.c  names at the end, without privilege
  *     user.c     who asked for all this, and giving up privilege
  *     machine.c  facts about the machine
@@ -135,7 +136,8 @@ uint64_t perfmaps_lost(const struct perfmaps *p);
 /* --- drain.c ------------------------------------------------------------------------------ */
 
 struct live_task {
-	uint32_t id, tid, tgid, proc, space;
+	uint32_t id, tid, tgid, proc, space, ns_tgid;
+	uint64_t image_ns; /* when its program began; 0 = before us */
 	bool root;
 	/* Of a leader: what footprint.c knows of its process. */
 	uint64_t rss_bytes; /* the kernel's counter, last seen */
@@ -159,6 +161,20 @@ uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 =
 /* Executable mappings of a process that was there before us, from /proc. */
 int drain_existing_maps(struct drain *d, uint32_t pid);
 
+/* The perf maps of programs that generate code: those that have one by now. */
+void drain_jit_maps(struct drain *d);
+
+/* --- mapped.c ------------------------------------------------------------------------------ */
+
+struct mapped { /* zeroed = nothing yet */
+	uint64_t copied, root_mount, namespace;
+};
+/* A process has mapped a file with code: opens it when nobody has, and notes jitdumps. */
+void mapped_keep(struct mapped *c, struct symbolizer *sym, uint32_t space, uint32_t pid,
+                 const struct sym_map *m);
+/* Opens the perf map of a process for its (or its previous) space, when it is wanted. */
+void mapped_perf_map(struct symbolizer *sym, const struct live_task *t, uint32_t space);
+
 /* --- footprint.c --------------------------------------------------------------------------- */
 
 struct footprint {
@@ -172,7 +188,9 @@ int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w
 
 /* --- symbols.c, machine.c -------------------------------------------------------------------- */
 
-int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w);
+/* progress: on a terminal, when it takes long. */
+int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w,
+                  bool progress);
 int machine_write(struct trace_writer *w, const struct collect_opts *o, const struct invoker *who,
                   const char *features);
 int meta_write(struct trace_writer *w, const char *key, const char *value);

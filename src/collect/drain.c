@@ -14,7 +14,8 @@
 
 #include "collect_priv.h"
 
-#define SITES_MAX 65536 /* remembered at a time; beyond that they are defined again */
+#define SITES_MAX  65536  /* remembered at a time; beyond that they are defined again */
+#define STACKS_MAX 131072 /* more than the programs remember */
 
 struct pending_map {
 	struct map_event e;
@@ -27,10 +28,11 @@ struct drain {
 	bool run_mode;
 	int error; /* of the trace file; sticky */
 	struct strtab *strings;
-	struct hmap sites, stacks, by_id, by_tgid, execing;
+	struct hmap sites, stacks, stacks_old, by_id, by_tgid, execing;
 	uint32_t last_site, last_stack;
 	VEC(struct live_task) tasks;
 	VEC(struct pending_map) pending;
+	struct mapped mapped;
 	uint64_t written, exec_ts;
 };
 
@@ -99,18 +101,37 @@ static uint32_t intern_site(struct drain *d, int32_t nr, uint32_t arch, const st
 	return (uint32_t)*id;
 }
 
+/* The place of a stack's id and flags, NULL = not known. What was not mentioned for STACKS_MAX
+ * others is forgotten: the programs forget sooner (stacks_sent), and send it again. */
+static uint64_t *stack_slot(struct drain *d, uint64_t hash, bool add)
+{
+	uint64_t *slot = hmap_get(&d->stacks, hash, 0), *old, value;
+
+	if (slot)
+		return slot;
+	old = hmap_get(&d->stacks_old, hash, 0);
+	if (!old && !add)
+		return NULL;
+	value = old ? *old : 0;
+	if (d->stacks.n >= STACKS_MAX) {
+		hmap_release(&d->stacks_old);
+		d->stacks_old = d->stacks;
+		d->stacks = (struct hmap){0};
+	}
+	slot = hmap_put(&d->stacks, hash, 0, NULL);
+	if (slot)
+		*slot = value;
+	return slot;
+}
+
 /* Ids are given at the first mention; the frames may come a moment later (another CPU's ring). */
 static uint64_t stack_id(struct drain *d, uint64_t hash)
 {
-	uint64_t *id;
-	bool added;
+	uint64_t *id = hash ? stack_slot(d, hash, true) : NULL;
 
-	if (!hash)
-		return 0;
-	id = hmap_put(&d->stacks, hash, 0, &added);
 	if (!id)
 		return 0;
-	if (added)
+	if (!*id)
 		*id = ++d->last_stack;
 	return *id & UINT32_MAX;
 }
@@ -220,6 +241,12 @@ static void new_space(struct drain *d, uint32_t space, uint32_t parent, uint32_t
 		d->error = d->error ? d->error : -ENOMEM;
 }
 
+static void use_space(struct drain *d, uint32_t space, int more)
+{
+	if (symbolizer_use(d->sym, space, more))
+		d->error = d->error ? d->error : -ENOMEM;
+}
+
 static void on_task(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_task *e = (const void *)h;
@@ -228,6 +255,8 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	                      .tgid = e->tgid,
 	                      .proc = e->proc,
 	                      .space = e->space,
+	                      .ns_tgid = e->ns_tgid,
+	                      .image_ns = e->flags & TASK_F_ATTACHED ? 0 : h->ts,
 	                      .root = e->flags & TASK_F_ROOT};
 	struct rec_task r = {.id = h->task,
 	                     .parent = e->parent,
@@ -252,6 +281,8 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 
 	if (e->space_parent || (new_proc && (e->flags & TASK_F_ATTACHED)))
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);
+	if (new_proc)
+		use_space(d, e->space, 1);
 	put(d, REC_K_TASK, h->ts, &r);
 	slot = hmap_put(&d->by_id, t.id, 0, NULL);
 	if (!slot || vec_push(&d->tasks, t)) {
@@ -318,17 +349,26 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 	                    .start = e->start,
 	                    .end = e->end,
 	                    .offset = e->offset,
-	                    .file = drain_string(d, file),
 	                    .build_id = {e->build_id, e->build_id_n},
 	                    .dev = e->dev,
 	                    .inode = e->inode,
 	                    .flags = flags};
+	bool jit = false;
+	const char *module = symbolizer_module(d->sym, space, &m, &jit);
+	int known = module ? symbolizer_map(d->sym, space, &m) : -ENOMEM;
 
+	if (known < 0)
+		d->error = d->error ? d->error : -ENOMEM;
+	if (known) /* compilers of generated code change the rights of theirs all the time */
+		return;
+	if (!jit)
+		mapped_keep(&d->mapped, d->sym, space, e->pid, &m);
+	else
+		r.offset = e->start;
+	r.file = drain_string(d, module);
 	if (n >= sizeof(deleted) && !strcmp(file + n - (sizeof(deleted) - 1), deleted))
 		r.flags |= MAP_F_DELETED;
 	put(d, REC_K_MAP, e->ts, &r);
-	if (symbolizer_map(d->sym, space, &m))
-		d->error = d->error ? d->error : -ENOMEM;
 }
 
 /* The maps of the new image came before the event that tells its address space's id. */
@@ -350,10 +390,18 @@ static void flush_pending(struct drain *d, uint32_t tgid, uint32_t space)
 	d->pending.n = kept;
 }
 
+/* A process ends or begins another program. */
+static void leave_space(struct drain *d, const struct live_task *t, uint32_t space)
+{
+	mapped_perf_map(d->sym, t, space);
+	use_space(d, space, -1);
+}
+
 static void on_task_exit(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_exit_ev *e = (const void *)h;
 	const struct live_task *t = task_get(d, h->task);
+	const uint64_t *space;
 	struct rec_exit r = {.task = h->task,
 	                     .code = e->code,
 	                     .last = e->last,
@@ -366,6 +414,9 @@ static void on_task_exit(struct drain *d, const struct mt_hdr *h)
 	/* Its number may soon be another process's, one that is none of ours. */
 	flush_pending(d, t->tgid, 0);
 	hmap_del(&d->execing, t->tgid, 0);
+	space = hmap_get(&d->by_tgid, t->tgid, 0);
+	if (space)
+		leave_space(d, t, (uint32_t)*space);
 	hmap_del(&d->by_tgid, t->tgid, 0);
 }
 
@@ -383,7 +434,11 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 	r.args = (struct rec_bytes){(const uint8_t *)e->args,
 	                            e->args_len <= MT_ARGS_LEN ? e->args_len : 0};
 	r.file = drain_string(d, file);
+	slot = hmap_get(&d->by_tgid, e->tid, 0);
+	if (slot && t)
+		leave_space(d, t, (uint32_t)*slot);
 	new_space(d, e->space, 0, e->tid, h->ts);
+	use_space(d, e->space, 1);
 	put(d, REC_K_EXEC, h->ts, &r);
 	flush_pending(d, e->tid, e->space);
 	hmap_del(&d->execing, e->tid, 0);
@@ -393,6 +448,7 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 	if (!t)
 		return;
 	t->space = e->space;
+	t->image_ns = h->ts;
 	t->tid = e->tid; /* exec by another thread than the leader takes the leader's id */
 	t->proc = t->id;
 	if (d->run_mode && t->root && !d->exec_ts) {
@@ -461,7 +517,7 @@ static void on_stack(struct drain *d, const struct mt_hdr *h)
 	                      .space = e->space,
 	                      .flags = e->flags,
 	                      .end = e->end};
-	uint64_t *slot = hmap_get(&d->stacks, e->hash, 0);
+	uint64_t *slot = stack_slot(d, e->hash, false);
 
 	if (!slot || (*slot & STACK_WRITTEN) || e->n > MT_MAX_USER_FRAMES)
 		return;
@@ -641,11 +697,22 @@ void drain_free(struct drain *d)
 	vec_release(&d->tasks);
 	hmap_release(&d->sites);
 	hmap_release(&d->stacks);
+	hmap_release(&d->stacks_old);
 	hmap_release(&d->by_id);
 	hmap_release(&d->by_tgid);
 	hmap_release(&d->execing);
 	strtab_free(d->strings);
 	free(d);
+}
+
+void drain_jit_maps(struct drain *d)
+{
+	for (size_t i = 0; i < d->tasks.n; i++) {
+		const struct live_task *t = &d->tasks.v[i];
+
+		if (t->tid == t->tgid)
+			mapped_perf_map(d->sym, t, t->space);
+	}
 }
 
 size_t drain_alive(const struct drain *d)

@@ -340,6 +340,7 @@ static int one_round(struct recording_run *r, uint64_t now)
 		rc = footprint_round(&r->fp, r->d, r->w, now);
 	if (!rc && now >= r->flush_ns) {
 		r->flush_ns = now + FLUSH_NS;
+		drain_jit_maps(r->d);
 		rc = trace_writer_flush(r->w);
 	}
 	if (now - r->start_ns > COST_WINDOW_NS)
@@ -493,12 +494,13 @@ static int finish(struct recording_run *r, int rc, struct err *err)
 		write_quality(r);
 	}
 	r->res->events = trace_writer_stats(r->w)->events;
+	drain_jit_maps(r->d);
 	close_recorder(r);
 	drop = privileges_drop(err);
 	if (drop)
 		return drop;
 	if (!rc && !r->o->no_symbols)
-		rc = symbols_write(r->sym, r->kallsyms_fd, r->d, r->w);
+		rc = symbols_write(r->sym, r->kallsyms_fd, r->d, r->w, r->o->progress);
 	if (!rc)
 		rc = mark(r, MARK_END, now_ns(), (uint64_t)(r->res->exit_status + 1));
 	if (!rc)

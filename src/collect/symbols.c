@@ -24,8 +24,28 @@ static int emit(void *p, const struct symbol_out *o)
 	return trace_write(c->w, REC_K_SYMBOL, 0, &r);
 }
 
-int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w)
+#define QUIET_NS 1000000000ull /* nobody needs to be told of less */
+
+struct progress {
+	uint64_t begin_ns;
+	bool told;
+};
+
+static void tell(void *ctx, size_t done, size_t files)
 {
+	struct progress *p = ctx;
+
+	if (now_ns() - p->begin_ns < QUIET_NS)
+		return;
+	p->told = true;
+	fprintf(stderr, "\r\033[Kmpvtrace: names from %zu of %zu files", done, files);
+}
+
+int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w,
+                  bool progress)
+{
+	struct progress p = {.begin_ns = now_ns()};
+	struct symbolizer_limits lim = {.progress = progress ? tell : NULL, .progress_ctx = &p};
 	struct symbolizer_stats st = {0};
 	struct emit_ctx ctx = {d, w};
 	struct kallsyms *k = NULL;
@@ -40,14 +60,17 @@ int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, stru
 		note_write(d, w,
 		           err.msg[0] ? err.msg
 		                      : "no kernel symbols: /proc/kallsyms cannot be opened");
-	rc = symbolizer_resolve(sym, k, NULL, emit, &ctx, &st, &notes);
+	rc = symbolizer_resolve(sym, k, &lim, emit, &ctx, &st, &notes);
+	if (p.told)
+		fputs("\r\033[K", stderr);
 	if (notes.n && !buf_put(&notes, "", 1))
 		for (line = strtok_r((char *)notes.p, "\n", &save); line;
 		     line = strtok_r(NULL, "\n", &save))
 			note_write(d, w, line);
-	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed",
+	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed, %llu ms",
 	          (unsigned long long)st.frames, (unsigned long long)st.resolved,
-	          (unsigned long long)st.files, (unsigned long long)st.files_failed);
+	          (unsigned long long)st.files, (unsigned long long)st.files_failed,
+	          (unsigned long long)((now_ns() - p.begin_ns) / 1000000));
 	buf_release(&notes);
 	kallsyms_free(k);
 	return rc;

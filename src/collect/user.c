@@ -213,10 +213,14 @@ out:
 
 int privileges_reduce(struct err *err)
 {
-	/* Reading the workload's /proc files (also of another user's), and the programs'
-	 * statistics. */
-	static const cap_value_t keep[] = {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_BPF,
-	                                   CAP_PERFMON, CAP_KILL};
+	/* Reading the workload's /proc files (also of another user's; map_files is what
+	 * CHECKPOINT_RESTORE is for), and the programs' statistics. */
+	static const cap_value_t keep[] = {
+	        CAP_SYS_PTRACE,         CAP_DAC_READ_SEARCH, CAP_BPF, CAP_PERFMON, CAP_KILL,
+#ifdef CAP_CHECKPOINT_RESTORE
+	        CAP_CHECKPOINT_RESTORE,
+#endif
+	};
 
 	return become_with(keep, ARRAY_LEN(keep), err);
 }

@@ -86,7 +86,7 @@ static int module_of(struct symbolizer *s, uint32_t space, const struct sym_map 
 
 	*id = kind == KIND_JIT    ? registry_jit(&s->files, space, spaces_pid(s->spaces, space))
 	      : kind == KIND_FILE ? registry_file(&s->files, m)
-	                         : 0;
+	                          : 0;
 	return *id || kind == KIND_NOTHING ? 0 : -ENOMEM;
 }
 
