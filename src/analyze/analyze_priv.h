@@ -8,8 +8,12 @@
 int analyze_sched(struct report *r, struct err *err);  /* mode, wall, average parallelism */
 int analyze_checks(struct report *r, struct err *err); /* recorded against the kernel's counters */
 int analyze_futex(struct report *r, struct err *err);  /* futexes by waiting time */
-int analyze_overhead(struct report *r, struct err *err); /* what recording cost */
-int analyze_notes(struct report *r, struct err *err);    /* what could not be known */
+int analyze_waits(struct report *r, struct err *err);  /* locks, channels, logical waits */
+int analyze_causes(struct report *r, struct err *err); /* capacity, shares, serial, verdict */
+int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
+int analyze_path(struct report *r, struct err *err);      /* the critical path */
+int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */
+int analyze_notes(struct report *r, struct err *err);     /* what could not be known */
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);

@@ -11,6 +11,9 @@ const struct analysis analyses[] = {
         {"sched", "mode, wall time, average parallelism", analyze_sched},
         {"checks", "recorded totals against the kernel's counters", analyze_checks},
         {"futex", "futexes by waiting time", analyze_futex},
+        {"waits", "locks, channels and who waited for whom", analyze_waits},
+        {"deadlocks", "cycles of tasks that wait for each other for ever", analyze_deadlocks},
+        {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
 };
@@ -47,6 +50,22 @@ void report_release(struct report *r)
 		return;
 	for (size_t i = 0; i < r->notes.n; i++)
 		free(r->notes.v[i]);
+	for (size_t i = 0; i < r->deadlocks.n; i++)
+		vec_release(&r->deadlocks.v[i].edges);
+	for (size_t i = 0; i < r->gils.n; i++)
+		vec_release(&r->gils.v[i].tasks);
+	for (size_t i = 0; i < r->watch.n; i++)
+		vec_release(&r->watch.v[i].by);
+	vec_release(&r->breakdown);
+	vec_release(&r->shares);
+	vec_release(&r->proc_shares);
+	vec_release(&r->serial);
+	vec_release(&r->path);
+	vec_release(&r->deadlocks);
+	vec_release(&r->what_if);
+	vec_release(&r->gils);
+	vec_release(&r->watch);
+	waits_free(r->w);
 	vec_release(&r->notes);
 	vec_release(&r->checks);
 	vec_release(&r->locks);

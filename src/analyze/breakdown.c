@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* From what roots were charged to the rows of the account. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+#include "capacity_priv.h"
+
+/* A row before rounding. */
+struct part {
+	uint8_t cause;
+	uint32_t id;
+	double ns, top_ns; /* top: what its first task was charged */
+	uint32_t task;     /* trace id */
+};
+
+struct parts {
+	const struct sweep *s;
+	VEC(struct part) v;
+};
+
+/* --- spots -------------------------------------------------------------------------------------
+ */
+
+static int by_place(const struct spot *x, uint8_t cause, uint32_t id)
+{
+	if (x->cause != cause)
+		return x->cause < cause ? -1 : 1;
+	return x->id < id ? -1 : x->id > id;
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct spot *x = a, *y = b;
+	int order = by_place(x, y->cause, y->id);
+
+	if (order)
+		return order;
+	if (x->count != y->count)
+		return x->count > y->count ? -1 : 1;
+	if (x->ustack != y->ustack)
+		return x->ustack < y->ustack ? -1 : 1;
+	return x->kstack < y->kstack ? -1 : x->kstack > y->kstack;
+}
+
+void spots_sort(struct sweep *s)
+{
+	if (s->spots.n)
+		qsort(s->spots.v, s->spots.n, sizeof(*s->spots.v), by_count);
+}
+
+const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, size_t *n)
+{
+	size_t lo = 0, hi = s->spots.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (by_place(&s->spots.v[mid], cause, id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (hi = lo; hi < s->spots.n && !by_place(&s->spots.v[hi], cause, id);)
+		hi++;
+	*n = hi - lo;
+	return s->spots.v + lo;
+}
+
+/* --- parts --------------------------------------------------------------------------------------
+ */
+
+static int by_row(const void *a, const void *b)
+{
+	const struct charge *x = a, *y = b;
+
+	if (x->what.cause != y->what.cause)
+		return x->what.cause < y->what.cause ? -1 : 1;
+	if (x->what.id != y->what.id)
+		return x->what.id < y->what.id ? -1 : 1;
+	return x->node < y->node ? -1 : x->node > y->node;
+}
+
+/* Charges of one cause and id become a part; the task with most of it is its first. */
+static int add_charges(struct parts *p, const struct charge *c, size_t n)
+{
+	const struct chains *chains = &p->s->chains;
+	struct part part = {.cause = c[0].what.cause, .id = c[0].what.id};
+
+	for (size_t i = 0; i < n;) {
+		uint32_t node = c[i].node;
+		double of_task = 0;
+
+		for (; i < n && c[i].node == node; i++)
+			of_task += c[i].ns;
+		part.ns += of_task;
+		if (of_task > part.top_ns) {
+			part.top_ns = of_task;
+			part.task = chains->nodes.v[node].t->id;
+		}
+	}
+	return part.ns > 0 ? vec_push(&p->v, part) : 0;
+}
+
+static int group_charges(struct parts *p)
+{
+	const struct chains *c = &p->s->chains;
+	struct charge *v = malloc((c->charges.n + 1) * sizeof(*v));
+	int err = 0;
+
+	if (!v)
+		return -ENOMEM;
+	if (c->charges.n)
+		memcpy(v, c->charges.v, c->charges.n * sizeof(*v));
+	qsort(v, c->charges.n, sizeof(*v), by_row);
+	for (size_t i = 0, k; !err && i < c->charges.n; i = k) {
+		for (k = i + 1; k < c->charges.n && v[k].what.cause == v[i].what.cause &&
+		                v[k].what.id == v[i].what.id;)
+			k++;
+		err = add_charges(p, v + i, k - i);
+	}
+	free(v);
+	return err;
+}
+
+/* To the part of that cause without an id, which may be there already. */
+static int add_plain(struct parts *p, uint8_t cause, double ns, uint32_t task)
+{
+	if (!(ns > 0))
+		return 0;
+	for (size_t i = 0; i < p->v.n; i++) {
+		struct part *x = &p->v.v[i];
+
+		if (x->cause == cause && !x->id) {
+			x->ns += ns;
+			if (!x->task)
+				x->task = task;
+			return 0;
+		}
+	}
+	return vec_push(&p->v, ((struct part){.cause = cause, .ns = ns, .task = task}));
+}
+
+/* Who had CPUs beside it that no task could use; 0 when it was nobody most of the time. */
+static uint32_t ran_alone(const struct sweep *s)
+{
+	uint32_t top = 0;
+
+	for (uint32_t i = 0; i < s->chains.nodes.n; i++)
+		if (s->alone[i].free_ns > s->alone[top].free_ns)
+			top = i;
+	if (!s->chains.nodes.n || s->alone[top].free_ns < s->no_task / 2)
+		return 0;
+	return s->chains.nodes.v[top].t->id;
+}
+
+static double all_steal(const struct sweep *s)
+{
+	double steal = 0;
+
+	for (size_t i = 0; i < s->chains.nodes.n; i++)
+		steal += (double)s->chains.nodes.v[i].t->steal_ns;
+	return steal;
+}
+
+static int collect_parts(struct parts *p)
+{
+	const struct sweep *s = p->s;
+	double capacity = (double)(s->end_ns - s->start_ns) * s->cpus;
+	double work = s->work - s->debt, steal = all_steal(s);
+	int err;
+
+	/* More than the CPUs that we were told of: then we were told wrong. */
+	if (work > capacity)
+		work = capacity;
+	if (steal > work)
+		steal = work;
+	err = add_plain(p, CAUSE_WORK, work - steal, 0);
+	if (!err)
+		err = group_charges(p);
+	if (!err)
+		err = add_plain(p, CAUSE_CPU_SHORTAGE, s->shortage + steal, 0);
+	for (unsigned cause = 0; !err && cause < CAUSE_N; cause++)
+		err = add_plain(p, (uint8_t)cause, s->idle[cause], 0);
+	if (!err)
+		err = add_plain(p, CAUSE_NO_TASK, s->no_task, ran_alone(s));
+	return err;
+}
+
+/* --- names and places
+ * ----------------------------------------------------------------------------- */
+
+static void set_name(const struct model *m, const struct waits *w, struct cause_row *row,
+                     bool tell_apart)
+{
+	if ((row->cause == CAUSE_GIL || row->cause == CAUSE_LOCK) && row->id &&
+	    row->id <= w->locks.n)
+		snprintf(row->name, sizeof(row->name), "%s", w->locks.v[row->id - 1].name);
+	else if (row->cause == CAUSE_CHANNEL && row->id && row->id <= w->channels.n)
+		snprintf(row->name, sizeof(row->name), "%s", w->channels.v[row->id - 1].name);
+	else if (row->task && tell_apart)
+		who(m, row->task, row->name, sizeof(row->name));
+	else if (row->task && model_task(m, row->task))
+		fmt_safe(row->name, sizeof(row->name), model_task(m, row->task)->comm);
+}
+
+static bool blocks_so(uint8_t block, uint8_t cause)
+{
+	switch (cause) {
+	case CAUSE_IO:
+		return block == BLOCK_FILE;
+	case CAUSE_FAULT:
+		return block == BLOCK_FAULT;
+	case CAUSE_SLEEP:
+		return block == BLOCK_SLEEP;
+	case CAUSE_CHANNEL:
+		return block == BLOCK_PIPE || block == BLOCK_SOCKET;
+	case CAUSE_EXTERNAL:
+		return block == BLOCK_POLL || block == BLOCK_SOCKET || block == BLOCK_PIPE ||
+		       block == BLOCK_OTHER || block == BLOCK_STOPPED;
+	default:
+		return false;
+	}
+}
+
+/* Where the row's task waited: for causes that are no task's doing. */
+static void set_wait_place(const struct model *m, struct cause_row *row)
+{
+	const struct stack_row *rows;
+	size_t n = model_off_cpu(m, &rows);
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].task == row->task && rows[i].blocked_ns > most &&
+		    blocks_so(rows[i].cause, row->cause)) {
+			most = rows[i].blocked_ns;
+			row->ustack = rows[i].ustack;
+			row->kstack = rows[i].kstack;
+		}
+}
+
+static void set_place(const struct model *m, const struct sweep *s, struct cause_row *row)
+{
+	size_t n;
+	const struct spot *spot = spots_of(s, row->cause, row->id, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (!row->task || spot[i].task == row->task) {
+			row->ustack = spot[i].ustack;
+			row->kstack = spot[i].kstack;
+			return;
+		}
+	set_wait_place(m, row);
+}
+
+static int by_cause_ns(const void *a, const void *b)
+{
+	const struct cause_row *x = a, *y = b;
+
+	if ((x->cause == CAUSE_WORK) != (y->cause == CAUSE_WORK))
+		return x->cause == CAUSE_WORK ? -1 : 1;
+	if (x->ns != y->ns)
+		return x->ns > y->ns ? -1 : 1;
+	if (x->cause != y->cause)
+		return x->cause < y->cause ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int add_rows(struct report *r, const struct parts *p, const uint64_t *ns)
+{
+	struct doubt doubt;
+	int err = doubt_init(&doubt, &p->s->chains);
+
+	for (size_t i = 0; !err && i < p->v.n; i++) {
+		const struct part *x = &p->v.v[i];
+		struct cause_row row = {
+		        .cause = x->cause,
+		        .id = x->id,
+		        .ns = ns[i],
+		        .task = x->task,
+		};
+
+		if (!row.ns)
+			continue;
+		row.uncertainty_ratio = doubt_of(&doubt, &p->s->chains, &row);
+		err = vec_push(&r->breakdown, row);
+	}
+	doubt_release(&doubt);
+	return err;
+}
+
+/* Names and places cost a look through all tasks and stacks: for the rows that somebody reads. */
+static void finish_rows(struct report *r, const struct sweep *s)
+{
+	enum { NAMED = 200 };
+
+	if (r->breakdown.n)
+		qsort(r->breakdown.v, r->breakdown.n, sizeof(*r->breakdown.v), by_cause_ns);
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		struct cause_row *row = &r->breakdown.v[i];
+
+		if (row->cause == CAUSE_WORK)
+			continue;
+		set_name(r->m, r->w, row, i < NAMED);
+		if (i < NAMED)
+			set_place(r->m, s, row);
+	}
+}
+
+int breakdown_fill(struct report *r, const struct sweep *s)
+{
+	struct parts p = {.s = s};
+	double *ns = NULL;
+	uint64_t *whole = NULL;
+	int err = collect_parts(&p);
+
+	if (!err) {
+		ns = malloc((p.v.n + 1) * sizeof(*ns));
+		whole = malloc((p.v.n + 1) * sizeof(*whole));
+		err = ns && whole ? 0 : -ENOMEM;
+	}
+	for (size_t i = 0; !err && i < p.v.n; i++)
+		ns[i] = p.v.v[i].ns;
+	if (!err)
+		err = apportion(ns, p.v.n, r->capacity_ns, whole);
+	if (!err)
+		err = add_rows(r, &p, whole);
+	if (!err)
+		finish_rows(r, s);
+	free(ns);
+	free(whole);
+	vec_release(&p.v);
+	return err;
+}

@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chains_priv.h"
+
+#define NOBODY UINT32_MAX
+
+uint32_t chains_node(const struct chains *c, uint32_t task)
+{
+	const uint64_t *at = task ? hmap_get(&c->ids, task, 0) : NULL;
+
+	return at ? (uint32_t)*at - 1 : NOBODY;
+}
+
+/* --- what is charged -------------------------------------------------------------------------- */
+
+static uint8_t lock_cause(const struct chains *c, uint32_t lock)
+{
+	if (lock && lock <= c->w->locks.n && c->w->locks.v[lock - 1].kind == LOCK_GIL)
+		return CAUSE_GIL;
+	return CAUSE_LOCK;
+}
+
+static struct what of_lock(const struct chains *c, uint32_t lock)
+{
+	return (struct what){CH_LOCK, lock_cause(c, lock), lock};
+}
+
+struct what chains_what(const struct chains *c, const struct node *root, uint32_t label)
+{
+	static const struct what unknown = {CH_UNKNOWN, CAUSE_UNATTRIBUTED, 0};
+
+	if (label == LABEL_SELF)
+		return root->self;
+	switch (root->state) {
+	case NODE_RUN:
+	case NODE_READY:
+		if (label >= LABEL_LOCK)
+			return of_lock(c, label - LABEL_LOCK);
+		return (struct what){CH_SERIAL, CAUSE_SERIAL, root->t->id};
+	case NODE_ALONE:
+	case NODE_CYCLE:
+		if (root->self.cls != CH_NONE && root->self.cls != CH_UNKNOWN)
+			return root->self;
+		break;
+	default:
+		break;
+	}
+	return label >= LABEL_LOCK ? of_lock(c, label - LABEL_LOCK) : unknown;
+}
+
+static int charge_need(struct chains *c, uint32_t node, struct slot *s)
+{
+	const struct what *what = &s->what;
+	struct charge fresh = {.node = node, .label = s->label, .what = *what};
+	bool added;
+	uint64_t *at;
+
+	if (s->charge)
+		return 0;
+	at = hmap_put(&c->charge_ids, (uint64_t)node << 32 | s->label,
+	              (uint64_t)what->cause << 32 | what->id, &added);
+	if (!at)
+		return -ENOMEM;
+	if (added) {
+		*at = c->charges.n;
+		if (vec_push(&c->charges, fresh))
+			return -ENOMEM;
+	}
+	s->charge = (uint32_t)*at + 1;
+	return 0;
+}
+
+static uint32_t named(const struct node *n, uint32_t i, const struct slot *s)
+{
+	return s->label == LABEL_SELF ? n->culprit : i;
+}
+
+static int slot_settle(struct chains *c, uint32_t i, struct slot *s)
+{
+	double earned;
+
+	if (s->what.cls >= CH_N || !s->weight)
+		return 0;
+	earned = s->weight * (c->integral[s->what.cls] - s->mark);
+	s->mark = c->integral[s->what.cls];
+	if (!(earned > 0))
+		return 0;
+	if (charge_need(c, named(&c->nodes.v[i], i, s), s))
+		return -ENOMEM;
+	c->charges.v[s->charge - 1].ns += earned;
+	return 0;
+}
+
+/* --- weights ---------------------------------------------------------------------------------- */
+
+static bool is_root(const struct node *n)
+{
+	return n->state != NODE_LINKED;
+}
+
+/* A root's slots earn; the others only count. */
+static void slot_wake(struct chains *c, const struct node *n, struct slot *s)
+{
+	struct what what = chains_what(c, n, s->label);
+
+	if (what.cls != s->what.cls || what.cause != s->what.cause || what.id != s->what.id ||
+	    s->label == LABEL_SELF)
+		s->charge = 0;
+	s->what = what;
+	if (what.cls < CH_N) {
+		s->mark = c->integral[what.cls];
+		c->n_class[what.cls] += s->weight;
+	}
+}
+
+static int slot_rest(struct chains *c, uint32_t i, struct slot *s)
+{
+	int err = slot_settle(c, i, s);
+
+	if (s->what.cls < CH_N)
+		c->n_class[s->what.cls] -= s->weight;
+	return err;
+}
+
+static struct slot *slot_of(struct node *n, uint32_t label)
+{
+	for (size_t k = 0; k < n->slots.n; k++)
+		if (n->slots.v[k].label == label)
+			return &n->slots.v[k];
+	return NULL;
+}
+
+/* Empty slots are kept for the next time, but not many. */
+static int slot_need(struct node *n, uint32_t label, struct slot **out)
+{
+	enum { KEEP = 16 };
+
+	*out = slot_of(n, label);
+	if (*out)
+		return 0;
+	if (n->slots.n >= KEEP)
+		for (size_t k = 0; k < n->slots.n; k++)
+			if (!n->slots.v[k].weight) {
+				*out = &n->slots.v[k];
+				**out = (struct slot){.label = label};
+				return 0;
+			}
+	if (vec_push(&n->slots, (struct slot){.label = label}))
+		return -ENOMEM;
+	*out = &n->slots.v[n->slots.n - 1];
+	return 0;
+}
+
+/* Changes the weight below node i by the label; it earns or not as the node does. */
+static int slot_add(struct chains *c, uint32_t i, uint32_t label, int64_t change, bool earning)
+{
+	struct node *n = &c->nodes.v[i];
+	struct slot *s;
+	int err = slot_need(n, label, &s);
+
+	if (err)
+		return err;
+	if (earning && s->weight)
+		err = slot_rest(c, i, s);
+	s->weight = (uint32_t)(s->weight + change);
+	if (earning && s->weight)
+		slot_wake(c, n, s);
+	return err;
+}
+
+/* A subtree of that weight comes to, or leaves, the chain that begins at node i. */
+static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t change)
+{
+	int err = 0;
+
+	while (!err && change) {
+		struct node *n = &c->nodes.v[i];
+
+		err = slot_add(c, i, label, change, is_root(n));
+		n->size = (uint32_t)(n->size + change);
+		if (is_root(n))
+			break;
+		label = n->label;
+		i = n->parent;
+	}
+	return err;
+}
+
+static uint32_t root_of(const struct chains *c, uint32_t i)
+{
+	while (c->nodes.v[i].state == NODE_LINKED)
+		i = c->nodes.v[i].parent;
+	return i;
+}
+
+/* --- what a span means -------------------------------------------------------------------------
+ */
+
+static const struct lock *lock_at(const struct chains *c, uint32_t lock)
+{
+	return lock && lock <= c->w->locks.n ? &c->w->locks.v[lock - 1] : NULL;
+}
+
+/* The waiter wants what somebody has; else it waits for something to be done. */
+static bool is_strong(const struct chains *c, const struct span *s)
+{
+	if (s->kind != WAIT_LOCK || !lock_at(c, s->lock))
+		return false;
+	return c->strong[s->lock - 1] || s->evidence == EVIDENCE_OWNER ||
+	       s->evidence == EVIDENCE_HOLDER || s->evidence == EVIDENCE_FOUND;
+}
+
+static bool is_end_of_task(const struct chains *c, const struct span *s)
+{
+	const struct lock *l = lock_at(c, s->lock);
+
+	return s->kind == WAIT_CHILD || (s->kind == WAIT_LOCK && l && l->kind == LOCK_JOIN);
+}
+
+static bool is_balance(const struct chains *c, const struct span *s)
+{
+	const struct lock *l = lock_at(c, s->lock);
+
+	return is_end_of_task(c, s) || (s->kind == WAIT_LOCK && l && l->kind == LOCK_BARRIER);
+}
+
+static uint32_t label_of(const struct chains *c, const struct span *s)
+{
+	if (is_strong(c, s))
+		return LABEL_LOCK + s->lock;
+	return is_balance(c, s) ? LABEL_BALANCE : LABEL_WORK;
+}
+
+static uint8_t weight_of(const struct chains *c, const struct node *n, const struct span *s,
+                         uint32_t blamed)
+{
+	if (is_strong(c, s))
+		return 1;
+	switch (s->kind) {
+	case WAIT_IO:
+	case WAIT_FAULT:
+	case WAIT_OTHER:
+		return 1;
+	case WAIT_TIMER:
+	case WAIT_EXTERNAL:
+	case WAIT_POLL:
+	case WAIT_STOPPED:
+		return blamed == NOBODY ? !n->drowsy : n->worker;
+	default:
+		break;
+	}
+	if (is_end_of_task(c, s))
+		return blamed != NOBODY && c->nodes.v[blamed].has_peers;
+	/* Work that nobody of ours ever brings: it holds nothing up. */
+	if (s->kind == WAIT_LOCK && blamed == NOBODY && s->blame == BLAME_NOBODY)
+		return 0;
+	return n->worker;
+}
+
+/* What a wait for no task of ours is charged to. */
+static struct what what_alone(const struct chains *c, const struct span *s)
+{
+	switch (s->kind) {
+	case WAIT_LOCK:
+		if (is_strong(c, s) || s->blame == BLAME_HANDOFF)
+			return of_lock(c, s->lock);
+		return (struct what){CH_NONE, CAUSE_UNATTRIBUTED, 0};
+	case WAIT_CHANNEL:
+		return (struct what){CH_CHANNEL, CAUSE_CHANNEL, s->channel};
+	case WAIT_CHILD:
+		return (struct what){CH_CHANNEL, CAUSE_CHILD, 0};
+	case WAIT_IO:
+		return (struct what){CH_IO, CAUSE_IO, 0};
+	case WAIT_FAULT:
+		return (struct what){CH_IO, CAUSE_FAULT, 0};
+	case WAIT_TIMER:
+		return (struct what){CH_REST, CAUSE_SLEEP, 0};
+	case WAIT_EXTERNAL:
+	case WAIT_POLL:
+	case WAIT_STOPPED:
+		return (struct what){CH_REST, CAUSE_EXTERNAL, 0};
+	default:
+		return (struct what){CH_UNKNOWN, CAUSE_UNATTRIBUTED, 0};
+	}
+}
+
+/* --- changes -----------------------------------------------------------------------------------
+ */
+
+static int leave(struct chains *c, uint32_t i)
+{
+	struct node *n = &c->nodes.v[i];
+	struct slot *self;
+	int err = 0;
+
+	if (n->state == NODE_LINKED) {
+		err = chain_add(c, n->parent, n->label, -(int64_t)n->size);
+	} else {
+		for (size_t k = 0; !err && k < n->slots.n; k++)
+			if (n->slots.v[k].weight)
+				err = slot_rest(c, i, &n->slots.v[k]);
+		self = slot_of(n, LABEL_SELF);
+		if (self)
+			self->weight = 0;
+	}
+	if (n->state == NODE_RUN) {
+		c->running--;
+		c->running_sum -= i;
+	}
+	c->ready -= n->state == NODE_READY;
+	c->cycles -= n->state == NODE_CYCLE;
+	if (n->state == NODE_ALONE && !n->own)
+		c->n_idle[n->self.cause]--;
+	n->size -= n->own;
+	n->own = 0;
+	n->state = NODE_ABSENT;
+	return err;
+}
+
+/* It is its state's own root: begins to earn. */
+static int enter_root(struct chains *c, uint32_t i)
+{
+	struct node *n = &c->nodes.v[i];
+	struct slot *self;
+	int err = 0;
+
+	if (n->state == NODE_RUN) {
+		c->running++;
+		c->running_sum += i;
+	}
+	c->ready += n->state == NODE_READY;
+	c->cycles += n->state == NODE_CYCLE;
+	if (n->state == NODE_ALONE && !n->own)
+		c->n_idle[n->self.cause]++;
+	if (n->own) {
+		err = slot_need(n, LABEL_SELF, &self);
+		if (err)
+			return err;
+		self->weight = n->own;
+	}
+	for (size_t k = 0; k < n->slots.n; k++)
+		if (n->slots.v[k].weight)
+			slot_wake(c, n, &n->slots.v[k]);
+	return 0;
+}
+
+static int enter_blocked(struct chains *c, uint32_t i, const struct span *s)
+{
+	struct node *n = &c->nodes.v[i];
+	uint32_t blamed = chains_node(c, s->task);
+
+	n->own = weight_of(c, n, s, blamed);
+	n->size += n->own;
+	n->culprit = i;
+	n->self = what_alone(c, s);
+	if (blamed == NOBODY) {
+		n->state = NODE_ALONE;
+		return enter_root(c, i);
+	}
+	if (blamed == i || root_of(c, blamed) == i) {
+		n->state = NODE_CYCLE;
+		n->self = s->lock ? of_lock(c, s->lock) : n->self;
+		return enter_root(c, i);
+	}
+	n->state = NODE_LINKED;
+	n->parent = blamed;
+	n->label = label_of(c, s);
+	return chain_add(c, blamed, n->label, n->size);
+}
+
+/* Woken and soon to run: still the cost of the wait. */
+static int enter_latency(struct chains *c, uint32_t i, const struct span *s)
+{
+	struct node *n = &c->nodes.v[i];
+	uint32_t blamed = chains_node(c, s->task);
+
+	n->own = weight_of(c, n, s, blamed);
+	n->size += n->own;
+	n->self = what_alone(c, s);
+	n->culprit = i;
+	if (blamed != NOBODY && !is_strong(c, s)) {
+		n->self = (struct what){CH_SERIAL, CAUSE_SERIAL, c->nodes.v[blamed].t->id};
+		n->culprit = blamed;
+	}
+	n->state = NODE_ALONE;
+	return enter_root(c, i);
+}
+
+static int enter(struct chains *c, uint32_t i, const struct span *s)
+{
+	struct node *n = &c->nodes.v[i];
+
+	if (s && s->state == SPAN_BLOCKED)
+		return enter_blocked(c, i, s);
+	if (s && s->state == SPAN_READY && s->woken && s->end_ns - s->start_ns <= WAKE_LATENCY_NS)
+		return enter_latency(c, i, s);
+	n->state = !s ? NODE_ABSENT : s->state == SPAN_RUN ? NODE_RUN : NODE_READY;
+	return enter_root(c, i);
+}
+
+int chains_change(struct chains *c, uint32_t i, const struct span *next)
+{
+	uint32_t cycle = NOBODY;
+	int err;
+
+	if (c->cycles) {
+		cycle = root_of(c, i);
+		if (cycle == i || c->nodes.v[cycle].state != NODE_CYCLE)
+			cycle = NOBODY;
+	}
+	err = leave(c, i);
+	if (!err)
+		err = enter(c, i, next);
+	/* What was a cycle through this node may be a chain now. */
+	if (!err && cycle != NOBODY) {
+		struct span again = c->nodes.v[cycle].cur;
+
+		err = leave(c, cycle);
+		if (!err)
+			err = enter_blocked(c, cycle, &again);
+	}
+	return err;
+}
+
+int chains_settle(struct chains *c)
+{
+	for (uint32_t i = 0; i < c->nodes.n; i++)
+		for (size_t k = 0; is_root(&c->nodes.v[i]) && k < c->nodes.v[i].slots.n; k++)
+			if (slot_settle(c, i, &c->nodes.v[i].slots.v[k]))
+				return -ENOMEM;
+	return 0;
+}
+
+/* --- set-up -------------------------------------------------------------------------------------
+ */
+
+/*
+ * Locks by nature are waited for until their holder lets go. A semaphore or a bare futex can
+ * be a lock or a place where work is handed out: it is a lock when those who let others go
+ * on wait for it themselves.
+ */
+static bool lock_is_strong(const struct lock *l)
+{
+	uint64_t by_waiters = 0, all = 0;
+
+	if (l->kind == LOCK_GIL || l->kind == LOCK_MUTEX || l->kind == LOCK_RWLOCK)
+		return true;
+	if (l->kind != LOCK_SEMAPHORE && l->kind != LOCK_FUTEX)
+		return false;
+	for (size_t i = 0; i < l->blockers.n && i < 64; i++) {
+		all += l->blockers.v[i].wait_ns;
+		for (size_t k = 0; k < l->waiters.n && k < 64; k++)
+			if (l->waiters.v[k].task == l->blockers.v[i].task)
+				by_waiters += l->blockers.v[i].wait_ns;
+	}
+	return all && by_waiters >= all / 2;
+}
+
+struct sibling {
+	uint32_t node, parent;
+	uint64_t start_ns, end_ns;
+};
+
+static int by_parent(const void *a, const void *b)
+{
+	const struct sibling *x = a, *y = b;
+
+	if (x->parent != y->parent)
+		return x->parent < y->parent ? -1 : 1;
+	return x->start_ns < y->start_ns ? -1 : x->start_ns > y->start_ns;
+}
+
+/* Children of one task whose lives overlap, and which do some of its work. */
+static int find_peers(struct chains *c)
+{
+	struct sibling *all = malloc((c->nodes.n + 1) * sizeof(*all));
+	size_t n = 0, widest = 0;
+	uint64_t most = 0;
+
+	if (!all)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < c->nodes.n; i++)
+		if (c->nodes.v[i].t->on_cpu_ns > most)
+			most = c->nodes.v[i].t->on_cpu_ns;
+	for (uint32_t i = 0; i < c->nodes.n; i++) {
+		const struct task *t = c->nodes.v[i].t;
+
+		if (t->parent && t->on_cpu_ns >= most / WEAK_DUTY)
+			all[n++] = (struct sibling){i, t->parent, t->start_ns, t->end_ns};
+	}
+	qsort(all, n, sizeof(*all), by_parent);
+	for (size_t k = 1; k < n; k++) {
+		if (all[k].parent != all[k - 1].parent) {
+			widest = k;
+			continue;
+		}
+		if (all[k].start_ns < all[widest].end_ns) {
+			c->nodes.v[all[k].node].has_peers = true;
+			c->nodes.v[all[widest].node].has_peers = true;
+		}
+		if (all[k].end_ns > all[widest].end_ns)
+			widest = k;
+	}
+	free(all);
+	return 0;
+}
+
+static int add_node(struct chains *c, const struct task *t)
+{
+	uint64_t life = t->end_ns - t->start_ns;
+	struct node n = {
+	        .t = t,
+	        .worker = t->on_cpu_ns >= life / WEAK_DUTY,
+	        .drowsy = t->on_cpu_ns < life / SLEEP_DUTY,
+	};
+	uint64_t *at;
+
+	spans_begin(&n.spans, c->w, t, 0);
+	if (vec_push(&c->nodes, n))
+		return -ENOMEM;
+	at = hmap_put(&c->ids, t->id, 0, NULL);
+	if (!at)
+		return -ENOMEM;
+	*at = c->nodes.n;
+	return 0;
+}
+
+int chains_init(struct chains *c, const struct waits *w)
+{
+	size_t n = model_n_tasks(w->m);
+	int err = 0;
+
+	*c = (struct chains){.w = w};
+	c->strong = calloc(w->locks.n + 1, sizeof(*c->strong));
+	if (!c->strong)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->locks.n; i++)
+		c->strong[i] = lock_is_strong(&w->locks.v[i]);
+	for (size_t i = 0; !err && i < n; i++)
+		err = add_node(c, model_task_at(w->m, i));
+	return err ? err : find_peers(c);
+}
+
+void chains_release(struct chains *c)
+{
+	for (size_t i = 0; i < c->nodes.n; i++)
+		vec_release(&c->nodes.v[i].slots);
+	vec_release(&c->nodes);
+	vec_release(&c->charges);
+	hmap_release(&c->ids);
+	hmap_release(&c->charge_ids);
+	free(c->strong);
+	*c = (struct chains){0};
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chains_priv.h: who waits for whom, at each moment of the recording.
+ *
+ * Every task is a node. A blocked task of which it is known for whom it waits hangs below
+ * that task; a node that hangs below nobody is a root: it runs, is ready, waits for
+ * something that is no task, is gone, or its blame leads back to itself (a cycle).
+ *
+ * Idle CPUs are charged to roots, by how many tasks wait below them. So that a change costs
+ * the length of one chain and not the number of waiters, each node keeps the weight of the
+ * subtrees below it, apart for each label (the lock by which they hang there); what a root's
+ * weight earns is integrated lazily, against one running integral per class of cause.
+ *
+ * Weight. A task counts when it could use a CPU if what it waits for were done: always in
+ * a wait for a lock that somebody holds; in a wait for work, an event or the other end of
+ * a channel only if it does work at all (WEAK_DUTY of its life), so that idle pools weigh
+ * nothing; in a join or a wait for a child only if what it waits for has siblings that ran
+ * beside it (else the two are one thread of execution).
+ */
+#ifndef MT_CHAINS_PRIV_H
+#define MT_CHAINS_PRIV_H
+
+#include "report.h"
+#include "spans_priv.h"
+
+#define WEAK_DUTY  200 /* one part in this many of its life on a CPU: it does work */
+#define SLEEP_DUTY 50  /* the same, for those that sleep or wait for the outside */
+/* From wake-up to running, an idle CPU needs some microseconds: up to this it is part of the wait.
+ */
+#define WAKE_LATENCY_NS 100000
+
+/* Who gets idle CPUs first, when there are several. */
+enum charge_class {
+	CH_LOCK,
+	CH_SERIAL,
+	CH_CHANNEL,
+	CH_IO,
+	CH_REST,
+	CH_UNKNOWN,
+	CH_N,
+	CH_NONE = CH_N
+};
+
+enum node_state {
+	NODE_ABSENT, /* not yet or no longer there */
+	NODE_RUN,
+	NODE_READY,
+	NODE_ALONE, /* blocked, for nobody of ours: self says on what */
+	NODE_CYCLE, /* blocked on itself: a deadlock while it lasts */
+	NODE_LINKED,
+};
+
+/* Labels of edges: these, or LABEL_LOCK + a lock's id. */
+enum { LABEL_SELF, LABEL_WORK, LABEL_BALANCE, LABEL_LOCK };
+
+struct what { /* what a wait is charged to */
+	uint8_t cls, cause;
+	uint32_t id;
+};
+
+struct slot {
+	uint32_t label, weight;
+	uint32_t charge; /* index + 1 into charges, valid for what; 0 = not looked up */
+	struct what what;
+	double mark; /* the class's integral when this weight began to count */
+};
+
+struct node {
+	const struct task *t;
+	struct spans spans;
+	struct span cur;
+	uint32_t parent, label; /* LINKED */
+	uint32_t size;          /* weight of the subtree, with itself */
+	uint8_t state, own;     /* own: its own weight now */
+	bool worker, drowsy;    /* does work by WEAK_DUTY; less than SLEEP_DUTY */
+	bool has_peers;         /* siblings ran beside it */
+	struct what self;
+	uint32_t culprit; /* node to name for self; itself if none other */
+	double height_mark, critical_mark, height, critical;
+	VEC(struct slot) slots;
+};
+
+/* What one root was charged through one label. */
+struct charge {
+	uint32_t node, label;
+	struct what what;
+	double ns;
+};
+
+struct chains {
+	const struct waits *w;
+	VEC(struct node) nodes;   /* in the order of model_task_at */
+	struct hmap ids;          /* task id -> index + 1 */
+	bool *strong;             /* by lock: its waits are for a holder */
+	uint64_t n_class[CH_N];   /* weight of the roots now */
+	double integral[CH_N];    /* ∫ CPUs given / weight dt */
+	uint64_t n_idle[CAUSE_N]; /* tasks that wait without weight, by cause */
+	VEC(struct charge) charges;
+	struct hmap charge_ids;
+	uint64_t running, ready, running_sum; /* sum of indexes: the index when one runs */
+	uint32_t cycles;
+};
+
+int chains_init(struct chains *c, const struct waits *w);
+void chains_release(struct chains *c);
+/* Node i goes into its next span (NULL: it is gone). 0 or -ENOMEM. */
+int chains_change(struct chains *c, uint32_t i, const struct span *next);
+/* Charges what is still open. */
+int chains_settle(struct chains *c);
+/* Charges of the label of a root, as of now. */
+struct what chains_what(const struct chains *c, const struct node *root, uint32_t label);
+/* Index of the task's node; UINT32_MAX unknown. */
+uint32_t chains_node(const struct chains *c, uint32_t task);
+
+#endif

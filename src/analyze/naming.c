@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* Tasks and places in words. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "capacity_priv.h"
+
+const char *who(const struct model *m, uint32_t task, char *out, size_t n)
+{
+	const struct task *t = model_task(m, task);
+	char safe[64];
+
+	if (!t) {
+		snprintf(out, n, "an unknown task");
+		return out;
+	}
+	fmt_safe(safe, sizeof(safe), t->comm && *t->comm ? t->comm : "?");
+	for (size_t i = 0; i < model_n_tasks(m); i++) {
+		const struct task *o = model_task_at(m, i);
+
+		if (o == t || !o->comm || !t->comm || strcmp(o->comm, t->comm))
+			continue;
+		snprintf(out, n, "%s (%" PRIu32 ")", safe, t->tid);
+		return out;
+	}
+	snprintf(out, n, "%s", safe);
+	return out;
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Every program passes through these: they say nothing about it. */
+static bool is_plumbing(const struct frame *f)
+{
+	static const char *const prefixes[] = {"libc.so", "libc-",     "libpthread", "ld-linux",
+	                                       "[vdso]",  "libpython", "libstdc++"};
+	const char *name = base_name(f->module);
+
+	if (f->kind == FRAME_PYTHON)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+static void frame_text(const struct frame *f, char *out, size_t n)
+{
+	char name[200], src[128];
+
+	fmt_safe(name, sizeof(name), f->name);
+	if (f->src && f->line)
+		snprintf(out, n, "%s (%s:%" PRIu32 ")", name,
+		         fmt_safe(src, sizeof(src), base_name(f->src)), f->line);
+	else
+		snprintf(out, n, "%s", name);
+}
+
+const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
+{
+	enum { FRAMES = 128 };
+	struct frame frames[FRAMES];
+	size_t count = ustack ? model_frames(m, ustack, frames, FRAMES) : 0;
+	const struct frame *best = NULL;
+
+	out[0] = '\0';
+	for (size_t i = 0; i < count; i++) {
+		const struct frame *f = &frames[i];
+
+		if (!f->name || f->kind == FRAME_KERNEL)
+			continue;
+		/* In Python code, the Python function says it; else the innermost own one. */
+		if (f->kind == FRAME_PYTHON) {
+			best = f;
+			break;
+		}
+		if (!best || (is_plumbing(best) && !is_plumbing(f)))
+			best = f;
+	}
+	if (best)
+		frame_text(best, out, n);
+	return out;
+}

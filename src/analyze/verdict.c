@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The account in one word and one sentence.
+ *
+ * Of capacity, `held` is what locks, the GIL, serial sections, channels and children took,
+ * `disk` I/O and page faults, `rest` sleep and the outside, `short` CPU shortage. What
+ * cannot have been used, because there was no task for it (`no-task`), is left aside at
+ * first: `usable` = capacity - no-task. In this order:
+ *
+ *   a deadlock                                        serialized
+ *   work >= PARALLEL of usable, no-task < SPARE       parallel; on one CPU cpu-bound
+ *   work >= PARALLEL of usable                        cpu-bound: fewer tasks than CPUs
+ *   the largest of held, disk, rest, short:
+ *     held                                            serialized; imbalanced when most of it is
+ *                                                     waiting at barriers and for the end of
+ * siblings disk                                            io-bound short cpu-starved rest idle
+ *   nothing of all that                               idle
+ *
+ * On all CPUs busy with more than QUEUE times the ready time than the running time, while
+ * CPUs are fewer than one by quota or affinity, nobody is idle: still parallel or cpu-bound;
+ * the text report's ready column tells it.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+#include "capacity_priv.h"
+
+#define PARALLEL 0.85
+#define SPARE    0.15
+#define MENTION  0.03 /* further causes of at least this share are named */
+
+struct tally {
+	double capacity, work, held, disk, rest, shortage, no_task, unknown;
+	double balance;              /* part of held: barriers, joins, children */
+	const struct cause_row *top; /* of what decides */
+};
+
+const char *verdict_key(enum verdict v)
+{
+	static const char *const keys[] = {NULL,          "serialized", "cpu-bound", "io-bound",
+	                                   "cpu-starved", "imbalanced", "parallel",  "idle"};
+
+	return (unsigned)v < ARRAY_LEN(keys) ? keys[v] : NULL;
+}
+
+static double *group_of(struct tally *t, uint8_t cause)
+{
+	switch (cause) {
+	case CAUSE_WORK:
+		return &t->work;
+	case CAUSE_GIL:
+	case CAUSE_LOCK:
+	case CAUSE_SERIAL:
+	case CAUSE_CHANNEL:
+	case CAUSE_CHILD:
+		return &t->held;
+	case CAUSE_IO:
+	case CAUSE_FAULT:
+		return &t->disk;
+	case CAUSE_SLEEP:
+	case CAUSE_EXTERNAL:
+		return &t->rest;
+	case CAUSE_CPU_SHORTAGE:
+		return &t->shortage;
+	case CAUSE_NO_TASK:
+		return &t->no_task;
+	default:
+		return &t->unknown;
+	}
+}
+
+static const struct cause_row *top_of(const struct report *r, struct tally *t, const double *group)
+{
+	for (size_t i = 0; i < r->breakdown.n; i++)
+		if (group_of(t, r->breakdown.v[i].cause) == group)
+			return &r->breakdown.v[i];
+	return NULL;
+}
+
+static enum verdict judge(const struct report *r, struct tally *t)
+{
+	double usable = t->capacity - t->no_task;
+	const double *groups[] = {&t->held, &t->disk, &t->shortage, &t->rest};
+	static const enum verdict verdicts[] = {VERDICT_SERIALIZED, VERDICT_IO_BOUND,
+	                                        VERDICT_CPU_STARVED, VERDICT_IDLE};
+	size_t best = 0;
+
+	if (r->deadlocks.n)
+		return VERDICT_SERIALIZED;
+	if (t->work > 0 && t->work >= PARALLEL * usable) {
+		t->top = top_of(r, t, &t->no_task);
+		return t->no_task < SPARE * t->capacity && r->cpus > 1 ? VERDICT_PARALLEL
+		                                                       : VERDICT_CPU_BOUND;
+	}
+	for (size_t i = 1; i < ARRAY_LEN(groups); i++)
+		if (*groups[i] > *groups[best])
+			best = i;
+	t->top = top_of(r, t, groups[best]);
+	if (!t->top)
+		return VERDICT_IDLE;
+	if (!best && t->balance > t->held / 2)
+		return VERDICT_IMBALANCED;
+	return verdicts[best];
+}
+
+/* --- words
+ * ---------------------------------------------------------------------------------------- */
+
+static void append(char *out, size_t n, const char *fmt, ...) MT_PRINTF(3, 4);
+static void append(char *out, size_t n, const char *fmt, ...)
+{
+	size_t at = strlen(out);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(out + at, n - at, fmt, args);
+	va_end(args);
+}
+
+static double percent(const struct report *r, double ns)
+{
+	return r->capacity_ns ? 100 * ns / (double)r->capacity_ns : 0;
+}
+
+/* A cause as the object of "by" or "for". */
+static void row_text(const struct cause_row *row, char *out, size_t n)
+{
+	const char *name = row->name;
+
+	switch (row->cause) {
+	case CAUSE_GIL:
+		snprintf(out, n, "the %s", *name ? name : "GIL");
+		break;
+	case CAUSE_LOCK:
+		snprintf(out, n, "%s%s", strchr(name, ' ') ? "" : "lock ",
+		         *name ? name : "unknown");
+		break;
+	case CAUSE_SERIAL:
+		snprintf(out, n, "what %s does alone", name);
+		break;
+	case CAUSE_CHANNEL:
+		snprintf(out, n, "%s", *name ? name : "a channel");
+		break;
+	case CAUSE_CHILD:
+		snprintf(out, n, "child processes");
+		break;
+	case CAUSE_IO:
+		snprintf(out, n, "I/O");
+		break;
+	case CAUSE_FAULT:
+		snprintf(out, n, "page faults");
+		break;
+	case CAUSE_SLEEP:
+		snprintf(out, n, "sleep");
+		break;
+	case CAUSE_EXTERNAL:
+		snprintf(out, n, "the outside");
+		break;
+	case CAUSE_CPU_SHORTAGE:
+		snprintf(out, n, "no CPU free");
+		break;
+	case CAUSE_NO_TASK:
+		snprintf(out, n, "no task to run");
+		break;
+	default:
+		snprintf(out, n, "%s", cause_text(row->cause));
+		break;
+	}
+}
+
+static void cpus_text(const struct report *r, const struct tally *t, char *out, size_t n)
+{
+	double used = r->wall_ns ? t->work / (double)r->wall_ns : 0;
+
+	snprintf(out, n, "%.2f of %g CPU%s did the work", used, r->cpus, r->cpus == 1 ? "" : "s");
+}
+
+static void say_deadlock(struct report *r)
+{
+	const struct deadlock *d = &r->deadlocks.v[0];
+	char name[64];
+
+	append(r->headline, sizeof(r->headline), "DEADLOCK of %zu task%s: ", d->edges.n,
+	       d->edges.n == 1 ? "" : "s");
+	for (size_t i = 0; i < d->edges.n && i < 4; i++) {
+		const struct deadlock_edge *e = &d->edges.v[i];
+
+		append(r->headline, sizeof(r->headline), "%s%s waits for %s", i ? ", " : "",
+		       who(r->m, e->task, name, sizeof(name)),
+		       e->waits_for ? r->w->locks.v[e->waits_for - 1].name : "it");
+		append(r->headline, sizeof(r->headline), ", which %s has",
+		       who(r->m, d->edges.v[(i + 1) % d->edges.n].task, name, sizeof(name)));
+	}
+	append(r->headline, sizeof(r->headline), d->edges.n > 4 ? ", … ." : ".");
+}
+
+static void say(struct report *r, const struct tally *t, const char *fmt, ...) MT_PRINTF(3, 4);
+static void say(struct report *r, const struct tally *t, const char *fmt, ...)
+{
+	char text[256];
+	va_list args;
+
+	(void)t;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	append(r->headline, sizeof(r->headline), "%s", text);
+}
+
+static void say_serialized(struct report *r, const struct tally *t, const char *cpus)
+{
+	char by[200];
+
+	row_text(t->top, by, sizeof(by));
+	say(r, t, "SERIALIZED by %s: %s", by, cpus);
+}
+
+static void say_imbalanced(struct report *r, const struct tally *t, const char *cpus)
+{
+	say(r, t, "IMBALANCED: %s; others were done and waited for %s for %.0f %% of the capacity",
+	    cpus, t->top->name, percent(r, (double)t->top->ns));
+}
+
+static void say_cpu_bound(struct report *r, const struct tally *t, const char *cpus)
+{
+	const struct cause_row *none = t->top;
+
+	if (r->cpus <= 1)
+		say(r, t, "CPU-BOUND on the one CPU that it may use: %s", cpus);
+	else if (none && *none->name)
+		say(r, t, "CPU-BOUND in one thread: %s; %s ran with nothing beside it to run", cpus,
+		    none->name);
+	else
+		say(r, t, "CPU-BOUND with fewer tasks than CPUs: %s", cpus);
+}
+
+/* What else there is, in order; not what was named already, nor what nobody can use. */
+static void say_others(struct report *r, const struct tally *t)
+{
+	unsigned named = 0;
+	char text[200];
+
+	for (size_t i = 0; i < r->breakdown.n && named < 3; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (row == t->top || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
+		    (double)row->ns < MENTION * t->capacity)
+			continue;
+		row_text(row, text, sizeof(text));
+		append(r->headline, sizeof(r->headline), "%s %s %.0f %%",
+		       named ? "," : "; idle CPUs also for", text, percent(r, (double)row->ns));
+		named++;
+	}
+}
+
+static void say_loss(struct report *r)
+{
+	const struct recording *rec = model_recording(r->m);
+	double lost = (double)rec->lost / ((double)rec->lost + (double)rec->events);
+
+	if (rec->lost)
+		append(r->headline, sizeof(r->headline), " (%.*f %% of the events were lost)",
+		       lost < 0.01 ? 2 : 0, 100 * lost);
+}
+
+static void set_headline(struct report *r, const struct tally *t)
+{
+	char cpus[80];
+
+	cpus_text(r, t, cpus, sizeof(cpus));
+	if (r->deadlocks.n) {
+		say_deadlock(r);
+		return;
+	}
+	switch (r->verdict) {
+	case VERDICT_SERIALIZED:
+		say_serialized(r, t, cpus);
+		break;
+	case VERDICT_IMBALANCED:
+		say_imbalanced(r, t, cpus);
+		break;
+	case VERDICT_CPU_BOUND:
+		say_cpu_bound(r, t, cpus);
+		break;
+	case VERDICT_IO_BOUND:
+		say(r, t, "I/O-BOUND: %s; %.0f %% of the capacity waited for I/O", cpus,
+		    percent(r, t->disk));
+		break;
+	case VERDICT_CPU_STARVED:
+		say(r, t,
+		    "CPU-STARVED: %s; for %.0f %% of the capacity a task was ready and got no CPU",
+		    cpus, percent(r, t->shortage));
+		break;
+	case VERDICT_PARALLEL:
+		say(r, t, "PARALLEL: %s", cpus);
+		break;
+	default:
+		say(r, t, "IDLE: %s; it %s", cpus,
+		    !t->top                        ? "had nothing to do"
+		    : t->top->cause == CAUSE_SLEEP ? "slept"
+		                                   : "waited for the outside");
+		break;
+	}
+	say_others(r, t);
+	append(r->headline, sizeof(r->headline), ".");
+	say_loss(r);
+}
+
+static void set_next_step(struct report *r, const struct tally *t)
+{
+	const struct cause_row *row = t->top;
+	char where[300], name[64];
+
+	if (!row || r->verdict == VERDICT_PARALLEL || r->verdict == VERDICT_IDLE)
+		return;
+	place(r->m, row->ustack, where, sizeof(where));
+	who(r->m, row->task, name, sizeof(name));
+	switch (row->cause) {
+	case CAUSE_GIL:
+	case CAUSE_LOCK:
+		if (*where)
+			append(r->next_step, sizeof(r->next_step),
+			       "what %s does while it holds %s: mostly %s", name, row->name, where);
+		break;
+	case CAUSE_SERIAL:
+	case CAUSE_NO_TASK:
+		if (*where && row->task)
+			append(r->next_step, sizeof(r->next_step),
+			       "what %s does while nothing else can run: mostly %s", name, where);
+		break;
+	case CAUSE_CPU_SHORTAGE:
+		append(r->next_step, sizeof(r->next_step),
+		       "what else runs on these CPUs, and the CPUs (affinity, quota) that this "
+		       "workload may use");
+		break;
+	default:
+		if (*where)
+			append(r->next_step, sizeof(r->next_step), "where %s waits: mostly %s",
+			       name, where);
+		break;
+	}
+}
+
+/* Of what serial sections took, the part of those who wait for a task to arrive or to end. */
+static double balance_of(const struct sweep *s)
+{
+	double ns = 0;
+
+	for (size_t i = 0; i < s->chains.charges.n; i++) {
+		const struct charge *c = &s->chains.charges.v[i];
+
+		if (c->what.cause == CAUSE_SERIAL && c->label == LABEL_BALANCE)
+			ns += c->ns;
+	}
+	return ns;
+}
+
+int verdict_fill(struct report *r, const struct sweep *s)
+{
+	struct tally t = {.capacity = (double)r->capacity_ns, .balance = balance_of(s)};
+
+	if (!r->capacity_ns)
+		return 0;
+	for (size_t i = 0; i < r->breakdown.n; i++)
+		*group_of(&t, r->breakdown.v[i].cause) += (double)r->breakdown.v[i].ns;
+	r->verdict = judge(r, &t);
+	set_headline(r, &t);
+	set_next_step(r, &t);
+	return 0;
+}
