@@ -259,7 +259,7 @@ struct mt_py_layout {
 	__u16 code_file, code_name, code_qualname, code_table, code_first_line, code_start;
 	__u16 str_length, str_state, str_ascii, str_wide;	/* str_ascii, str_wide: characters */
 	__u16 bytes_length, bytes_data;
-	__u16 type_name;	/* in PyTypeObject */
+	__u16 object_type, type_name;	/* in PyObject, in PyTypeObject */
 	__u16 instr_kind;	/* MT_PY_LASTI_BYTES … */
 	__u16 kind_shift;	/* of the kind, 3 bits, in state; compact and ascii follow */
 	__u16 code_mask;	/* bits of frame_code that are no address */
