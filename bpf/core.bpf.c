@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core.bpf.h"
+#include "python.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
@@ -48,6 +48,8 @@ __noinline u64 hash_frames(const struct mt_stack *s, u32 n, u64 seed)
 	return h ? h : 1;
 }
 
+#define SENT_SHIFT 24 /* 17 ms: when a stack was last sent or checked */
+
 u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 {
 	u32 zero = 0, cpu = bpf_get_smp_processor_id();
@@ -55,8 +57,9 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	struct mt_stack *sc = bpf_map_lookup_elem(&scratch, &zero);
 	void *ring;
 	long bytes;
-	u64 hash;
-	u32 n;
+	struct py_scratch *py = NULL;
+	u64 hash, py_hash = 0;
+	u32 n, n_py = 0, *sent, seen = (u32)(ts >> SENT_SHIFT);
 
 	if (!sc)
 		return 0;
@@ -65,16 +68,40 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	else
 		bytes = bpf_get_stack(ctx, sc->frames, MT_MAX_KERNEL_FRAMES * sizeof(u64), 0);
 	st->stacks++;
-	if (bytes <= 0) {
+	if (user && py_spaces_n)
+		py_hash = py_walk(space);
+	if (bytes <= 0 && !py_hash) {
 		st->bad_stack++;
 		return 0;
 	}
-	n = (u32)bytes / sizeof(u64);
+	n = bytes > 0 ? (u32)bytes / sizeof(u64) : 0;
 	if (n > MT_MAX_USER_FRAMES)
 		n = MT_MAX_USER_FRAMES;
 	hash = hash_frames(sc, n, user ? space : 0x6b65726eULL);
-	if (bpf_map_lookup_elem(&stacks_sent, &hash))
-		return hash;
+	if (!py_hash) {
+		if (bpf_map_lookup_elem(&stacks_sent, &hash))
+			return hash;
+	} else {
+		u64 whole = py_mix(hash, py_hash, py_epoch(space));
+
+		sent = bpf_map_lookup_elem(&stacks_sent, &whole);
+		if (sent && seen - *sent < 2 && !py_reuses(space))
+			return whole;
+		/* Its code objects are looked at from time to time: an address may be reused. */
+		py = py_frames();
+		if (!py)
+			return 0;
+		py_note_codes(space, ts, task);
+		n_py = py->n;
+		if (n_py > MT_MAX_PY_FRAMES)
+			n_py = MT_MAX_PY_FRAMES;
+		hash = py_mix(hash, py_hash, py_epoch(space) + ((u64)py->cut << 32));
+		sent = bpf_map_lookup_elem(&stacks_sent, &hash);
+		if (sent) {
+			*sent = seen;
+			return hash;
+		}
+	}
 	sc->h.ts = ts;
 	sc->h.kind = MT_EV_STACK;
 	sc->h.cpu = cpu;
@@ -87,18 +114,23 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	if (n >= (user ? MT_MAX_USER_FRAMES : MT_MAX_KERNEL_FRAMES))
 		sc->flags |= STACK_F_TRUNCATED;
 	sc->n = n;
-	sc->n_py = 0;
+	sc->n_py = n_py;
 	sc->pad = 0;
+	if (py && n <= MT_MAX_USER_FRAMES) {
+		sc->flags |= py->flags;
+		bpf_probe_read_kernel(&sc->frames[n], n_py * sizeof(struct mt_pyframe), py->frames);
+	}
 	st->seen++;
 	ring = my_ring(cpu);
 	if (!ring ||
 	    bpf_ringbuf_output(ring, sc,
-	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64),
+	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64) +
+	                               n_py * sizeof(struct mt_pyframe),
 	                       ring_flags())) {
 		st->lost_ring++;
 		return hash;
 	}
-	bpf_map_update_elem(&stacks_sent, &hash, &cpu, BPF_ANY);
+	bpf_map_update_elem(&stacks_sent, &hash, &seen, BPF_ANY);
 	return hash;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "core.bpf.h"
 #include "regs.bpf.h"
+#include "python.bpf.h"
 
 #define CLONE_VM      0x00000100
 #define CLONE_THREAD  0x00010000
@@ -168,6 +169,7 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 	} else {
 		space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 		space_parent = ps->space;
+		py_fork(space_parent, space);
 	}
 	if (space_parent && gil_possible(ps))
 		gil_fork(space_parent, space, s->id, ts);

@@ -273,7 +273,8 @@ struct mt_py_space {
 	__u32 layout;		/* index */
 	__u32 tss_key;		/* learned: key + 1 of the thread's own state; 0 = not yet */
 	__u32 epoch;		/* grows when a code object's address was reused */
-	__u32 pad;
+	__u32 several;		/* to 3.11: it has sub-interpreters */
+	__u64 head;		/* … its interpreter, while it is the only one */
 };
 
 /* A GIL at its first sight in a space: found by its signature, or copied at fork. */

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * python.bpf.c: from a thread to its Python frames.
+ *
+ * Which PyThreadState is this thread's? CPython keeps it under a pthread key of its own
+ * (autoTSSkey), where it stays while the thread has released the GIL, other than the
+ * thread-local variable that newer versions use. The key is learned: the first time, all
+ * interpreters' threads are walked for the one whose thread_id is this thread's pthread_self
+ * (the FS base, with glibc and musl on x86-64), and then the thread's key slots are searched
+ * for that pointer. glibc has the first 32 keys' values in struct pthread, at 0x310 from
+ * pthread_self, 16 bytes each (sequence number, value), the same since 2.3; where that fails
+ * (another libc) the walk's result is kept per thread. Either way, it is believed only when
+ * its thread_id is this thread's.
+ *
+ * To 3.11 the key's value is the thread's first state, also while the thread runs a
+ * sub-interpreter's code; so with more than one interpreter the walk chooses: the newest
+ * interpreter's state that has frames (what is called last was created last, normally).
+ */
+#define MT_IRQS_OFF
+#include "python.bpf.h"
+
+#define TSS_VALUES   0x318 /* from pthread_self: value of key 0 */
+#define TSS_STRIDE   16
+#define TSS_KEYS     32
+#define WALK_STEPS   256
+#define WALK_AGAIN   20000000 /* ns: a thread without a state is not looked for all the time */
+#define PY_INSTR_MAX (16u << 20)
+
+struct py_scratch_map py_scratch SEC(".maps");
+struct py_spaces_map py_spaces SEC(".maps");
+volatile __u32 py_spaces_n = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MT_PY_LAYOUTS);
+	__type(key, u32);
+	__type(value, struct mt_py_layout);
+} py_layouts SEC(".maps");
+
+/* Threads whose state is not found by key. */
+struct py_thread_key {
+	u64 fs;
+	u64 space;
+};
+struct py_thread {
+	u64 tstate;
+	u64 walk_ns; /* last search */
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct py_thread_key);
+	__type(value, struct py_thread);
+} py_threads SEC(".maps");
+
+/* Code objects that were sent, with their check. */
+struct py_code_key {
+	u64 code;
+	u64 space;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct py_code_key);
+	__type(value, u64);
+} py_codes SEC(".maps");
+
+static __always_inline u64 word_at(u64 addr)
+{
+	u64 v;
+
+	if (bpf_probe_read_user(&v, sizeof(v), (void *)addr))
+		return 0;
+	return v;
+}
+
+static __always_inline u64 thread_pointer(void)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+
+#if defined(__TARGET_ARCH_x86)
+	return t->thread.fsbase;
+#else
+	return 0;
+#endif
+}
+
+static __always_inline const struct mt_py_layout *layout_of(const struct mt_py_space *sp)
+{
+	u32 i = sp->layout;
+
+	return bpf_map_lookup_elem(&py_layouts, &i);
+}
+
+static __always_inline u64 first_frame(const struct mt_py_layout *l, u64 tstate)
+{
+	u64 f = word_at(tstate + l->tstate_frame);
+
+	if (l->cframe_frame != MT_PY_NO && f)
+		f = word_at(f + l->cframe_frame);
+	return f;
+}
+
+/* All threads of all interpreters, for the one with this thread_id; one that has frames is
+ * better than one without. */
+__noinline u64 py_search(u32 space, u64 fs)
+{
+	const struct mt_py_layout *l;
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	u64 interp, t, idle = 0;
+
+	if (!sp)
+		return 0;
+	l = layout_of(sp);
+	if (!l)
+		return 0;
+	interp = word_at(sp->runtime + l->interp_head);
+	t = interp ? word_at(interp + l->interp_threads) : 0;
+	for (u32 i = 0; i < WALK_STEPS; i++) {
+		if (!interp)
+			break;
+		if (!t) {
+			interp = word_at(interp + l->interp_next);
+			t = interp ? word_at(interp + l->interp_threads) : 0;
+			continue;
+		}
+		if (word_at(t + l->tstate_thread_id) == fs) {
+			if (first_frame(l, t))
+				return t;
+			if (!idle)
+				idle = t;
+		}
+		t = word_at(t + l->tstate_next);
+	}
+	return idle;
+}
+
+/* The number + 1 of the thread's key that has this value; 0 = none. */
+__noinline u32 py_find_key(u64 fs, u64 tstate)
+{
+	for (u32 i = 0; i < TSS_KEYS; i++)
+		if (word_at(fs + TSS_VALUES + i * TSS_STRIDE) == tstate)
+			return i + 1;
+	return 0;
+}
+
+/* The slow way, and what is learned by it. */
+static __noinline u64 search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
+                                       u32 space, u64 fs)
+{
+	struct py_thread_key key = {.fs = fs, .space = space};
+	struct py_thread *known = bpf_map_lookup_elem(&py_threads, &key), new = {};
+	u64 now = bpf_ktime_get_ns();
+
+	if (known) {
+		if (known->tstate && !sp->several && word_at(known->tstate + l->tstate_thread_id) == fs)
+			return known->tstate;
+		if (!known->tstate && now - known->walk_ns < WALK_AGAIN)
+			return 0;
+	}
+	new.tstate = py_search(space, fs);
+	new.walk_ns = now;
+	if (new.tstate && !sp->tss_key) {
+		sp->tss_key = py_find_key(fs, new.tstate);
+		if (sp->tss_key && !sp->several)
+			return new.tstate;
+	}
+	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
+	return new.tstate;
+}
+
+/* To 3.11: has another interpreter come up beside the first one? */
+static __always_inline bool several_interpreters(struct mt_py_space *sp,
+                                                 const struct mt_py_layout *l)
+{
+	u64 head;
+
+	if (l->tstate_current == MT_PY_NO)
+		return false;
+	head = word_at(sp->runtime + l->interp_head);
+	if (head != sp->head) {
+		sp->several = head && word_at(head + l->interp_next);
+		sp->head = sp->several ? 0 : head;
+	}
+	return sp->several;
+}
+
+static __always_inline u64 tstate_of(struct mt_py_space *sp, const struct mt_py_layout *l,
+                                     u32 space, u64 fs)
+{
+	u64 t;
+
+	if (several_interpreters(sp, l)) {
+		t = word_at(sp->runtime + l->tstate_current);
+		if (t && word_at(t + l->tstate_thread_id) == fs)
+			return t;
+		return search_and_learn(sp, l, space, fs);
+	}
+	if (sp->tss_key) {
+		t = word_at(fs + TSS_VALUES + ((sp->tss_key - 1) & (TSS_KEYS - 1)) * TSS_STRIDE);
+		if (!t)
+			return 0;
+		if (word_at(t + l->tstate_thread_id) == fs)
+			return t;
+	}
+	return search_and_learn(sp, l, space, fs);
+}
+
+static __always_inline u64 mix(u64 h, u64 v)
+{
+	h = (h ^ v) * 0x100000001b3ULL;
+	return h ^ h >> 29;
+}
+
+/* One frame, read into sc->raw, as user space wants it. */
+static __always_inline u32 instr_of(const struct py_scratch *sc, const struct mt_py_layout *l,
+                                    u64 code)
+{
+	u64 v = sc->raw[l->frame_instr >> 3 & (PY_FRAME_WORDS - 1)];
+
+	if (l->instr_kind != MT_PY_INSTR_PTR) {
+		s32 lasti = (s32)v;
+
+		if (lasti < 0)
+			return MT_PY_INSTR_START;
+		return l->instr_kind == MT_PY_LASTI_UNITS ? (u32)lasti * 2 : (u32)lasti;
+	}
+	v -= code + l->code_start;
+	if (v == (u64)-2)
+		return MT_PY_INSTR_START;
+	return v < PY_INSTR_MAX ? (u32)v : MT_PY_INSTR_NONE;
+}
+
+static __always_inline u8 byte_of(const struct py_scratch *sc, u32 off)
+{
+	const u8 *raw = (const u8 *)sc->raw;
+
+	return raw[off & (PY_FRAME_WORDS * 8 - 1)];
+}
+
+static __always_inline bool read_frame(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame)
+{
+	u32 size = l->frame_size;
+
+	if (size > sizeof(sc->raw))
+		return false;
+	return !bpf_probe_read_user(sc->raw, size, (void *)frame);
+}
+
+/* Frames from `frame` on, at most `max` of them, into sc; their hash. */
+__noinline u64 py_collect(u32 space, u64 frame, u32 max)
+{
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_scratch *sc = py_frames();
+	const struct mt_py_layout *l;
+	u64 h = 0xcbf29ce484222325ULL;
+
+	if (!sp || !sc)
+		return 0;
+	l = layout_of(sp);
+	if (!l)
+		return 0;
+	sc->n = 0;
+	sc->cut = 0;
+	sc->flags = STACK_F_PY;
+	for (u32 i = 0; i < MT_MAX_PY_FRAMES + 32; i++) {
+		struct mt_pyframe *f;
+		u64 code;
+		u32 n;
+
+		if (!frame)
+			break;
+		n = sc->n;
+		if (n >= MT_MAX_PY_FRAMES || n >= max) {
+			sc->flags |= STACK_F_PY_PART;
+			break;
+		}
+		if (!read_frame(sc, l, frame)) {
+			sc->flags |= STACK_F_PY_PART;
+			break;
+		}
+		frame = sc->raw[l->frame_prev >> 3 & (PY_FRAME_WORDS - 1)];
+		if (l->frame_owner != MT_PY_NO && l->frame_entry == MT_PY_NO &&
+		    byte_of(sc, l->frame_owner) >= 3) {
+			/* The interpreter's own frame below the first one of a C call. */
+			sc->frames[(n - 1) & 127].entry = 1;
+			h += n;
+			continue;
+		}
+		code = sc->raw[l->frame_code >> 3 & (PY_FRAME_WORDS - 1)] & ~(u64)l->code_mask;
+		if (!code) {
+			sc->flags |= STACK_F_PY_PART;
+			break;
+		}
+		f = &sc->frames[n & 127];
+		f->code = code;
+		f->instr = instr_of(sc, l, code);
+		f->entry = l->frame_owner == MT_PY_NO ? 1 :
+		           l->frame_entry != MT_PY_NO ? byte_of(sc, l->frame_entry) & 1 : 0;
+		h = mix(mix(h, code), f->instr * 2 + f->entry);
+		sc->n = n + 1;
+	}
+	return h ? h : 1;
+}
+
+__noinline u64 py_first(u32 space)
+{
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	const struct mt_py_layout *l;
+	u64 fs, t;
+
+	if (!sp)
+		return 0;
+	l = layout_of(sp);
+	fs = thread_pointer();
+	if (!l || !fs)
+		return 0;
+	t = tstate_of(sp, l, space, fs);
+	return t ? first_frame(l, t) : 0;
+}
+
+u64 py_walk(u32 space)
+{
+	u64 frame = py_first(space);
+
+	return frame ? py_collect(space, frame, MT_MAX_PY_FRAMES) : 0;
+}
+
+u64 py_site(u32 space)
+{
+	u64 frame = py_first(space);
+
+	return frame ? py_collect(space, frame, 2) : 0;
+}
+
+u32 py_epoch(u32 space)
+{
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+
+	return sp ? sp->epoch : 0;
+}
+
+/* --- code objects ------------------------------------------------------------------------------ */
+
+static __always_inline void read_str(struct mt_pystr *s, u8 *data, u32 room, u64 str,
+                                     const struct mt_py_layout *l)
+{
+	u64 length, bytes, at;
+	u32 state = 0, kind;
+
+	s->length = 0;
+	s->stored = 0;
+	s->kind = s->ascii = 0;
+	if (!str)
+		return;
+	length = word_at(str + l->str_length);
+	if (bpf_probe_read_user(&state, sizeof(state), (void *)(str + l->str_state)))
+		return;
+	state >>= l->kind_shift & 31;
+	kind = state & 7;
+	if ((kind != 1 && kind != 2 && kind != 4) || length > 0x7fffffff)
+		return;
+	s->ascii = state >> 4 & 1;
+	at = str + (s->ascii ? l->str_ascii : l->str_wide);
+	if (!(state & 8)) /* not compact: the characters are elsewhere */
+		at = word_at(str + l->str_wide);
+	bytes = length * kind;
+	if (bytes > room)
+		bytes = room;
+	if (bpf_probe_read_user(data, bytes, (void *)at))
+		return;
+	s->kind = kind;
+	s->length = (u32)length;
+	s->stored = (u16)bytes;
+}
+
+/* Is it a code object? The first time by its type's name, then by its type. */
+static __always_inline bool is_code(struct mt_py_space *sp, const struct mt_py_layout *l, u64 code)
+{
+	u64 type = word_at(code + l->object_type);
+	char name[8] = {};
+
+	if (!type)
+		return false;
+	if (type == sp->code_type)
+		return true;
+	if (sp->code_type)
+		return false;
+	if (bpf_probe_read_user(name, 5, (void *)word_at(type + l->type_name)))
+		return false;
+	if (name[0] != 'c' || name[1] != 'o' || name[2] != 'd' || name[3] != 'e' || name[4])
+		return false;
+	sp->code_type = type;
+	return true;
+}
+
+enum { NOTE_KNOWN, NOTE_NEW, NOTE_CHANGED, NOTE_BAD };
+
+/* One code object: NOTE_*. */
+__noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
+{
+	struct py_code_key key = {.code = code, .space = space};
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_scratch *sc = py_frames();
+	u32 cpu = bpf_get_smp_processor_id(), stored, first_line = 0;
+	const struct mt_py_layout *l;
+	u64 name, file, table, check, *old;
+	struct mt_pycode *e;
+	void *ring;
+
+	if (!sp || !sc)
+		return NOTE_BAD;
+	l = layout_of(sp);
+	if (!l || !is_code(sp, l, code))
+		return NOTE_BAD;
+	name = word_at(code + (l->code_qualname != MT_PY_NO ? l->code_qualname : l->code_name));
+	file = word_at(code + l->code_file);
+	table = word_at(code + l->code_table);
+	bpf_probe_read_user(&first_line, sizeof(first_line), (void *)(code + l->code_first_line));
+	check = mix(mix(mix(mix(1, name), file), table), first_line);
+	old = bpf_map_lookup_elem(&py_codes, &key);
+	if (old && *old == check)
+		return NOTE_KNOWN;
+	e = &sc->code;
+	e->h.ts = ts;
+	e->h.kind = MT_EV_PYCODE;
+	e->h.cpu = cpu;
+	e->h.task = task;
+	e->code = code;
+	e->check = check;
+	e->space = space;
+	e->first_line = first_line;
+	e->layout = sp->layout;
+	read_str(&e->name, e->name_data, MT_PY_NAME, name, l);
+	read_str(&e->file, e->file_data, MT_PY_FILE, file, l);
+	e->table_len = (u32)word_at(table + l->bytes_length);
+	stored = e->table_len;
+	if (stored > MT_PY_TABLE)
+		stored = MT_PY_TABLE;
+	if (bpf_probe_read_user(e->table, stored, (void *)(table + l->bytes_data)))
+		e->table_len = stored = 0;
+	my_stats()->seen++;
+	ring = my_ring(cpu);
+	if (!ring || bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_pycode, table) + stored,
+	                                ring_flags())) {
+		my_stats()->lost_ring++;
+		return NOTE_NEW;
+	}
+	bpf_map_update_elem(&py_codes, &key, &check, BPF_ANY);
+	return old ? NOTE_CHANGED : NOTE_NEW;
+}
+
+u32 py_note_codes(u32 space, u64 ts, u32 task)
+{
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_scratch *sc = py_frames();
+	u32 changed = 0, n;
+	u64 last = 0;
+
+	if (!sp || !sc)
+		return 0;
+	n = sc->n;
+	for (u32 i = 0; i < MT_MAX_PY_FRAMES; i++) {
+		u64 code;
+		u32 note;
+
+		if (i >= n)
+			break;
+		code = sc->frames[i & 127].code;
+		if (code == last) /* recursion */
+			continue;
+		last = code;
+		note = py_note_code(space, code, ts, task);
+		if (note == NOTE_CHANGED)
+			changed = 1;
+		if (note == NOTE_BAD) {
+			/* Not a frame of Python's: neither it nor what is behind it. */
+			sc->n = i;
+			sc->cut = i + 1;
+			sc->flags |= STACK_F_PY_PART;
+			break;
+		}
+	}
+	if (changed)
+		__sync_fetch_and_add(&sp->epoch, 1);
+	return changed;
+}

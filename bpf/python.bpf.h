@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * python.bpf.h: the Python frames of the current task. Its space must be known as a CPython's
+ * (map py_spaces, filled by user space, copied at fork).
+ *
+ *     u64 py = py_walk(space);          the frames, in this CPU's py_scratch; their hash
+ *     if (py && stack_is_new)
+ *             py_note_codes(space, ts, task);   code objects not seen before are sent
+ *
+ * Everything is read from the target's memory with its own consistency and none of ours: each
+ * pointer may be stale, each read may fail; what cannot be read ends the walk (STACK_F_PY_PART).
+ */
+#ifndef MT_PYTHON_BPF_H
+#define MT_PYTHON_BPF_H
+
+#include "core.bpf.h"
+
+#define PY_FRAME_WORDS 16
+
+struct py_scratch {
+	u32 n; /* frames */
+	u32 flags; /* STACK_F_PY, STACK_F_PY_PART */
+	u32 cut; /* frames kept + 1, when some turned out to be none */
+	u32 pad;
+	u64 raw[PY_FRAME_WORDS];
+	struct mt_pyframe frames[128]; /* MT_MAX_PY_FRAMES used; a power of two for the verifier */
+	struct mt_pycode code;
+};
+struct py_scratch_map {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct py_scratch);
+};
+extern struct py_scratch_map py_scratch SEC(".maps");
+
+/* Spaces of CPythons, and where these have what. */
+struct py_spaces_map {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct mt_py_space);
+};
+extern struct py_spaces_map py_spaces SEC(".maps");
+
+/* How many spaces were ever put into py_spaces: while 0, nothing is looked up. */
+extern volatile __u32 py_spaces_n;
+
+/* The walk. 0: no Python here (py_scratch is not valid then). Global functions, so that the
+ * verifier looks at them once. */
+u64 py_walk(u32 space);
+/* Sends PYCODE for each frame's code object that was not seen yet, or is no longer what it was.
+ * Returns whether there was one of these: then the stack's contents mean something new. */
+u32 py_note_codes(u32 space, u64 ts, u32 task);
+/* What identifies the Python code that waits: a hash of the innermost two frames; 0 = none. */
+u64 py_site(u32 space);
+/* Stacks of one space differ from those of before a code object's address was reused. */
+u32 py_epoch(u32 space);
+/* Were addresses of code objects reused there? Then it may happen again at any time. */
+static __always_inline bool py_reuses(u32 space)
+{
+	return py_epoch(space) != 0;
+}
+
+static __always_inline u64 py_mix(u64 native, u64 py, u64 epoch)
+{
+	u64 h = (native ^ py * 0x9e3779b97f4a7c15ULL) * 0xff51afd7ed558ccdULL + epoch;
+
+	h ^= h >> 32;
+	return h ? h : 1;
+}
+
+/* Where the Python frames' part of a stack is; NULL: there is none. */
+static __always_inline struct py_scratch *py_frames(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&py_scratch, &zero);
+}
+
+/* A forked child's interpreter is where its parent's was. */
+static __always_inline void py_fork(u32 parent, u32 child)
+{
+	struct mt_py_space *p, copy;
+
+	if (!py_spaces_n)
+		return;
+	p = bpf_map_lookup_elem(&py_spaces, &parent);
+	if (!p)
+		return;
+	copy = *p;
+	bpf_map_update_elem(&py_spaces, &child, &copy, BPF_ANY);
+}
+
+#endif
