@@ -55,6 +55,25 @@ int py_build_for(uint32_t hex, const uint8_t *start, size_t n, struct py_build *
  * bits; 0 = not the name of a CPython file. */
 uint32_t py_version_of_name(const char *file);
 
+/* What an ELF file has of a CPython. */
+#define PY_ELF_LOADS 16
+struct py_elf_load { uint64_t offset, vaddr, size; };
+struct py_elf {
+	uint64_t runtime, runtime_size;	/* _PyRuntime: address in the file's image, st_size */
+	uint32_t version;		/* what Py_Version says; 0 = there is none (before 3.11) */
+	bool fixed;			/* not relocated: image addresses are the process's */
+	unsigned n_loads;
+	struct py_elf_load loads[PY_ELF_LOADS];
+	size_t n_start;			/* first bytes of _PyRuntime: for py_build_for() */
+	uint8_t start[PY_DEBUG_OFFSETS_MAX];
+};
+/* Reads fd's .dynsym. 0; -ENOENT: an ELF file without _PyRuntime; -EINVAL: no ELF file that we
+ * understand; -ENOMEM. The file is hostile: nothing in *out need be true. */
+int py_elf_read(int fd, struct py_elf *out);
+/* Address of _PyRuntime in a process that has the file's `offset` mapped at `start` (any
+ * mapping of code). 0 or -ENOENT: not a place that the file's headers know. */
+int py_elf_address(const struct py_elf *e, uint64_t start, uint64_t offset, uint64_t page, uint64_t *runtime);
+
 /* Line of the instruction at byte offset `instr` into the bytecode (a MT_PY_INSTR_* value is
  * understood). hex: version. 0 = it has none, or the table is damaged or cut before it. */
 uint32_t py_line(uint32_t hex, uint32_t first_line, const uint8_t *table, size_t n, uint32_t instr);

@@ -22,6 +22,7 @@
 #include "base.h"
 #include "collect.h"
 #include "mt_abi.h"
+#include "python.h"
 #include "symbol.h"
 #include "trace.h"
 
@@ -98,6 +99,10 @@ size_t session_costs(struct session *s, struct session_cost *out, size_t max);
 /* Comma-separated names of what is in use, for the trace. */
 const char *session_features(const struct session *s);
 struct rings *session_rings(struct session *s);
+/* For the frame walker: layout number `id`; a space that is a CPython's (kept when it is known
+ * already: BPF has learned more). */
+int session_py_layout(struct session *s, uint32_t id, const struct mt_py_layout *l);
+int session_py_space(struct session *s, uint32_t space, const struct mt_py_space *v);
 
 /* --- rings.c -------------------------------------------------------------------------- */
 
@@ -133,6 +138,35 @@ void perfmaps_free(struct perfmaps *p);
 int perfmaps_next(struct perfmaps *p, uint64_t until_ts, struct map_event *out);
 uint64_t perfmaps_lost(const struct perfmaps *p);
 
+/* --- pyspaces.c: which spaces are a CPython's ---------------------------------------------- */
+
+struct pyspaces;
+struct pyspaces *pyspaces_new(struct session *session);
+void pyspaces_free(struct pyspaces *p);
+/* A file was mapped into the space. p may be NULL. */
+void pyspaces_map(struct pyspaces *p, uint32_t space, const struct map_event *e, const char *file);
+void pyspaces_fork(struct pyspaces *p, uint32_t space, uint32_t parent);
+const struct py_build *pyspaces_build(const struct pyspaces *p, uint32_t layout); /* NULL unknown */
+size_t pyspaces_notes(const struct pyspaces *p, char *const **out);
+
+/* --- pycode.c: code objects and their lines ------------------------------------------------- */
+
+struct pycodes;
+struct pycodes *pycodes_new(void);
+void pycodes_free(struct pycodes *p);
+/* The record of a code object, len bytes of it. pid: its process, to read what did not fit.
+ * added: a PYCODE is to be written; name and file are valid until the next call. */
+struct pycode_new {
+	uint32_t id;
+	bool added;
+	const char *name, *file;
+};
+int pycodes_add(struct pycodes *p, const struct mt_pycode *e, size_t len, const struct py_build *b,
+                uint32_t pid, struct pycode_new *out);
+/* n frames into PY_FRAME()s, at most n. false: a code object has not been seen yet. */
+bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f, size_t n,
+                   uint64_t *out, size_t *n_out);
+
 /* --- drain.c ------------------------------------------------------------------------------ */
 
 struct live_task {
@@ -150,6 +184,8 @@ struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run
 void drain_free(struct drain *d);
 /* Writes everything up to until_ts. 0 or -errno (of the trace file). */
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
+/* From now on Python's frames are recorded; p outlives d. */
+int drain_python(struct drain *d, struct pyspaces *p);
 uint32_t drain_string(struct drain *d, const char *s); /* interned; 0 on error */
 size_t drain_alive(const struct drain *d);
 /* Walks the tasks that are still alive: *pos starts at 0; NULL at the end. Forgetting one puts

@@ -494,6 +494,26 @@ int session_stop(struct session *s)
 	return rc;
 }
 
+int session_py_layout(struct session *s, uint32_t id, const struct mt_py_layout *l)
+{
+	int rc = bpf_map__update_elem(s->skel->maps.py_layouts, &id, sizeof(id), l, sizeof(*l),
+	                              BPF_ANY);
+
+	if (rc)
+		log_debug("Python layout %u: %s", id, strerror(-rc));
+	return rc;
+}
+
+int session_py_space(struct session *s, uint32_t space, const struct mt_py_space *v)
+{
+	int rc = bpf_map__update_elem(s->skel->maps.py_spaces, &space, sizeof(space), v, sizeof(*v),
+	                              BPF_NOEXIST);
+
+	if (!rc)
+		s->skel->bss->py_spaces_n++;
+	return rc;
+}
+
 struct rings *session_rings(struct session *s)
 {
 	return s->rings;
