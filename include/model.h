@@ -50,7 +50,8 @@ struct slice {
 	uint32_t ustack, kstack;/* stack ids of the switch-out, 0 = none */
 	uint32_t waker;		/* task id of the waker, 0 = unknown or not a task of ours */
 	uint32_t futex;		/* index + 1 into model futexes, 0 = not a futex wait */
-	uint32_t owner;		/* the word after next at blocking (a glibc mutex's owner tid); valid per flags */
+	uint32_t owner;		/* the word after next at blocking (a glibc mutex's owner tid; of a PI futex the
+				 * tid in its word); valid per flags. A join: tid of the thread waited for */
 	uint32_t file;		/* index + 1 into model files: what the call waits for; 0 = none */
 	uint32_t waker_site;	/* the waker's system call, index for model_site(); 0 = none */
 	uint32_t waker_file;	/* index + 1 into model files: the waker's descriptor */

@@ -1,52 +1,272 @@
 /* SPDX-License-Identifier: MIT */
-/* Of whom each wait waited. */
+/* Of whom each wait waited: locks by their holders (holders.c), the rest by who ended it. */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "locks_priv.h"
 
-static struct blame whole(const struct build *b, const struct wait *x)
-{
-	const struct task *t = model_task(b->m, x->task);
-	const struct slice *s = &t->slices.v[x->slice + x->n_slices - 1];
-	const struct lock *l = x->lock ? &b->w->locks.v[x->lock - 1] : NULL;
-	struct blame out = {
-	        .start_ns = x->start_ns,
-	        .end_ns = x->end_ns,
-	        .state = BLAME_NOBODY,
-	};
-	uint32_t owner = 0;
+/* Pieces of waits in all, about: long waits beside many short ones get coarser ones then. */
+#define PIECES    (8u << 20)
+#define PIECES_LO 4u
+#define PIECES_HI 64u
 
-	if (x->kind == WAIT_TIMER)
-		return out;
-	if (l && l->join_task) {
-		out.task = l->join_task;
-		out.evidence = EVIDENCE_OWNER;
-	} else if (x->waker) {
-		out.task = x->waker;
-		out.evidence = slice_posted(b->m, s) ? EVIDENCE_POSTER : EVIDENCE_WAKER;
+int blame_add(struct build *b, struct wait *x, struct blame piece)
+{
+	struct blame *last = x->n_blame ? &b->w->blames.v[x->blame + x->n_blame - 1] : NULL;
+
+	if (last && last->end_ns == piece.start_ns && last->task == piece.task &&
+	    last->state == piece.state && last->evidence == piece.evidence) {
+		last->end_ns = piece.end_ns;
+		last->agrees = piece.agrees;
+		return 0;
 	}
-	if (s->flags & SW_F_OWNER && s->owner)
-		owner = model_task_by_ns_tid(b->m, l && l->shared ? 0 : t->proc, s->owner,
-		                             s->out_ns);
-	if (owner && owner != x->task && s->cause == BLOCK_FUTEX) {
-		out.agrees = !out.task ? 0 : out.task == owner ? 1 : 2;
-		out.task = owner;
-		out.evidence = EVIDENCE_OWNER;
+	x->n_blame++;
+	return vec_push(&b->w->blames, piece);
+}
+
+/* One answer for the whole wait. */
+static int blame_whole(struct build *b, struct wait *x, struct blame piece)
+{
+	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
+	int err = 0;
+
+	piece.state = piece.task ? BLAME_HELD : BLAME_NOBODY;
+	x->blame = (uint32_t)b->w->blames.n;
+	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++) {
+		piece.start_ns = s->out_ns;
+		piece.end_ns = s->queued_ns;
+		if (piece.start_ns < piece.end_ns)
+			err = blame_add(b, x, piece);
 	}
-	if (out.task)
-		out.state = BLAME_HELD;
-	return out;
+	return err;
+}
+
+/* --- channels
+ * ---------------------------------------------------------------------------------------- */
+
+/* Who was last seen at each end of a channel. */
+struct ends {
+	uint32_t reader, writer;
+};
+
+static void see_ends(struct build *b, const struct wait *x, struct ends *ends)
+{
+	const struct slice *s = wait_last_slice(b, x);
+	struct ends *e = &ends[x->channel];
+	unsigned bits = call_bits(b, s->site), other = call_bits(b, s->waker_site);
+	bool same = s->waker && channel_of_file(b, s->waker_file) == x->channel;
+
+	if (bits & CALL_READ)
+		e->reader = x->task;
+	if (bits & CALL_WRITE)
+		e->writer = x->task;
+	if (same && other & CALL_WRITE)
+		e->writer = s->waker;
+	if (same && other & CALL_READ)
+		e->reader = s->waker;
+}
+
+static uint32_t other_end(struct build *b, const struct wait *x, const struct ends *e)
+{
+	unsigned bits = call_bits(b, wait_last_slice(b, x)->site);
+	uint32_t other = bits & CALL_WRITE ? e->reader : e->writer;
+	const struct task *t = model_task(b->m, other);
+
+	return t && other != x->task && t->end_ns > x->start_ns ? other : 0;
+}
+
+static int blame_channel(struct build *b, struct wait *x, const struct ends *ends)
+{
+	const struct slice *s = wait_last_slice(b, x);
+	struct blame piece = {.task = x->waker, .evidence = EVIDENCE_WAKER};
+
+	if (x->waker && x->channel && channel_of_file(b, s->waker_file) == x->channel)
+		piece.evidence = EVIDENCE_POSTER;
+	if (!x->waker && x->channel && x->kind == WAIT_CHANNEL) {
+		piece.task = other_end(b, x, &ends[x->channel]);
+		if (!piece.task)
+			x->kind = WAIT_EXTERNAL;
+	}
+	if (!piece.task)
+		piece.evidence = EVIDENCE_UNKNOWN;
+	return blame_whole(b, x, piece);
+}
+
+/* --- children
+ * ------------------------------------------------------------------------------------------ */
+
+/* The youngest child process of each process that is still alive. */
+static int find_children(struct build *b, struct hmap *youngest)
+{
+	for (size_t i = 0; i < model_n_procs(b->m); i++) {
+		const struct proc *p = model_proc_at(b->m, i), *other;
+		const struct task *parent = model_task(b->m, p->parent);
+		uint64_t *at =
+		        parent && p->alive ? hmap_put(youngest, parent->proc, 0, NULL) : NULL;
+
+		if (!parent || !p->alive)
+			continue;
+		if (!at)
+			return -ENOMEM;
+		other = *at ? model_proc(b->m, (uint32_t)*at) : NULL;
+		if (!other || other->start_ns <= p->start_ns)
+			*at = p->id;
+	}
+	return 0;
+}
+
+/* The child that the call's arguments name. */
+static uint32_t named_child(const struct build *b, const struct slice *s)
+{
+	const struct site *site = model_site(b->m, s->site);
+	const char *name = site && !site->arch ? syscall_name(b->arch, site->nr) : NULL;
+	int32_t pid = 0;
+
+	if (name && !strcmp(name, "wait4"))
+		pid = (int32_t)site->a[0];
+	else if (name && !strcmp(name, "waitid") && site->a[0] == 1) /* P_PID */
+		pid = (int32_t)site->a[1];
+	return pid > 0 ? model_task_by_ns_tid(b->m, 0, (uint32_t)pid, s->out_ns) : 0;
+}
+
+static int blame_child(struct build *b, struct wait *x, const struct hmap *youngest)
+{
+	const struct slice *s = wait_last_slice(b, x);
+	const struct task *t = model_task(b->m, x->task), *waker = model_task(b->m, x->waker);
+	struct blame piece = {.task = named_child(b, s), .evidence = EVIDENCE_CHILD};
+	const uint64_t *child = hmap_get(youngest, t->proc, 0);
+
+	if (piece.task && waker)
+		piece.agrees = piece.task == waker->id || waker->proc == piece.task ? 1 : 2;
+	else if (waker)
+		piece.task = waker->id;
+	else if (!piece.task && child && x->open)
+		piece.task = (uint32_t)*child;
+	return blame_whole(b, x, piece);
+}
+
+/* --- locks
+ * --------------------------------------------------------------------------------------------- */
+
+static int blame_join(struct build *b, struct wait *x)
+{
+	const struct lock *l = &b->w->locks.v[x->lock - 1];
+	struct blame piece = {.task = l->join_task, .evidence = EVIDENCE_OWNER};
+
+	if (piece.task && x->waker)
+		piece.agrees = piece.task == x->waker ? 1 : 2;
+	else if (x->waker)
+		piece = (struct blame){.task = x->waker, .evidence = EVIDENCE_POSTER};
+	return blame_whole(b, x, piece);
+}
+
+static int blame_direct(struct build *b, struct wait *x)
+{
+	bool posted = x->waker && slice_posted(b, wait_last_slice(b, x));
+	struct blame piece = {
+	        .task = x->waker,
+	        .evidence = posted     ? EVIDENCE_POSTER
+	                    : x->waker ? EVIDENCE_WAKER
+	                               : EVIDENCE_UNKNOWN,
+	};
+
+	return blame_whole(b, x, piece);
+}
+
+static int blame_lock(struct build *b, struct lock *l, const uint32_t *waits, size_t n,
+                      size_t limit)
+{
+	int err = 0;
+
+	switch ((enum lock_kind)l->kind) {
+	case LOCK_BARRIER:
+		for (size_t i = 0; !err && i < n; i++)
+			err = blame_direct(b, &b->w->waits.v[waits[i]]);
+		return err;
+	case LOCK_JOIN:
+		for (size_t i = 0; !err && i < n; i++)
+			err = blame_join(b, &b->w->waits.v[waits[i]]);
+		return err;
+	default:
+		return holders_blame(b, l, waits, n, limit);
+	}
+}
+
+/* Places of the waits by lock: first[l] to first[l + 1] in b->order. */
+static uint32_t *sort_by_lock(struct build *b)
+{
+	const struct waits *w = b->w;
+	uint32_t *first = calloc(w->locks.n + 3, sizeof(*first));
+
+	if (!first || vec_reserve(&b->order, w->waits.n)) {
+		free(first);
+		return NULL;
+	}
+	for (size_t i = 0; i < w->waits.n; i++)
+		first[w->waits.v[i].lock + 2]++;
+	for (size_t i = 2; i < w->locks.n + 3; i++)
+		first[i] += first[i - 1];
+	for (size_t i = 0; i < w->waits.n; i++)
+		b->order.v[first[w->waits.v[i].lock + 1]++] = (uint32_t)i;
+	b->order.n = w->waits.n;
+	return first;
+}
+
+static int blame_locks(struct build *b)
+{
+	struct waits *w = b->w;
+	size_t limit = w->waits.n ? PIECES / w->waits.n : PIECES_HI;
+	uint32_t *first = sort_by_lock(b);
+	int err = first ? 0 : -ENOMEM;
+
+	limit = limit < PIECES_LO ? PIECES_LO : limit > PIECES_HI ? PIECES_HI : limit;
+	for (size_t i = 1; !err && i <= w->locks.n; i++)
+		err = blame_lock(b, &w->locks.v[i - 1], b->order.v + first[i],
+		                 first[i + 1] - first[i], limit);
+	free(first);
+	return err;
+}
+
+/* --- all
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int blame_one(struct build *b, struct wait *x, const struct ends *ends,
+                     const struct hmap *youngest)
+{
+	switch ((enum wait_kind)x->kind) {
+	case WAIT_LOCK:
+		return 0;
+	case WAIT_CHANNEL:
+	case WAIT_EXTERNAL:
+	case WAIT_POLL:
+		return blame_channel(b, x, ends);
+	case WAIT_CHILD:
+		return blame_child(b, x, youngest);
+	case WAIT_TIMER:
+	case WAIT_STOPPED:
+		return blame_whole(b, x, (struct blame){0});
+	default: /* a kernel lock, a page that another reads in */
+		return blame_direct(b, x);
+	}
 }
 
 int waits_blame(struct build *b)
 {
-	for (size_t i = 0; i < b->w->waits.n; i++) {
-		struct wait *x = &b->w->waits.v[i];
+	struct waits *w = b->w;
+	struct ends *ends = calloc(w->channels.n + 1, sizeof(*ends));
+	struct hmap youngest = {0};
+	int err = ends ? find_children(b, &youngest) : -ENOMEM;
 
-		x->blame = (uint32_t)b->w->blames.n;
-		x->n_blame = 1;
-		if (vec_push(&b->w->blames, whole(b, x)))
-			return -ENOMEM;
-	}
-	return 0;
+	for (size_t i = 0; !err && i < w->waits.n; i++)
+		if (w->waits.v[i].channel)
+			see_ends(b, &w->waits.v[i], ends);
+	if (!err)
+		err = blame_locks(b);
+	for (size_t i = 0; !err && i < w->waits.n; i++)
+		err = blame_one(b, &w->waits.v[i], ends, &youngest);
+	hmap_release(&youngest);
+	free(ends);
+	return err;
 }

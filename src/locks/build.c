@@ -28,30 +28,42 @@ const char *evidence_key(enum evidence e)
 
 static int build(struct build *b)
 {
-	int err = locks_group(b);
+	static int (*const steps[])(struct build *) = {
+	        words_gather,     locks_group,      channels_group, waits_stitch, locks_compact,
+	        channels_compact, locks_find_holds, waits_blame,    waits_sum,    locks_name,
+	};
+	int err = 0;
 
-	if (!err)
-		err = channels_group(b);
-	if (!err)
-		err = waits_stitch(b);
-	if (!err)
-		err = waits_blame(b);
-	return err ? err : waits_sum(b);
+	for (size_t i = 0; !err && i < ARRAY_LEN(steps); i++)
+		err = steps[i](b);
+	return err;
+}
+
+static void build_release(struct build *b)
+{
+	vec_release(&b->words);
+	vec_release(&b->futex_locks);
+	vec_release(&b->lock_futex);
+	vec_release(&b->file_channels);
+	vec_release(&b->order);
+	hmap_release(&b->calls);
+	hmap_release(&b->stack_kinds);
+	hmap_release(&b->joins);
+	hmap_release(&b->holds);
+	hmap_release(&b->channel_ids);
 }
 
 struct waits *waits_build(const struct model *m, struct err *err)
 {
-	struct build b = {.m = m, .w = calloc(1, sizeof(*b.w))};
+	const char *arch = model_meta(m, META_MACHINE);
+	struct build b = {.m = m, .arch = arch ? arch : "", .w = calloc(1, sizeof(*b.w))};
 	int code = -ENOMEM;
 
 	if (b.w) {
 		b.w->m = m;
 		code = build(&b);
 	}
-	vec_release(&b.futex_locks);
-	vec_release(&b.file_channels);
-	hmap_release(&b.joins);
-	hmap_release(&b.channel_ids);
+	build_release(&b);
 	if (!code)
 		return b.w;
 	err_set(err, code, MT_EXIT_FAIL, "not enough memory to find out who waited for whom");

@@ -2,22 +2,55 @@
 /*
  * locks_priv.h: from slices to waits. Inside src/locks only.
  *
- * In this order: futex words become lock objects (objects.c, kinds.c, names.c), descriptors
- * channels (channels.c), slices waits (stitch.c), each wait gets its blame (blame.c, gil.c),
- * and locks their sums (stats.c).
+ * In this order: futex words become lock objects (words.c gathers what is known of them,
+ * kinds.c what functions say, objects.c groups them), descriptors become channels
+ * (channels.c), slices waits (stitch.c), each wait gets its blame (blame.c, holders.c,
+ * gil.c), and locks and channels their sums and names (stats.c, names.c).
  */
 #ifndef MT_LOCKS_PRIV_H
 #define MT_LOCKS_PRIV_H
 
 #include "waits.h"
 
+/* What a system call means for waits: bits. */
+enum {
+	CALL_FUTEX = 1 << 0,      /* a futex call, and … */
+	CALL_FUTEX_WAKE = 1 << 1, /* … one that wakes or hands over */
+	CALL_EXIT = 1 << 2,
+	CALL_READ = 1 << 3, /* takes from a descriptor */
+	CALL_WRITE = 1 << 4,
+	CALL_TIMED = 1 << 5,  /* a futex wait with a timeout */
+	CALL_SIGNAL = 1 << 6, /* waits for signals */
+	CALL_VFORK = 1 << 7,
+	CALL_KNOWN = 1 << 8,
+	CALL_ACCEPT = 1 << 9,
+};
+
+/* What all waits on one futex word say together. */
+struct word {
+	uint32_t votes[LOCK_KIND_N]; /* waits whose stack names a function of this kind */
+	uint32_t waits, posted, py_votes, park_votes;
+	uint32_t owners; /* waits with the id of another live task in the owner's place */
+	uint32_t is_two, is_rw, is_zero; /* by expected value: 2; 2 or 3; 0 */
+	bool pi, bitset;
+	uint32_t ustack; /* of the first wait that has one, rather one that says the kind */
+	bool stack_says;
+};
+
 struct build {
 	const struct model *m;
 	struct waits *w;
+	const char *arch;
+	struct hmap calls;         /* site -> CALL_* */
+	struct hmap stack_kinds;   /* user stack -> struct kind_vote, packed */
+	VEC(struct word) words;    /* by futex index */
 	VEC(uint32_t) futex_locks; /* futex index -> lock index + 1 */
+	VEC(uint32_t) lock_futex;  /* by lock index: one of its words, as futex index + 1 */
 	struct hmap joins;         /* task waited for, or address -> lock index + 1 */
+	struct hmap holds;         /* lock id -> task that memory says holds it at the end */
 	struct hmap channel_ids;
 	VEC(uint32_t) file_channels; /* file index -> channel index + 1 */
+	VEC(uint32_t) order;         /* places in w->waits, by lock */
 };
 
 static inline uint64_t locks_sum(uint64_t a, uint64_t b)
@@ -25,29 +58,66 @@ static inline uint64_t locks_sum(uint64_t a, uint64_t b)
 	return a + b < a ? UINT64_MAX : a + b;
 }
 
+/* --- calls.c ------------------------------------------------------------------------------- */
+
+unsigned call_bits(struct build *b, uint32_t site);
+/* Was the blocked part of the slice ended by somebody who did what the wait was for? */
+bool slice_posted(struct build *b, const struct slice *s);
+/* … by a timeout? */
+bool slice_timed_out(const struct slice *s);
+/* The live task that the owner word read when the slice began names; 0 = none. */
+uint32_t slice_owner(const struct build *b, const struct task *t, const struct slice *s,
+                     bool shared);
+
+/* --- kinds.c: what the functions on a stack say --------------------------------------------- */
+
+struct kind_vote {
+	uint8_t kind; /* enum lock_kind, LOCK_KIND_N = nothing said */
+	bool py;      /* CPython's own lock */
+	bool park;    /* … in its parking lot */
+};
+int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out);
+
+/* --- words.c --------------------------------------------------------------------------------- */
+
+int words_gather(struct build *b);
+
 /* --- objects.c ---------------------------------------------------------------------------- */
 
 int locks_group(struct build *b);
 /* The lock of a join: by the thread waited for, or by the word's address when that is unknown.
  * *lock: index + 1. */
 int locks_join(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock);
+/* Leaves out the locks that nobody waited for; waits, words and joins follow. */
+int locks_compact(struct build *b);
+int locks_find_holds(struct build *b);
+/* Who was found to hold it when the recording stopped; 0 = nobody looked, or nobody. */
+uint32_t hold_of_lock(const struct build *b, const struct lock *l);
 
 /* --- channels.c --------------------------------------------------------------------------- */
 
 int channels_group(struct build *b);
+int channels_compact(struct build *b);
+uint32_t channel_of_file(const struct build *b, uint32_t file); /* index + 1 -> index + 1 */
 
 /* --- stitch.c ----------------------------------------------------------------------------- */
 
 int waits_stitch(struct build *b);
-/* Was the blocked part of the slice ended by somebody who did what the wait was for? */
-bool slice_posted(const struct model *m, const struct slice *s);
+static inline const struct slice *wait_last_slice(const struct build *b, const struct wait *x)
+{
+	return &model_task(b->m, x->task)->slices.v[x->slice + x->n_slices - 1];
+}
 
-/* --- blame.c ------------------------------------------------------------------------------ */
+/* --- blame.c, holders.c ------------------------------------------------------------------- */
 
 int waits_blame(struct build *b);
+/* Blames of all waits on one lock, `waits` being their places in w->waits, by time. */
+int holders_blame(struct build *b, struct lock *l, const uint32_t *waits, size_t n, size_t limit);
+int blame_add(struct build *b, struct wait *x, struct blame piece); /* joins equal neighbours */
 
-/* --- stats.c ------------------------------------------------------------------------------ */
+/* --- stats.c, names.c ---------------------------------------------------------------------- */
 
 int waits_sum(struct build *b);
+int locks_name(struct build *b);
 
 #endif

@@ -1,59 +1,325 @@
 /* SPDX-License-Identifier: MIT */
-/* Futex words become locks. */
+/*
+ * Futex words become locks. Words are sorted by what they are words of (an address space, a
+ * shared file or memory) and place; then neighbours that belong to one object are joined:
+ *
+ *	glibc object     words that are waited on, from its start           size
+ *	cond             +40, +44 (from 2.41 on: +32, +36); +32 its lock      48
+ *	rwlock           +0, +8, +12                                          56
+ *	barrier          +4, +16                                              32
+ *	mutex, semaphore +0                                               40, 32
+ *	GIL              208 bytes: two conditions and two mutexes
+ */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "locks_priv.h"
 
-static int lock_new(struct build *b, enum lock_kind kind, uint32_t space, uint64_t addr,
-                    uint32_t *number)
-{
-	struct lock l = {
-	        .id = (uint32_t)b->w->locks.n + 1,
-	        .kind = kind,
-	        .space = space,
-	        .addr = addr,
-	        .name_from = "object",
-	};
+/* From 3.13 on, threading.Lock and the interpreter's own mutexes wait in a parking lot. */
+#define PY_PARKS      0x030d0000u
+#define MAX_FOREBEARS 256
 
-	*number = l.id;
+/* What a word is a word of, and where in it. */
+struct place {
+	bool shared;
+	uint64_t dev, inode, generation; /* not shared: dev is the space */
+	uint64_t at;
+	uint32_t futex; /* index */
+	uint32_t gil;   /* index + 1 */
+	uint8_t kind;
+	bool py;
+};
+
+/* --- one word -------------------------------------------------------------------------------- */
+
+static const struct gil *gil_at(const struct model *m, uint32_t number)
+{
+	const struct gil *gils;
+
+	return number && number <= model_gils(m, &gils) ? &gils[number - 1] : NULL;
+}
+
+static uint32_t gil_around(const struct model *m, uint32_t space, uint64_t addr)
+{
+	const struct gil *gils;
+	size_t n = model_gils(m, &gils);
+
+	for (size_t i = 0; i < n; i++)
+		if (gils[i].space == space && addr - gils[i].addr < GIL_BYTES)
+			return (uint32_t)i + 1;
+	return 0;
+}
+
+static bool python_parks(const struct model *m, uint32_t space)
+{
+	const struct gil *gils;
+	size_t n = model_gils(m, &gils);
+
+	for (unsigned depth = 0; space && depth < MAX_FOREBEARS; depth++) {
+		for (size_t i = 0; i < n; i++)
+			if (gils[i].space == space)
+				return gils[i].version >= PY_PARKS;
+		space = model_space_parent(m, space);
+	}
+	return false;
+}
+
+static uint8_t most_votes(const struct word *w)
+{
+	uint8_t best = LOCK_FUTEX;
+
+	for (uint8_t kind = 0; kind < LOCK_KIND_N; kind++)
+		if (w->votes[kind] > w->votes[best])
+			best = kind;
+	return best;
+}
+
+/* Without a stack that tells: the operation and the values of glibc's own locks. */
+static uint8_t guess(const struct build *b, const struct futex *f, const struct word *w)
+{
+	const struct gil *gils;
+	bool python = model_gils(b->m, &gils) != 0, most_two = w->is_two * 2 > w->waits;
+
+	if (w->owners * 2 > w->waits)
+		return LOCK_MUTEX;
+	if (!w->bitset)
+		return most_two ? LOCK_MUTEX : LOCK_FUTEX;
+	if (w->is_rw * 2 > w->waits && !most_two)
+		return LOCK_RWLOCK;
+	/* CPython allocates its locks one by one; a condition has its words past 16. */
+	if (python && f->is_private && w->is_zero == w->waits && f->addr % 16 == 0)
+		return LOCK_SEMAPHORE;
+	return LOCK_FUTEX;
+}
+
+static void set_kind(const struct build *b, const struct futex *f, struct place *p)
+{
+	const struct word *w = &b->words.v[p->futex];
+	uint32_t thread = f->is_private ? 0 : model_task_by_ctid(b->m, f->space, f->addr);
+	bool python_guess;
+
+	if (w->pi) {
+		p->kind = LOCK_MUTEX;
+	} else if (most_votes(w) != LOCK_FUTEX || !w->waits) {
+		p->kind = most_votes(w);
+	} else if (thread) {
+		p->kind = LOCK_JOIN;
+	} else {
+		p->kind = guess(b, f, w);
+	}
+	python_guess = p->kind == LOCK_SEMAPHORE && most_votes(w) == LOCK_FUTEX;
+	p->py = w->py_votes * 2 > w->waits || python_guess;
+}
+
+static struct place place_of(const struct build *b, uint32_t index)
+{
+	const struct futex *f = model_futex_at(b->m, index);
+	const struct word *w = &b->words.v[index];
+	const struct futex_key *key =
+	        f->is_private ? NULL : model_futex_key(b->m, f->space, f->word);
+	struct place p = {.dev = f->space, .at = f->addr, .futex = index};
+
+	if (f->park && (w->park_votes || python_parks(b->m, f->space))) {
+		p.kind = LOCK_MUTEX;
+		p.py = true;
+		return p;
+	}
+	p.at = f->word;
+	p.gil = f->is_private ? gil_around(b->m, f->space, f->word) : 0;
+	if (key) {
+		p.shared = true;
+		p.dev = key->dev;
+		p.inode = key->inode;
+		p.generation = key->generation;
+		p.at = key->offset;
+	}
+	if (p.gil)
+		p.kind = LOCK_GIL;
+	else
+		set_kind(b, f, &p);
+	return p;
+}
+
+/* --- joining words -----------------------------------------------------------------------------
+ */
+
+static int by_place(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->shared != y->shared)
+		return x->shared ? 1 : -1;
+	if (x->dev != y->dev)
+		return x->dev < y->dev ? -1 : 1;
+	if (x->inode != y->inode)
+		return x->inode < y->inode ? -1 : 1;
+	if (x->generation != y->generation)
+		return x->generation < y->generation ? -1 : 1;
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->futex < y->futex ? -1 : x->futex > y->futex;
+}
+
+static bool same_memory(const struct place *a, const struct place *b)
+{
+	return a->shared == b->shared && a->dev == b->dev && a->inode == b->inode &&
+	       a->generation == b->generation;
+}
+
+static bool may_be(const struct place *p, enum lock_kind kind)
+{
+	return p->kind == kind || p->kind == LOCK_FUTEX;
+}
+
+/* Are both words, a before b, of one object? *kind: what it is, when the words say more
+ * together than each alone. */
+static bool belong(const struct build *b, const struct place *x, const struct place *y,
+                   uint8_t *kind)
+{
+	uint64_t apart = y->at - x->at;
+	bool slot = (x->at | 7) == (y->at | 7);
+	bool waits = b->words.v[x->futex].bitset && b->words.v[y->futex].bitset;
+
+	*kind = x->kind == LOCK_FUTEX ? y->kind : x->kind;
+	if (!same_memory(x, y))
+		return false;
+	if (x->gil || y->gil)
+		return x->gil == y->gil;
+	if (!apart)
+		return true;
+	if (x->kind == LOCK_COND && y->kind == LOCK_COND)
+		return apart <= 12;
+	if (may_be(x, LOCK_RWLOCK) && may_be(y, LOCK_RWLOCK) && *kind == LOCK_RWLOCK)
+		return slot || (x->kind == y->kind && apart <= 12);
+	if (x->kind == LOCK_BARRIER && y->kind == LOCK_BARRIER)
+		return apart <= 12;
+	if (!slot || !waits || !may_be(y, LOCK_COND))
+		return false;
+	/* Two words side by side that threads sleep on are a condition's two groups. */
+	if (may_be(x, LOCK_COND) || (x->kind == LOCK_SEMAPHORE && x->py)) {
+		*kind = LOCK_COND;
+		return true;
+	}
+	return false;
+}
+
+/* --- locks -------------------------------------------------------------------------------------
+ */
+
+static int lock_new(struct build *b, const struct lock *like, uint32_t *number)
+{
+	struct lock l = *like;
+
+	l.id = *number = (uint32_t)b->w->locks.n + 1;
 	return vec_push(&b->w->locks, l);
 }
 
-int locks_group(struct build *b)
+/* From 2.41 on a condition's signals lie 8 bytes further to the front. */
+static uint64_t cond_start(const struct build *b, uint64_t word)
 {
-	for (size_t i = 0; i < model_n_futexes(b->m); i++) {
-		const struct futex *f = model_futex_at(b->m, i);
-		uint32_t number;
+	const char *libc = model_meta(b->m, META_LIBC),
+	           *digits = libc ? strpbrk(libc, "0123456789") : NULL;
+	double version = digits ? strtod(digits, NULL) : 0;
 
-		if (lock_new(b, LOCK_FUTEX, f->space, f->addr, &number) ||
-		    vec_push(&b->futex_locks, number))
+	return (word & ~7ull) - (version >= 2.41 && version < 10 ? 32 : 40);
+}
+
+static uint64_t start_of(const struct build *b, const struct place *p)
+{
+	switch (p->kind) {
+	case LOCK_COND:
+		return cond_start(b, p->at);
+	case LOCK_RWLOCK:
+		return (p->at & ~7ull) - 8;
+	case LOCK_BARRIER:
+		return p->at - 4;
+	default:
+		return p->at;
+	}
+}
+
+static struct lock describe(const struct build *b, const struct place *p)
+{
+	const struct futex *f = model_futex_at(b->m, p->futex);
+	const struct gil *gil = gil_at(b->m, p->gil);
+	struct lock l = {
+	        .kind = p->kind,
+	        .shared = p->shared,
+	        .py = p->py && p->kind != LOCK_COND,
+	        .space = f->space,
+	        .addr = start_of(b, p),
+	};
+
+	if (p->shared) {
+		l.dev = p->dev;
+		l.inode = p->inode;
+		l.offset = l.addr;
+		l.addr = f->word - (p->at - l.offset);
+	}
+	if (gil) {
+		l.gil = gil->id;
+		l.addr = gil->addr;
+	}
+	if (p->kind == LOCK_JOIN)
+		l.join_task = model_task_by_ctid(b->m, f->space, f->word);
+	return l;
+}
+
+static int group(struct build *b, struct place *places, size_t n)
+{
+	size_t from = 0;
+
+	while (from < n) {
+		struct place first = places[from];
+		struct lock l;
+		uint32_t number;
+		size_t to = from + 1;
+		uint8_t kind;
+
+		for (; to < n && belong(b, &first, &places[to], &kind); to++) {
+			first.kind = kind;
+			first.py |= places[to].py;
+		}
+		l = describe(b, &first);
+		if (lock_new(b, &l, &number) || vec_push(&b->lock_futex, first.futex + 1))
 			return -ENOMEM;
-		snprintf(b->w->locks.v[number - 1].name, sizeof(b->w->locks.v->name),
-		         "futex 0x%llx", (unsigned long long)f->addr);
+		for (; from < to; from++)
+			b->futex_locks.v[places[from].futex] = number;
 	}
 	return 0;
 }
 
-static uint32_t joined(const struct build *b, const struct task *t, const struct slice *s)
+int locks_group(struct build *b)
 {
-	const struct site *site = model_site(b->m, s->site);
+	size_t n = b->words.n;
+	struct place *places = calloc(n ? n : 1, sizeof(*places));
+	int err = -ENOMEM;
 
-	/* The thread's id was the value to wait for. */
-	return site ? model_task_by_ns_tid(b->m, t->proc, (uint32_t)site->a[2], s->out_ns) : 0;
+	if (!places || vec_reserve(&b->futex_locks, n))
+		goto out;
+	b->futex_locks.n = n;
+	for (size_t i = 0; i < n; i++)
+		places[i] = place_of(b, (uint32_t)i);
+	qsort(places, n, sizeof(*places), by_place);
+	err = group(b, places, n);
+out:
+	free(places);
+	return err;
 }
 
 int locks_join(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock)
 {
 	const struct site *site = model_site(b->m, s->site);
-	uint32_t other = joined(b, t, s);
-	uint64_t addr = site ? site->a[0] : 0;
+	struct lock l = {
+	        .kind = LOCK_JOIN,
+	        .space = t->space,
+	        .addr = site ? site->a[0] : 0,
+	        .join_task = model_task_by_ns_tid(b->m, t->proc, s->owner, s->out_ns),
+	};
 	bool added = false;
-	uint64_t *at = other ? hmap_put(&b->joins, other, 0, &added)
-	                     : hmap_put(&b->joins, addr, 1 + (uint64_t)t->space, &added);
-	const struct task *thread = model_task(b->m, other);
-	struct lock *l;
+	uint64_t *at = l.join_task ? hmap_put(&b->joins, l.join_task, 0, &added)
+	                           : hmap_put(&b->joins, l.addr, 1 + (uint64_t)t->space, &added);
 	int err;
 
 	if (!at)
@@ -62,13 +328,69 @@ int locks_join(struct build *b, const struct task *t, const struct slice *s, uin
 		*lock = (uint32_t)*at;
 		return 0;
 	}
-	err = lock_new(b, LOCK_JOIN, t->space, addr, lock);
-	if (err)
-		return err;
+	err = lock_new(b, &l, lock);
 	*at = *lock;
-	l = &b->w->locks.v[*lock - 1];
-	l->join_task = other;
-	l->name_from = "thread";
-	snprintf(l->name, sizeof(l->name), "join of %s", thread ? thread->comm : "a thread");
+	return err ? err : vec_push(&b->lock_futex, (uint32_t)0);
+}
+
+int locks_compact(struct build *b)
+{
+	struct waits *w = b->w;
+	uint32_t *now = calloc(w->locks.n + 1, sizeof(*now)), n = 0;
+
+	if (!now)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->waits.n; i++)
+		now[w->waits.v[i].lock] = 1;
+	now[0] = 0;
+	for (size_t i = 0; i < w->locks.n; i++) {
+		if (!now[i + 1])
+			continue;
+		w->locks.v[n] = w->locks.v[i];
+		b->lock_futex.v[n] = b->lock_futex.v[i];
+		now[i + 1] = w->locks.v[n].id = n + 1;
+		n++;
+	}
+	w->locks.n = b->lock_futex.n = n;
+	for (size_t i = 0; i < w->waits.n; i++)
+		w->waits.v[i].lock = now[w->waits.v[i].lock];
+	for (size_t i = 0; i < b->futex_locks.n; i++)
+		b->futex_locks.v[i] = now[b->futex_locks.v[i]];
+	free(now);
 	return 0;
+}
+
+int locks_find_holds(struct build *b)
+{
+	const struct hold *holds;
+	size_t n = model_holds(b->m, &holds);
+	struct hmap words = {0};
+	int err = 0;
+
+	for (size_t i = 0; n && !err && i < b->futex_locks.n; i++) {
+		const struct futex *f = model_futex_at(b->m, i);
+		uint64_t *at = hmap_put(&words, f->space, f->addr, NULL);
+
+		err = at ? 0 : -ENOMEM;
+		if (at)
+			*at = b->futex_locks.v[i];
+	}
+	for (size_t i = 0; !err && i < n; i++) {
+		const uint64_t *lock = hmap_get(&words, holds[i].space, holds[i].addr);
+		uint64_t *at = lock && *lock ? hmap_put(&b->holds, *lock, 0, NULL) : NULL;
+
+		if (at)
+			*at = holds[i].task;
+		else if (lock && *lock)
+			err = -ENOMEM;
+	}
+	hmap_release(&words);
+	return err;
+}
+
+uint32_t hold_of_lock(const struct build *b, const struct lock *l)
+{
+	const uint64_t *at = hmap_get(&b->holds, l->id, 0);
+
+	return at ? (uint32_t)*at : 0;
 }

@@ -1,85 +1,271 @@
 /* SPDX-License-Identifier: MIT */
-/* Sums of locks and channels. */
+/* Sums of locks and channels: who waited, for whom, where, how long. */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "locks_priv.h"
 
-/* One of the lists of waiters or blockers, with an index of its tasks. */
-static int task_add(struct hmap *ids, struct lock_task **v, size_t *n, size_t *cap, uint64_t list,
-                    uint32_t task, uint64_t ns)
+#define N_EVIDENCE (EVIDENCE_FOUND + 1)
+
+/* What one task (or one place) has to do with one lock or channel. */
+struct tally {
+	uint32_t owner, a, b; /* lock or channel id; task, or user and kernel stack */
+	uint32_t last_wait;   /* place + 1 of the wait counted last */
+	uint64_t waits, wait_ns, max_ns, by_evidence[N_EVIDENCE];
+};
+struct tallies {
+	struct hmap ids;
+	VEC(struct tally) v;
+};
+
+static struct tally *tally(struct tallies *ts, uint32_t owner, uint32_t a, uint32_t b)
 {
+	struct tally fresh = {.owner = owner, .a = a, .b = b};
 	bool added = false;
-	uint64_t *at = hmap_put(ids, list, task, &added);
-	struct lock_task *row;
+	uint64_t *at = hmap_put(&ts->ids, (uint64_t)owner << 32 | a, b, &added);
 
 	if (!at)
-		return -ENOMEM;
+		return NULL;
 	if (added) {
-		if (vec_grow_((void **)v, cap, *n, 1, sizeof(**v)))
-			return -ENOMEM;
-		*at = *n;
-		(*v)[(*n)++] = (struct lock_task){.task = task};
+		*at = ts->v.n;
+		if (vec_push(&ts->v, fresh))
+			return NULL;
 	}
-	row = &(*v)[*at];
-	row->waits++;
-	row->wait_ns = locks_sum(row->wait_ns, ns);
-	if (ns > row->max_ns)
-		row->max_ns = ns;
+	return &ts->v.v[*at];
+}
+
+static int count(struct tally *t, uint64_t ns, size_t wait, unsigned evidence)
+{
+	if (!t)
+		return -ENOMEM;
+	t->waits += t->last_wait != wait + 1;
+	t->last_wait = (uint32_t)wait + 1;
+	t->wait_ns = locks_sum(t->wait_ns, ns);
+	if (ns > t->max_ns)
+		t->max_ns = ns;
+	if (evidence < N_EVIDENCE)
+		t->by_evidence[evidence] = locks_sum(t->by_evidence[evidence], ns + 1);
 	return 0;
 }
 
-static int by_wait(const void *a, const void *b)
+static void tallies_release(struct tallies *ts)
 {
-	const struct lock_task *x = a, *y = b;
-
-	if (x->wait_ns != y->wait_ns)
-		return x->wait_ns > y->wait_ns ? -1 : 1;
-	return x->task < y->task ? -1 : x->task > y->task;
+	hmap_release(&ts->ids);
+	vec_release(&ts->v);
 }
 
-static int add_wait(struct build *b, struct hmap *waiters, struct hmap *blockers,
-                    const struct wait *x)
+/* By lock, then time, then name. */
+static int by_wait(const void *a, const void *b)
 {
-	struct lock *l = &b->w->locks.v[x->lock - 1];
+	const struct tally *x = a, *y = b;
+
+	if (x->owner != y->owner)
+		return x->owner < y->owner ? -1 : 1;
+	if (x->wait_ns != y->wait_ns)
+		return x->wait_ns > y->wait_ns ? -1 : 1;
+	if (x->a != y->a)
+		return x->a < y->a ? -1 : 1;
+	return x->b < y->b ? -1 : x->b > y->b;
+}
+
+static void tallies_sort(struct tallies *ts)
+{
+	hmap_release(&ts->ids);
+	if (ts->v.n)
+		qsort(ts->v.v, ts->v.n, sizeof(*ts->v.v), by_wait);
+}
+
+/* --- one wait
+ * ------------------------------------------------------------------------------------- */
+
+struct sums {
+	struct build *b;
+	struct tallies waiters, blockers, sites; /* of locks */
+	struct tallies readers, others;          /* of channels: waiters, blockers */
+};
+
+static int add_blockers(struct sums *s, struct tallies *to, uint32_t owner, size_t i)
+{
+	const struct wait *x = &s->b->w->waits.v[i];
 	int err = 0;
+
+	for (uint32_t j = x->blame; !err && j < x->blame + x->n_blame; j++) {
+		const struct blame *piece = &s->b->w->blames.v[j];
+
+		if (piece->task)
+			err = count(tally(to, owner, piece->task, 0),
+			            piece->end_ns - piece->start_ns, i, piece->evidence);
+	}
+	return err;
+}
+
+static void add_split(struct build *b, struct lock *l, const struct wait *x)
+{
+	for (uint32_t j = x->blame; j < x->blame + x->n_blame; j++) {
+		const struct blame *piece = &b->w->blames.v[j];
+		uint64_t ns = piece->end_ns - piece->start_ns;
+
+		if (piece->state == BLAME_HELD)
+			l->held_ns = locks_sum(l->held_ns, ns);
+		else if (piece->state == BLAME_HANDOFF)
+			l->handoff_ns = locks_sum(l->handoff_ns, ns);
+	}
+	l->ready_ns = locks_sum(l->ready_ns, x->in_ns - x->end_ns);
+}
+
+static int add_lock(struct sums *s, size_t i)
+{
+	const struct wait *x = &s->b->w->waits.v[i];
+	struct lock *l = &s->b->w->locks.v[x->lock - 1];
+	const struct slice *first = &model_task(s->b->m, x->task)->slices.v[x->slice];
+	int err;
 
 	l->waits++;
 	l->wait_ns = locks_sum(l->wait_ns, x->blocked_ns);
 	if (x->blocked_ns > l->max_ns)
 		l->max_ns = x->blocked_ns;
-	l->ready_ns = locks_sum(l->ready_ns, x->in_ns - x->end_ns);
-	err = task_add(waiters, &l->waiters.v, &l->waiters.n, &l->waiters.cap, l->id, x->task,
-	               x->blocked_ns);
-	for (uint32_t i = x->blame; !err && i < x->blame + x->n_blame; i++) {
-		const struct blame *s = &b->w->blames.v[i];
+	add_split(s->b, l, x);
+	err = count(tally(&s->waiters, x->lock, x->task, 0), x->blocked_ns, i, N_EVIDENCE);
+	if (!err)
+		err = count(tally(&s->sites, x->lock, first->ustack, first->kstack), x->blocked_ns,
+		            i, N_EVIDENCE);
+	return err ? err : add_blockers(s, &s->blockers, x->lock, i);
+}
 
-		l->held_ns += s->state == BLAME_HELD ? s->end_ns - s->start_ns : 0;
-		l->handoff_ns += s->state == BLAME_HANDOFF ? s->end_ns - s->start_ns : 0;
-		if (s->task)
-			err = task_add(blockers, &l->blockers.v, &l->blockers.n, &l->blockers.cap,
-			               l->id, s->task, s->end_ns - s->start_ns);
+static int add_channel(struct sums *s, size_t i)
+{
+	const struct wait *x = &s->b->w->waits.v[i];
+	struct channel *c = &s->b->w->channels.v[x->channel - 1];
+	unsigned bits = call_bits(s->b, wait_last_slice(s->b, x)->site);
+	int err;
+
+	c->waits++;
+	c->wait_ns = locks_sum(c->wait_ns, x->blocked_ns);
+	if (x->blocked_ns > c->max_ns)
+		c->max_ns = x->blocked_ns;
+	if (bits & CALL_WRITE)
+		c->write_wait_ns = locks_sum(c->write_wait_ns, x->blocked_ns);
+	else
+		c->read_wait_ns = locks_sum(c->read_wait_ns, x->blocked_ns);
+	err = count(tally(&s->readers, x->channel, x->task, 0), x->blocked_ns, i, N_EVIDENCE);
+	return err ? err : add_blockers(s, &s->others, x->channel, i);
+}
+
+/* --- lists
+ * ---------------------------------------------------------------------------------------- */
+
+static uint8_t commonest(const struct tally *t)
+{
+	uint8_t best = EVIDENCE_UNKNOWN;
+
+	for (uint8_t e = 0; e < N_EVIDENCE; e++)
+		if (t->by_evidence[e] > t->by_evidence[best])
+			best = e;
+	return best;
+}
+
+static struct lock_task row_of(const struct tally *t)
+{
+	return (struct lock_task){
+	        .task = t->a,
+	        .waits = t->waits,
+	        .wait_ns = t->wait_ns,
+	        .max_ns = t->max_ns,
+	        .evidence = commonest(t),
+	};
+}
+
+static int list_locks(struct sums *s)
+{
+	struct lock *locks = s->b->w->locks.v;
+
+	for (size_t i = 0; i < s->waiters.v.n; i++)
+		if (vec_push(&locks[s->waiters.v.v[i].owner - 1].waiters,
+		             row_of(&s->waiters.v.v[i])))
+			return -ENOMEM;
+	for (size_t i = 0; i < s->blockers.v.n; i++)
+		if (vec_push(&locks[s->blockers.v.v[i].owner - 1].blockers,
+		             row_of(&s->blockers.v.v[i])))
+			return -ENOMEM;
+	for (size_t i = 0; i < s->sites.v.n; i++) {
+		const struct tally *t = &s->sites.v.v[i];
+		struct lock_site site = {t->a, t->b, t->waits, t->wait_ns};
+
+		if (vec_push(&locks[t->owner - 1].sites, site))
+			return -ENOMEM;
 	}
-	return err;
+	return 0;
+}
+
+static int list_channels(struct sums *s)
+{
+	struct channel *channels = s->b->w->channels.v;
+
+	for (size_t i = 0; i < s->readers.v.n; i++)
+		if (vec_push(&channels[s->readers.v.v[i].owner - 1].waiters,
+		             row_of(&s->readers.v.v[i])))
+			return -ENOMEM;
+	for (size_t i = 0; i < s->others.v.n; i++)
+		if (vec_push(&channels[s->others.v.v[i].owner - 1].blockers,
+		             row_of(&s->others.v.v[i])))
+			return -ENOMEM;
+	return 0;
+}
+
+static int by_length(const void *a, const void *b)
+{
+	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* b->order has the waits by lock: those without one first. */
+static int set_percentiles(struct build *b)
+{
+	struct waits *w = b->w;
+	VEC(uint64_t) ns = {0};
+	size_t i = 0;
+
+	while (i < b->order.n && !w->waits.v[b->order.v[i]].lock)
+		i++;
+	while (i < b->order.n) {
+		uint32_t lock = w->waits.v[b->order.v[i]].lock;
+		struct lock *l = &w->locks.v[lock - 1];
+
+		ns.n = 0;
+		for (; i < b->order.n && w->waits.v[b->order.v[i]].lock == lock; i++)
+			if (vec_push(&ns, w->waits.v[b->order.v[i]].blocked_ns))
+				goto fail;
+		qsort(ns.v, ns.n, sizeof(*ns.v), by_length);
+		l->p50_ns = ns.v[(ns.n - 1) / 2];
+		l->p99_ns = ns.v[(ns.n - 1) - (ns.n - 1) / 100];
+	}
+	vec_release(&ns);
+	return 0;
+fail:
+	vec_release(&ns);
+	return -ENOMEM;
 }
 
 int waits_sum(struct build *b)
 {
-	struct hmap waiters = {0}, blockers = {0};
+	struct sums s = {.b = b};
+	struct tallies *all[] = {&s.waiters, &s.blockers, &s.sites, &s.readers, &s.others};
 	int err = 0;
 
-	for (size_t i = 0; !err && i < b->w->waits.n; i++)
+	for (size_t i = 0; !err && i < b->w->waits.n; i++) {
 		if (b->w->waits.v[i].lock)
-			err = add_wait(b, &waiters, &blockers, &b->w->waits.v[i]);
-	for (size_t i = 0; !err && i < b->w->locks.n; i++) {
-		struct lock *l = &b->w->locks.v[i];
-
-		if (l->waiters.n)
-			qsort(l->waiters.v, l->waiters.n, sizeof(*l->waiters.v), by_wait);
-		if (l->blockers.n)
-			qsort(l->blockers.v, l->blockers.n, sizeof(*l->blockers.v), by_wait);
+			err = add_lock(&s, i);
+		if (!err && b->w->waits.v[i].channel)
+			err = add_channel(&s, i);
 	}
-	hmap_release(&waiters);
-	hmap_release(&blockers);
-	return err;
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		tallies_sort(all[i]);
+	if (!err)
+		err = list_locks(&s);
+	if (!err)
+		err = list_channels(&s);
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		tallies_release(all[i]);
+	return err ? err : set_percentiles(b);
 }

@@ -1,84 +1,123 @@
 /* SPDX-License-Identifier: MIT */
-/* Slices become waits. */
+/* Slices become waits: which of them belong together, and what each is for. */
 #include <errno.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "locks_priv.h"
 
-static const char *call_of(const struct model *m, uint32_t site)
-{
-	const struct site *s = model_site(m, site);
-	const char *arch = model_meta(m, META_MACHINE), *name = NULL;
+#define WK_INTERRUPT (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_NMI)
 
-	if (s && !s->arch && arch)
-		name = syscall_name(arch, s->nr);
-	return name ? name : "";
+/* --- what for ----------------------------------------------------------------------------------
+ */
+
+static bool is_poll(const struct slice *s)
+{
+	return s->cause == BLOCK_POLL;
 }
 
-bool slice_posted(const struct model *m, const struct slice *s)
+/* Through a descriptor: known, or told by who ended it. */
+static void set_io(struct build *b, const struct slice *s, struct wait *x)
 {
-	const char *call;
-
-	if (!s->waker)
-		return false;
-	call = call_of(m, s->waker_site);
-	if (s->cause == BLOCK_FUTEX)
-		return !*call || !strncmp(call, "futex", 5) || !strncmp(call, "exit", 4);
-	return true;
+	x->channel = channel_of_file(b, s->file);
+	if (!x->channel && is_poll(s))
+		x->channel = channel_of_file(b, s->waker_file);
+	if (s->waker)
+		x->kind = WAIT_CHANNEL;
+	else if (is_poll(s) && s->waker_flags & WK_F_TIMER)
+		x->kind = WAIT_TIMER;
+	else if (s->waker_flags & WK_INTERRUPT)
+		x->kind = WAIT_EXTERNAL;
+	else if (x->channel)
+		x->kind = WAIT_CHANNEL; /* blame.c looks who else uses it */
+	else
+		x->kind = is_poll(s) ? WAIT_POLL : WAIT_EXTERNAL;
 }
 
-static enum wait_kind kind_of(const struct slice *s)
+static void set_other(struct build *b, const struct slice *s, struct wait *x)
 {
+	unsigned bits = call_bits(b, s->site);
+
+	x->channel = channel_of_file(b, s->file);
+	if (x->channel)
+		set_io(b, s, x);
+	else if (bits & CALL_SIGNAL)
+		x->kind = WAIT_EXTERNAL;
+	else if (bits & (CALL_READ | CALL_WRITE) && !s->waker)
+		x->kind = WAIT_EXTERNAL; /* a terminal, a device */
+	else
+		x->kind = WAIT_OTHER;
+}
+
+static int set_purpose(struct build *b, const struct task *t, const struct slice *s, struct wait *x)
+{
+	int err = 0;
+
+	x->kind = WAIT_OTHER;
 	switch ((enum block_cause)s->cause) {
 	case BLOCK_FUTEX:
+		x->lock = s->futex && s->futex <= b->futex_locks.n ? b->futex_locks.v[s->futex - 1]
+		                                                   : 0;
+		break;
 	case BLOCK_JOIN:
-		return WAIT_LOCK;
+		err = locks_join(b, t, s, &x->lock);
+		break;
 	case BLOCK_PIPE:
 	case BLOCK_SOCKET:
-		return s->waker ? WAIT_CHANNEL : WAIT_EXTERNAL;
 	case BLOCK_POLL:
-		if (s->waker_flags & WK_F_TIMER)
-			return WAIT_TIMER;
-		return s->waker ? WAIT_CHANNEL : WAIT_POLL;
+		set_io(b, s, x);
+		break;
 	case BLOCK_FILE:
-		return WAIT_IO;
+		x->kind = WAIT_IO;
+		break;
 	case BLOCK_SLEEP:
-		return WAIT_TIMER;
+		x->kind = WAIT_TIMER;
+		break;
 	case BLOCK_CHILD:
-		return WAIT_CHILD;
+		x->kind = WAIT_CHILD;
+		break;
 	case BLOCK_FAULT:
-		return WAIT_FAULT;
+		x->kind = WAIT_FAULT;
+		break;
 	case BLOCK_STOPPED:
-		return WAIT_STOPPED;
+		x->kind = WAIT_STOPPED;
+		break;
 	case BLOCK_OTHER:
 	case BLOCK_N:
+		set_other(b, s, x);
 		break;
 	}
-	return WAIT_OTHER;
+	if (x->lock)
+		x->kind = WAIT_LOCK;
+	return err;
 }
 
-static int lock_of(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock)
-{
-	*lock = 0;
-	if (s->cause == BLOCK_JOIN)
-		return locks_join(b, t, s, lock);
-	if (s->futex && s->futex <= b->futex_locks.n)
-		*lock = b->futex_locks.v[s->futex - 1];
-	return 0;
-}
+/* --- stitching
+ * ------------------------------------------------------------------------------------ */
+
+/* A task's last wait while later slices may still belong to it. */
+struct stitch {
+	const struct task *t;
+	struct wait last;
+	bool have, may_go_on;
+	uint64_t ran_ns; /* since it */
+};
 
 static bool is_wait(const struct slice *s)
 {
 	return s->queued_ns > s->out_ns || s->futex || s->cause == BLOCK_JOIN;
 }
 
-/* Waits of one task while they are being put together. */
-struct stitch {
-	const struct task *t;
-	struct wait last; /* kind LOCK: may go on */
-	bool have, may_go_on;
-	uint64_t ran_ns; /* since it */
-};
+/* Ended by the end of the recording, or by the task's own. */
+static bool is_open(struct build *b, const struct task *t, uint32_t i)
+{
+	const struct slice *s = &t->slices.v[i];
+
+	if (i + 1 != t->slices.n)
+		return false;
+	if (s->queued_ns == s->end_ns && !s->waker && !s->waker_flags)
+		return true;
+	return s->in_ns == s->end_ns && !slice_posted(b, s) && s->queued_ns == s->end_ns;
+}
 
 static int flush(struct build *b, struct stitch *st)
 {
@@ -86,6 +125,16 @@ static int flush(struct build *b, struct stitch *st)
 
 	st->have = false;
 	return err;
+}
+
+static void go_on(struct wait *x, const struct wait *more)
+{
+	x->end_ns = more->end_ns;
+	x->in_ns = more->in_ns;
+	x->blocked_ns += more->blocked_ns;
+	x->n_slices = more->slice + 1 - x->slice;
+	x->waker = more->waker;
+	x->open = more->open;
 }
 
 static int add_slice(struct build *b, struct stitch *st, uint32_t i)
@@ -100,29 +149,21 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 	        .slice = i,
 	        .n_slices = 1,
 	        .waker = s->waker,
-	        .kind = kind_of(s),
+	        .open = is_open(b, st->t, i),
 	};
-	int err = lock_of(b, st->t, s, &x.lock);
+	int err = set_purpose(b, st->t, s, &x);
 
 	if (err)
 		return err;
-	if (x.kind == WAIT_LOCK && !x.lock)
-		x.kind = WAIT_OTHER;
-	x.open = i + 1 == st->t->slices.n && !s->waker && s->queued_ns == s->end_ns;
 	if (st->have && st->may_go_on && x.lock && x.lock == st->last.lock &&
 	    st->ran_ns < WAIT_STITCH_NS) {
-		st->last.end_ns = x.end_ns;
-		st->last.in_ns = x.in_ns;
-		st->last.blocked_ns += x.blocked_ns;
-		st->last.n_slices = i + 1 - st->last.slice;
-		st->last.waker = x.waker;
-		st->last.open = x.open;
+		go_on(&st->last, &x);
 	} else {
 		err = flush(b, st);
 		st->last = x;
 		st->have = true;
 	}
-	st->may_go_on = x.kind == WAIT_LOCK && !slice_posted(b->m, s);
+	st->may_go_on = x.kind == WAIT_LOCK && !slice_posted(b, s);
 	st->ran_ns = 0;
 	return err;
 }
@@ -142,6 +183,40 @@ static int stitch_task(struct build *b, const struct task *t)
 	return err ? err : flush(b, &st);
 }
 
+/* --- sleeping on a lock
+ * ------------------------------------------------------------------------------ */
+
+static bool nobody_posts(const struct lock *l)
+{
+	return l->kind == LOCK_COND || l->kind == LOCK_SEMAPHORE || l->kind == LOCK_FUTEX;
+}
+
+/* A wait with a timeout, on what nobody ever posted to, is a way to sleep. */
+static int find_sleeps(struct build *b)
+{
+	struct waits *w = b->w;
+	bool *posted = calloc(w->locks.n + 1, sizeof(*posted));
+
+	if (!posted)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->words.n; i++)
+		if (b->words.v[i].posted)
+			posted[b->futex_locks.v[i]] = true;
+	for (size_t i = 0; i < w->waits.n; i++) {
+		struct wait *x = &w->waits.v[i];
+		const struct slice *s = x->lock ? wait_last_slice(b, x) : NULL;
+
+		if (!s || posted[x->lock] || !nobody_posts(&w->locks.v[x->lock - 1]))
+			continue;
+		if (slice_timed_out(s) || call_bits(b, s->site) & CALL_TIMED) {
+			x->kind = WAIT_TIMER;
+			x->lock = 0;
+		}
+	}
+	free(posted);
+	return 0;
+}
+
 int waits_stitch(struct build *b)
 {
 	struct waits *w = b->w;
@@ -154,5 +229,7 @@ int waits_stitch(struct build *b)
 			return -ENOMEM;
 		*at = i;
 	}
-	return vec_push(&w->task_waits, (uint32_t)w->waits.n);
+	if (vec_push(&w->task_waits, (uint32_t)w->waits.n))
+		return -ENOMEM;
+	return find_sleeps(b);
 }

@@ -129,19 +129,24 @@ static uint64_t not_before(struct model *m, const struct ltask *lt, uint64_t ts)
 
 /* --- why it blocks -------------------------------------------------------------------------- */
 
+/* The id of the thread whose end is waited for: the futex word, or what it is expected to be. */
+static uint32_t joined_tid(const struct lsite *site, const struct rec_switch *r)
+{
+	return (uint32_t)(r->flags & SW_F_WORD ? r->word : site->s.a[2]);
+}
+
 /* A futex wait for a thread's end: on the word that holds its id, shared because the kernel
  * clears it. */
 static bool is_join(const struct model *m, const struct ltask *lt, const struct lsite *site,
                     const struct rec_switch *r)
 {
-	uint64_t word = r->flags & SW_F_WORD ? r->word : 0;
 	const struct ltask *other;
 	const uint64_t *id;
+	uint32_t word;
 
 	if (!site || !site->maybe_join)
 		return false;
-	if (!(r->flags & SW_F_WORD))
-		word = site->s.a[2] & UINT32_MAX;
+	word = joined_tid(site, r);
 	id = word ? hmap_get(&m->proc_tids, lt->t.proc, word) : NULL;
 	other = id ? task_get(m, *id) : NULL;
 	return other && other != lt && other->phase != PHASE_DEAD;
@@ -182,13 +187,17 @@ static void clear_open(struct ltask *lt)
 	lt->runnable = lt->woken = false;
 }
 
-/* Who holds the lock, as far as the words at the futex say. */
+/* Who holds the lock, as far as the words at the futex say; which thread a join is for. */
 static void set_owner(struct ltask *lt, const struct lsite *site, const struct rec_switch *r)
 {
 	const uint32_t tid_mask = 0x3fffffff; /* the kernel's FUTEX_TID_MASK */
 
 	if (!(r->flags & SW_F_FUTEX))
 		return;
+	if (lt->cause == BLOCK_JOIN) {
+		lt->owner = joined_tid(site, r);
+		return;
+	}
 	lt->owner = r->flags & SW_F_OWNER ? (uint32_t)r->owner : 0;
 	if (site && site->is_pi && r->flags & SW_F_WORD) {
 		lt->owner = (uint32_t)r->word & tid_mask;

@@ -216,7 +216,16 @@ static struct btask *leave(struct tb *tb, uint32_t id, uint64_t flags, uint64_t 
 	        .ustack = b->ustack,
 	        .kstack = b->kstack,
 	        .addr = addr,
+	        .owner = addr ? b->owner : 0,
+	        .park = addr ? b->park : 0,
+	        .file = addr ? 0 : b->file,
+	        .gil = b->gil.id,
+	        .gil_state = b->gil.state,
+	        .gil_holder = b->gil.holder,
+	        .gil_switches = b->gil.switches,
 	};
+	if (addr && b->owner)
+		item->sw.flags |= SW_F_OWNER;
 	tb_count_run(b, &item->sw.exec);
 	b->c.voluntary += !!(flags & SW_F_VOLUNTARY);
 	b->c.involuntary += !(flags & SW_F_VOLUNTARY);
@@ -242,6 +251,16 @@ static void wake(struct tb *tb, struct btask *b, uint64_t t, uint32_t waker)
 	        .waker = waker,
 	        .flags = waker ? WK_F_SYSCALL : WK_F_IRQ,
 	};
+	if (waker) {
+		const struct btask *by = tb_get(tb, waker);
+
+		item->wk.site = by->wake_site;
+		item->wk.file = by->wake_file;
+		item->wk.gil = by->gil.id;
+		item->wk.gil_state = by->gil.state;
+		item->wk.gil_holder = by->gil.holder;
+		item->wk.gil_switches = by->gil.switches;
+	}
 }
 
 void tb_preempt(struct tb *tb, uint32_t id)
@@ -256,6 +275,24 @@ void tb_futex_wait(struct tb *tb, uint32_t id, uint64_t addr, uint64_t t_wake, u
 	uint32_t site = tb_site(tb, TB_NR_futex, addr, 128 | 9, 2, FD_UNKNOWN);
 
 	wake(tb, leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL, 1, site, addr, 2), t_wake, waker);
+}
+
+void tb_futex(struct tb *tb, uint32_t id, uint64_t addr, uint32_t op, uint32_t val,
+              uint64_t timeout, uint64_t t_wake, uint32_t waker)
+{
+	struct rec_site r = {
+	        .id = tb_site(tb, TB_NR_futex, addr, op, val, FD_UNKNOWN),
+	        .nr_plus1 = TB_NR_futex + 1,
+	        .a0 = addr,
+	        .a1 = op,
+	        .a2 = val,
+	        .a3 = timeout,
+	};
+
+	/* tb_site() knows three arguments. */
+	tb->items.v[tb->items.n - 1].site = r;
+	wake(tb, leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL, 1, (uint32_t)r.id, addr, val), t_wake,
+	     waker);
 }
 
 void tb_join(struct tb *tb, uint32_t id, uint32_t other, uint64_t t_wake)

@@ -72,6 +72,9 @@ void tb_call(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, enum fd_kind f
 /* Any other: flags and state as in REC_SWITCH. */
 void tb_block(struct tb *tb, uint32_t id, uint64_t flags, uint64_t state, uint64_t t_wake,
 	      uint32_t waker);
+/* futex(addr, op, val, timeout): op with its flags, timeout 0 = none. */
+void tb_futex(struct tb *tb, uint32_t id, uint64_t addr, uint32_t op, uint32_t val, uint64_t timeout,
+	      uint64_t t_wake, uint32_t waker);
 void tb_exit(struct tb *tb, uint32_t id, uint64_t wait_status);
 void tb_faults(struct tb *tb, uint32_t id, uint64_t minor, uint64_t major, uint64_t first_write,
 	       uint64_t wp);
@@ -79,6 +82,30 @@ void tb_rss(struct tb *tb, uint32_t id, uint64_t t, uint64_t anon_bytes, uint64_
 void tb_footprint(struct tb *tb, uint32_t id, uint64_t t, uint64_t rss_bytes, uint64_t pss_bytes,
 		  uint64_t uss_bytes);
 void tb_sample(struct tb *tb, uint32_t id, uint64_t t, uint32_t ustack, uint32_t kstack);
+
+/* --- locks and channels: tb_locks.c ------------------------------------------------------------- */
+
+enum { TB_FUTEX_WAKE = 128 | 1, TB_FUTEX_WAIT = 128 | 0, TB_FUTEX_BITSET = 128 | 9, TB_FUTEX_LOCK_PI = 128 | 6,
+       TB_FUTEX_SHARED_BITSET = 9, TB_FUTEX_SHARED_WAKE = 1, TB_NR_write = 1, TB_NR_sendto = 44, TB_NR_tgkill = 234,
+       TB_NR_exit = 60, TB_NR_epoll_wait = 232, TB_NR_waitid = 247 };
+/* From here on, what `id` has in the following calls until changed; 0 = none. */
+void tb_owner(struct tb *tb, uint32_t id, uint32_t ns_tid);	/* owner word beside its futexes */
+void tb_park(struct tb *tb, uint32_t id, uint64_t addr);	/* parking lot: the word before its futex */
+void tb_on_file(struct tb *tb, uint32_t id, uint32_t file);	/* descriptor it waits for */
+void tb_wakes_by(struct tb *tb, uint32_t id, uint32_t site, uint32_t file);	/* call in which it wakes others */
+void tb_ctid(struct tb *tb, uint32_t id, uint64_t addr);
+uint32_t tb_file(struct tb *tb, enum fd_kind kind, uint64_t inode, uint64_t peer, const char *name);
+uint32_t tb_tcp(struct tb *tb, uint32_t local_port, uint32_t remote_port);	/* 127.0.0.1 */
+void tb_futex_key(struct tb *tb, uint32_t space, uint64_t addr, uint64_t inode, uint64_t offset,
+		  const char *file);
+void tb_object(struct tb *tb, uint32_t space, uint64_t addr, const char *name, uint64_t off,
+	       uint64_t size);
+void tb_holds(struct tb *tb, uint32_t task, uint32_t space, uint64_t addr, unsigned evidence);
+/* version: 0x030b07f0 … */
+void tb_gil(struct tb *tb, uint32_t id, uint32_t space, uint64_t addr, bool main, uint32_t version);
+void tb_pythread(struct tb *tb, uint32_t id, uint64_t tstate);
+/* Every switch-out of `id` and wake by it from here on reads this of the GIL. */
+void tb_reads_gil(struct tb *tb, uint32_t id, uint32_t gil, bool locked, uint64_t holder, uint64_t switches);
 
 /* --- names ---------------------------------------------------------------------------------------- */
 

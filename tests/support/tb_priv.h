@@ -38,11 +38,22 @@ struct item {
 		struct rec_string string;
 		struct rec_site site;
 		struct rec_meta meta;
+		struct rec_file file;
+		struct rec_futex_key futex_key;
+		struct rec_object object;
+		struct rec_holds holds;
+		struct rec_gil gil;
+		struct rec_pythread pythread;
 	};
 };
 
 struct btask {
 	uint32_t id, proc, space, cpu, ustack, kstack;
+	uint32_t owner, file, wake_site, wake_file;
+	uint64_t park;
+	struct {
+		uint64_t id, state, holder, switches;
+	} gil;
 	uint64_t in, end, queued, steal, delay; /* queued TB_NEVER: cannot run before woken */
 	struct rec_base base;
 	struct rec_end c; /* counters so far */
@@ -63,7 +74,7 @@ struct tb {
 	struct strtab *strings;
 	struct buf bytes;
 	uint64_t stop, last;
-	uint32_t n_sites, n_stacks, n_spaces;
+	uint32_t n_sites, n_stacks, n_spaces, n_files;
 	bool attach, killed, finished, have_root;
 	uint64_t exit_status;
 };

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* What a person calls a lock: its variable, its file, or the place where it was waited for. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "locks_priv.h"
+
+#define DEEPEST 48
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+/* --- by variable ---------------------------------------------------------------------------------
+ */
+
+/* off: of the lock's start in the variable; a variable of the lock's own size is the lock. */
+static void name_object(struct lock *l, const struct futex_object *o, uint64_t word)
+{
+	uint64_t in_lock = word - l->addr, off = o->off - in_lock;
+
+	l->name_from = "object";
+	if (in_lock > o->off || !off)
+		snprintf(l->name, sizeof(l->name), "%s", o->name);
+	else
+		snprintf(l->name, sizeof(l->name), "%s+0x%" PRIx64, o->name, off);
+	if (!off || in_lock > o->off)
+		l->name_from = "symbol";
+}
+
+static bool by_object(struct build *b, struct lock *l, const struct futex *f)
+{
+	const struct futex_object *o = f ? model_futex_object(b->m, f->space, f->word) : NULL;
+
+	if (!o && f && f->park)
+		o = model_futex_object(b->m, f->space, f->addr);
+	if (!o || !o->name[0])
+		return false;
+	name_object(l, o, f->park ? l->addr : f->word);
+	return true;
+}
+
+/* --- by file
+ * -------------------------------------------------------------------------------------- */
+
+static bool by_file(struct build *b, struct lock *l, const struct futex *f)
+{
+	const struct futex_key *key =
+	        l->shared && f ? model_futex_key(b->m, f->space, f->word) : NULL;
+
+	if (!key || !key->file[0])
+		return false;
+	if (l->offset)
+		snprintf(l->name, sizeof(l->name), "%s+0x%" PRIx64, key->file, l->offset);
+	else
+		snprintf(l->name, sizeof(l->name), "%s", key->file);
+	l->name_from = "file";
+	return true;
+}
+
+/* --- by place
+ * -------------------------------------------------------------------------------------- */
+
+/* Code that everybody's locks are waited for in. */
+static bool is_machinery(const struct frame *f)
+{
+	static const char *const files[] = {"libc.so", "libc-",     "libpthread", "ld-linux",
+	                                    "ld-",     "libstdc++", "libpython",  "python3",
+	                                    "libm.so", "[vdso]",    "[kernel]",   "ld-musl"};
+	const char *base = base_name(f->module);
+
+	if (f->kind == FRAME_PYTHON)
+		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
+		       strstr(f->module, "/multiprocessing/");
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		if (!strncmp(base, files[i], strlen(files[i])))
+			return true;
+	return false;
+}
+
+static const struct frame *pick(const struct frame *frames, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (frames[i].name && !is_machinery(&frames[i]))
+			return &frames[i];
+	for (size_t i = 0; i < n; i++)
+		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
+			return &frames[i];
+	return NULL;
+}
+
+static bool by_place(struct build *b, struct lock *l)
+{
+	struct frame frames[DEEPEST];
+	uint32_t ustack = l->sites.n ? l->sites.v[0].ustack : 0;
+	const struct frame *f;
+
+	for (size_t i = 0; !ustack && i < l->sites.n; i++)
+		ustack = l->sites.v[i].ustack;
+	f = pick(frames, model_frames(b->m, ustack, frames, DEEPEST));
+	if (!f)
+		return false;
+	if (f->src && f->line)
+		snprintf(l->name, sizeof(l->name), "waited for in %s (%s:%u)", f->name,
+		         base_name(f->src), f->line);
+	else
+		snprintf(l->name, sizeof(l->name), "waited for in %s (%s)", f->name,
+		         base_name(f->module));
+	l->name_from = "site";
+	return true;
+}
+
+/* --- all
+ * -------------------------------------------------------------------------------------------- */
+
+static const struct proc *proc_of_space(const struct build *b, const struct lock *l)
+{
+	const struct task *t = l->waiters.n ? model_task(b->m, l->waiters.v[0].task) : NULL;
+
+	return t ? model_proc(b->m, t->proc) : NULL;
+}
+
+static void name_gil(struct build *b, struct lock *l)
+{
+	const struct proc *p = proc_of_space(b, l);
+	const struct gil *gils;
+	size_t n = model_gils(b->m, &gils);
+	bool main = true;
+
+	for (size_t i = 0; i < n; i++)
+		if (gils[i].id == l->gil)
+			main = gils[i].main;
+	snprintf(l->name, sizeof(l->name), "%s (pid %u)", main ? "GIL" : "GIL of a sub-interpreter",
+	         p ? p->pid : 0);
+	l->name_from = "object";
+}
+
+static void name_join(struct build *b, struct lock *l)
+{
+	const struct task *t = model_task(b->m, l->join_task);
+
+	if (t)
+		snprintf(l->name, sizeof(l->name), "join of %s", t->comm);
+	else
+		snprintf(l->name, sizeof(l->name), "join of a thread");
+	l->name_from = "thread";
+}
+
+/* Several threads of one name: their ids tell them apart. */
+static int tell_joins_apart(struct build *b)
+{
+	struct waits *w = b->w;
+	struct hmap seen = {0};
+	int err = 0;
+
+	for (int pass = 0; !err && pass < 2; pass++) {
+		for (size_t i = 0; !err && i < w->locks.n; i++) {
+			struct lock *l = &w->locks.v[i];
+			const struct task *t =
+			        l->kind == LOCK_JOIN ? model_task(b->m, l->join_task) : NULL;
+			uint64_t key = t ? hash_bytes(t->comm, strlen(t->comm), 0) : 0, *at;
+
+			if (!t)
+				continue;
+			at = hmap_put(&seen, key, 0, NULL);
+			if (!at)
+				err = -ENOMEM;
+			else if (!pass)
+				++*at;
+			else if (*at > 1)
+				snprintf(l->name, sizeof(l->name), "join of %s (%u)", t->comm,
+				         t->tid);
+		}
+	}
+	hmap_release(&seen);
+	return err;
+}
+
+static void name_lock(struct build *b, size_t i)
+{
+	struct lock *l = &b->w->locks.v[i];
+	uint32_t word = b->lock_futex.v[i];
+	const struct futex *f = word ? model_futex_at(b->m, word - 1) : NULL;
+
+	if (l->kind == LOCK_GIL)
+		name_gil(b, l);
+	else if (l->kind == LOCK_JOIN)
+		name_join(b, l);
+	else if (!by_object(b, l, f) && !by_file(b, l, f) && !by_place(b, l)) {
+		snprintf(l->name, sizeof(l->name), "0x%" PRIx64, l->addr);
+		l->name_from = "address";
+	}
+}
+
+int locks_name(struct build *b)
+{
+	for (size_t i = 0; i < b->w->locks.n; i++)
+		name_lock(b, i);
+	return tell_joins_apart(b);
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/* Logical waits and who is to blame for them. */
+#include "locks_test.h"
+
+#define L 0x10000
+
+/* Process 1 with threads 2 … n, on CPUs of their own. */
+static struct tb *threads(uint32_t n)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= n; id++) {
+		tb_thread(tb, id, 1, "worker", 0);
+		tb_on(tb, id, id);
+	}
+	for (uint32_t id = 1; id <= n; id++)
+		tb_wakes_by(tb, id, tb_site(tb, TB_NR_futex, L, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	return tb;
+}
+
+static void lock_wait(struct tb *tb, uint32_t id, uint32_t owner, uint64_t wake, uint32_t waker)
+{
+	tb_owner(tb, id, owner);
+	tb_futex(tb, id, L, TB_FUTEX_WAIT, 2, 0, wake, waker);
+}
+
+Test(waits, mutex_owner_and_waker_agree)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_run(tb, 2, 0, 5 * MS);
+	lock_wait(tb, 2, 1, 15 * MS, 1);
+	tb_run(tb, 2, 16 * MS, 20 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.n, 1);
+	cr_expect_eq(b.w->locks.v[0].kind, LOCK_MUTEX);
+	cr_expect_eq(b.w->locks.v[0].owner_known, 1);
+	cr_expect_eq(b.w->locks.v[0].owner_agree, 1);
+	cr_expect_eq(b.w->locks.v[0].held_ns, 10 * MS);
+	cr_expect_eq(b.w->locks.v[0].ready_ns, 1 * MS);
+	expect_blame(&b, 2, 0, 5 * MS, BLAME_HELD, 1);
+	cr_expect_eq(b.w->blames.v[0].evidence, EVIDENCE_OWNER);
+	built_free(&b);
+}
+
+/* 1 holds it, 2 then 3 wait: 3 waits for 1, for 2 to get up, and for 2. */
+Test(waits, mutex_turns_in_order)
+{
+	struct tb *tb = threads(3);
+	struct built b;
+
+	tb_run(tb, 1, 0, 40 * MS);
+	tb_run(tb, 2, 0, 2 * MS);
+	lock_wait(tb, 2, 1, 10 * MS, 1);
+	tb_run(tb, 2, 12 * MS, 40 * MS);
+	tb_run(tb, 3, 0, 3 * MS);
+	lock_wait(tb, 3, 1, 20 * MS, 2);
+	tb_run(tb, 3, 20 * MS, 40 * MS);
+	b = build_waits(tb);
+	expect_blame(&b, 3, 0, 4 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 3, 0, 11 * MS, BLAME_HANDOFF, 0);
+	expect_blame(&b, 3, 0, 13 * MS, BLAME_HELD, 2);
+	cr_expect_eq(b.w->locks.v[0].handoff_ns, 2 * MS);
+	cr_expect_eq(b.w->locks.v[0].held_ns, 8 * MS + 7 * MS + 8 * MS);
+	cr_expect_eq(b.w->locks.v[0].owner_agree, 2);
+	built_free(&b);
+}
+
+/* Who let go takes it again before the one it woke gets up. */
+Test(waits, mutex_taken_by_a_third)
+{
+	struct tb *tb = threads(3);
+	struct built b;
+
+	tb_run(tb, 1, 0, 40 * MS);
+	tb_run(tb, 2, 0, 2 * MS);
+	lock_wait(tb, 2, 1, 10 * MS, 1);
+	tb_run(tb, 2, 12 * MS, 12 * MS + 5 * US);
+	lock_wait(tb, 2, 1, 30 * MS, 1);
+	tb_run(tb, 2, 30 * MS, 40 * MS);
+	tb_run(tb, 3, 0, 3 * MS);
+	lock_wait(tb, 3, 1, 38 * MS, 2);
+	tb_run(tb, 3, 38 * MS, 40 * MS);
+	b = build_waits(tb);
+	expect_blame(&b, 3, 0, 20 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 3, 0, 35 * MS, BLAME_HELD, 2);
+	built_free(&b);
+}
+
+/* Timeouts do not end a wait, and whoever runs when they strike has nothing to do with it. */
+Test(waits, timeouts_are_stitched)
+{
+	struct tb *tb = threads(3);
+	const struct wait *x;
+	struct built b;
+
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_run(tb, 3, 0, 30 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	for (uint64_t t = 1; t < 21; t += 5) {
+		tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 0x7fff, (t + 5) * MS, t + 5 < 21 ? 0 : 1);
+		tb_run(tb, 2, (t + 5) * MS, (t + 5) * MS + 10 * US);
+	}
+	tb_run(tb, 2, 21 * MS + 10 * US, 30 * MS);
+	b = build_waits(tb);
+	x = wait_no(&b, 2, 0);
+	cr_expect_eq(b.w->locks.v[0].waits, 1);
+	cr_expect_eq(x->n_slices, 4);
+	cr_expect_eq(x->blocked_ns, 20 * MS - 30 * US);
+	cr_expect_eq(x->waker, 1);
+	expect_blame(&b, 2, 0, 2 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
+Test(waits, on_another_lock_is_another_wait)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 1, 6 * MS, 0);
+	tb_run(tb, 2, 6 * MS, 6 * MS + 10 * US);
+	tb_futex(tb, 2, L + 64, TB_FUTEX_BITSET, 0, 0, 11 * MS, 1);
+	tb_run(tb, 2, 11 * MS, 11 * MS + 10 * US);
+	tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 1, 16 * MS, 1);
+	tb_run(tb, 2, 16 * MS, 30 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 2);
+	cr_expect_eq(b.w->waits.n, 3);
+	built_free(&b);
+}
+
+/* A timed wait that nobody ever posts to is a sleep. */
+Test(waits, a_sleep_on_a_lock_is_a_sleep)
+{
+	struct tb *tb = threads(1);
+	struct built b;
+
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex(tb, 1, L, TB_FUTEX_BITSET, 0, 1, 50 * MS, 0);
+	tb_run(tb, 1, 50 * MS, 60 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 0);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_TIMER);
+	expect_blame(&b, 1, 0, 20 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
+/* Each post to a semaphore is waited for, whomever it wakes. */
+Test(waits, semaphore_waits_for_the_next_poster)
+{
+	struct tb *tb = threads(4);
+	struct built b;
+
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_run(tb, 3, 0, 1 * MS);
+	tb_futex(tb, 3, L, TB_FUTEX_BITSET, 0, 0, 10 * MS, 1);
+	tb_run(tb, 3, 10 * MS, 30 * MS);
+	tb_run(tb, 4, 0, 2 * MS);
+	tb_futex(tb, 4, L, TB_FUTEX_BITSET, 0, 0, 20 * MS, 2);
+	tb_run(tb, 4, 20 * MS, 30 * MS);
+	b = build_waits(tb);
+	expect_blame(&b, 4, 0, 5 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 4, 0, 15 * MS, BLAME_HELD, 2);
+	cr_expect_eq(b.w->blames.v[wait_no(&b, 4, 0)->blame].evidence, EVIDENCE_POSTER);
+	built_free(&b);
+}
+
+Test(waits, join_names_the_thread)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_rename(tb, 2, 0, "worker-2");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, 10 * MS);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.n, 1);
+	cr_expect_eq(b.w->locks.v[0].kind, LOCK_JOIN);
+	cr_expect_eq(b.w->locks.v[0].join_task, 2);
+	cr_expect_str_eq(b.w->locks.v[0].name, "join of worker-2");
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_HELD, 2);
+	built_free(&b);
+}
+
+/* The recording ends while it waits: who had the lock when it began is the last that is known. */
+Test(waits, open_waits_know_the_owner)
+{
+	struct tb *tb = threads(3);
+	struct built b;
+
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	lock_wait(tb, 2, 1, TB_NEVER, 0);
+	tb_run(tb, 3, 0, 1 * MS);
+	tb_futex(tb, 3, L + 64, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+	tb_holds(tb, 2, 1, L + 64, HOLD_WITH_BLOCK);
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	cr_expect(wait_no(&b, 2, 0)->open);
+	expect_blame(&b, 2, 0, 20 * MS, BLAME_HELD, 1);
+	cr_expect(wait_no(&b, 3, 0)->open);
+	expect_blame(&b, 3, 0, 20 * MS, BLAME_HELD, 2);
+	cr_expect_eq(wait_blame_at(b.w, wait_no(&b, 3, 0), TB_EPOCH + 20 * MS)->evidence,
+	             EVIDENCE_FOUND);
+	built_free(&b);
+}
+
+/* A signal is no post. */
+Test(waits, signals_do_not_post)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_tgkill, 1, 1, 10, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex(tb, 1, L, TB_FUTEX_WAIT, 2, 0, 5 * MS, 2);
+	tb_run(tb, 1, 5 * MS, 5 * MS + 20 * US);
+	tb_futex(tb, 1, L, TB_FUTEX_WAIT, 2, 0, TB_NEVER, 0);
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->waits.n, 1);
+	cr_expect(wait_no(&b, 1, 0)->open);
+	expect_blame(&b, 1, 0, 3 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
+/* --- channels, children -------------------------------------------------------------------------
+ */
+
+Test(waits, pipe_names_channel_and_writer)
+{
+	struct tb *tb = tb_new();
+	uint32_t file;
+	struct built b;
+
+	tb_task(tb, 1, "reader");
+	tb_fork(tb, 2, 1, "writer", 0);
+	tb_on(tb, 2, 1);
+	file = tb_file(tb, FD_PIPE, 77, 0, "pipe:[77]");
+	tb_on_file(tb, 1, file);
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_write, 4, 0, 0, FD_PIPE), file);
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, 10 * MS, 2);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, TB_NEVER, 0);
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->channels.n, 1);
+	cr_expect_str_eq(b.w->channels.v[0].what, "pipe");
+	cr_expect_eq(b.w->channels.v[0].read_wait_ns, 9 * MS + 19 * MS);
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_HELD, 2);
+	/* The writer was seen before, so an open wait is for it, too. */
+	expect_blame(&b, 1, 1, 20 * MS, BLAME_HELD, 2);
+	cr_expect_eq(wait_no(&b, 1, 1)->kind, WAIT_CHANNEL);
+	built_free(&b);
+}
+
+Test(waits, poll_is_told_by_its_waker)
+{
+	struct tb *tb = tb_new();
+	uint32_t client, server;
+	struct built b;
+
+	tb_task(tb, 1, "server");
+	tb_fork(tb, 2, 1, "client", 0);
+	tb_on(tb, 2, 1);
+	server = tb_tcp(tb, 5432, 40000);
+	client = tb_tcp(tb, 40000, 5432);
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_sendto, 4, 0, 0, FD_SOCKET), client);
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, 10 * MS, 2);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	tb_on_file(tb, 1, server);
+	tb_call(tb, 1, TB_NR_recvfrom, 5, FD_SOCKET, 20 * MS, 2);
+	tb_run(tb, 1, 20 * MS, 30 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->channels.n, 1, "both ends are one channel");
+	cr_expect_eq(wait_no(&b, 1, 0)->channel, 1);
+	cr_expect_str_eq(b.w->channels.v[0].what, "TCP");
+	expect_blame(&b, 1, 1, 15 * MS, BLAME_HELD, 2);
+	cr_expect_eq(b.w->blames.v[wait_no(&b, 1, 1)->blame].evidence, EVIDENCE_POSTER);
+	built_free(&b);
+}
+
+Test(waits, nobody_at_the_other_end_is_outside)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "reader");
+	tb_on_file(tb, 1, tb_file(tb, FD_PIPE, 77, 0, ""));
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_read, 0, FD_PIPE, TB_NEVER, 0);
+	tb_stop(tb, 10 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_EXTERNAL);
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
+Test(waits, wait4_names_the_child)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "parent");
+	tb_fork(tb, 2, 1, "first", 0);
+	tb_fork(tb, 3, 1, "second", 0);
+	tb_on(tb, 2, 1);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 0, 30 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_wait4, UINT64_MAX, FD_UNKNOWN, 10 * MS, 2);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	tb_call(tb, 1, TB_NR_wait4, 3, FD_UNKNOWN, TB_NEVER, 0);
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_HELD, 2);
+	expect_blame(&b, 1, 1, 20 * MS, BLAME_HELD, 3);
+	cr_expect_eq(b.w->blames.v[wait_no(&b, 1, 1)->blame].evidence, EVIDENCE_CHILD);
+	built_free(&b);
+}
+
+/* A timer or a device has nothing to do with who was running. */
+Test(waits, interrupts_name_nobody)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 10 * MS, 0);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	tb_call(tb, 1, TB_NR_fsync, 3, FD_FILE, 20 * MS, 0);
+	tb_run(tb, 1, 20 * MS, 30 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_TIMER);
+	cr_expect_eq(wait_no(&b, 1, 1)->kind, WAIT_IO);
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_NOBODY, 0);
+	expect_blame(&b, 1, 1, 15 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
