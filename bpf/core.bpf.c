@@ -10,6 +10,9 @@ __u32 last_task_id = 0, last_space_id = 0;
 
 struct task_map tasks SEC(".maps");
 struct rings_map rings SEC(".maps");
+/* python.bpf.c's; a map that several files name is defined in the one that is linked first. */
+struct py_scratch_map py_scratch SEC(".maps");
+struct py_spaces_map py_spaces SEC(".maps");
 
 /* Contents already sent, so that a stack crosses the ring once. An evicted one is sent again. */
 struct {

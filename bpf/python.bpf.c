@@ -18,6 +18,7 @@
  */
 #define MT_IRQS_OFF
 #include "python.bpf.h"
+#include "regs.bpf.h"
 
 #define TSS_VALUES   0x318 /* from pthread_self: value of key 0 */
 #define TSS_STRIDE   16
@@ -26,8 +27,6 @@
 #define WALK_AGAIN   20000000 /* ns: a thread without a state is not looked for all the time */
 #define PY_INSTR_MAX (16u << 20)
 
-struct py_scratch_map py_scratch SEC(".maps");
-struct py_spaces_map py_spaces SEC(".maps");
 volatile __u32 py_spaces_n = 0;
 
 struct {
@@ -72,17 +71,6 @@ static __always_inline u64 word_at(u64 addr)
 	if (bpf_probe_read_user(&v, sizeof(v), (void *)addr))
 		return 0;
 	return v;
-}
-
-static __always_inline u64 thread_pointer(void)
-{
-	struct task_struct *t = bpf_get_current_task_btf();
-
-#if defined(__TARGET_ARCH_x86)
-	return t->thread.fsbase;
-#else
-	return 0;
-#endif
 }
 
 static __always_inline const struct mt_py_layout *layout_of(const struct mt_py_space *sp)
@@ -153,7 +141,8 @@ static __noinline u64 search_and_learn(struct mt_py_space *sp, const struct mt_p
 	u64 now = bpf_ktime_get_ns();
 
 	if (known) {
-		if (known->tstate && !sp->several && word_at(known->tstate + l->tstate_thread_id) == fs)
+		if (known->tstate && !sp->several &&
+		    word_at(known->tstate + l->tstate_thread_id) == fs)
 			return known->tstate;
 		if (!known->tstate && now - known->walk_ns < WALK_AGAIN)
 			return 0;
@@ -238,7 +227,8 @@ static __always_inline u8 byte_of(const struct py_scratch *sc, u32 off)
 	return raw[off & (PY_FRAME_WORDS * 8 - 1)];
 }
 
-static __always_inline bool read_frame(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame)
+static __always_inline bool read_frame(struct py_scratch *sc, const struct mt_py_layout *l,
+                                       u64 frame)
 {
 	u32 size = l->frame_size;
 
@@ -295,8 +285,9 @@ __noinline u64 py_collect(u32 space, u64 frame, u32 max)
 		f = &sc->frames[n & 127];
 		f->code = code;
 		f->instr = instr_of(sc, l, code);
-		f->entry = l->frame_owner == MT_PY_NO ? 1 :
-		           l->frame_entry != MT_PY_NO ? byte_of(sc, l->frame_entry) & 1 : 0;
+		f->entry = l->frame_owner == MT_PY_NO   ? 1
+		           : l->frame_entry != MT_PY_NO ? byte_of(sc, l->frame_entry) & 1
+		                                        : 0;
 		h = mix(mix(h, code), f->instr * 2 + f->entry);
 		sc->n = n + 1;
 	}
@@ -312,7 +303,7 @@ __noinline u64 py_first(u32 space)
 	if (!sp)
 		return 0;
 	l = layout_of(sp);
-	fs = thread_pointer();
+	fs = thread_pointer(bpf_get_current_task_btf());
 	if (!l || !fs)
 		return 0;
 	t = tstate_of(sp, l, space, fs);
@@ -340,7 +331,8 @@ u32 py_epoch(u32 space)
 	return sp ? sp->epoch : 0;
 }
 
-/* --- code objects ------------------------------------------------------------------------------ */
+/* --- code objects ------------------------------------------------------------------------------
+ */
 
 static __always_inline void read_str(struct mt_pystr *s, u8 *data, u32 room, u64 str,
                                      const struct mt_py_layout *l)
@@ -441,8 +433,9 @@ __noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
 		e->table_len = stored = 0;
 	my_stats()->seen++;
 	ring = my_ring(cpu);
-	if (!ring || bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_pycode, table) + stored,
-	                                ring_flags())) {
+	if (!ring ||
+	    bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_pycode, table) + stored,
+	                       ring_flags())) {
 		my_stats()->lost_ring++;
 		return NOTE_NEW;
 	}

@@ -154,14 +154,14 @@ size_t pyspaces_notes(const struct pyspaces *p, char *const **out);
 struct pycodes;
 struct pycodes *pycodes_new(void);
 void pycodes_free(struct pycodes *p);
-/* The record of a code object, len bytes of it. pid: its process, to read what did not fit.
+/* The record of a code object. pid: its process, to read what did not fit.
  * added: a PYCODE is to be written; name and file are valid until the next call. */
 struct pycode_new {
 	uint32_t id;
 	bool added;
 	const char *name, *file;
 };
-int pycodes_add(struct pycodes *p, const struct mt_pycode *e, size_t len, const struct py_build *b,
+int pycodes_add(struct pycodes *p, const struct mt_pycode *e, const struct py_build *b,
                 uint32_t pid, struct pycode_new *out);
 /* n frames into PY_FRAME()s, at most n. false: a code object has not been seen yet. */
 bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f, size_t n,

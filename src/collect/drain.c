@@ -33,6 +33,9 @@ struct drain {
 	VEC(struct live_task) tasks;
 	VEC(struct pending_map) pending;
 	struct mapped mapped;
+	struct pyspaces *pyspaces;
+	struct pycodes *pycodes;
+	VEC(struct mt_stack *) early_stacks; /* their code objects are on their way */
 	uint64_t written, exec_ts;
 };
 
@@ -237,6 +240,7 @@ static void new_space(struct drain *d, uint32_t space, uint32_t parent, uint32_t
 	struct rec_space r = {.id = space, .parent = parent};
 
 	put(d, REC_K_SPACE, ts, &r);
+	pyspaces_fork(d->pyspaces, space, parent);
 	if (symbolizer_space(d->sym, space, parent, ts) || symbolizer_pid(d->sym, space, pid))
 		d->error = d->error ? d->error : -ENOMEM;
 }
@@ -369,6 +373,7 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 	if (n >= sizeof(deleted) && !strcmp(file + n - (sizeof(deleted) - 1), deleted))
 		r.flags |= MAP_F_DELETED;
 	put(d, REC_K_MAP, e->ts, &r);
+	pyspaces_map(d->pyspaces, space, e, file);
 }
 
 /* The maps of the new image came before the event that tells its address space's id. */
@@ -509,23 +514,86 @@ static void on_touch(struct drain *d, const struct mt_hdr *h)
 
 #define STACK_WRITTEN (1ull << 32)
 
-static void on_stack(struct drain *d, const struct mt_hdr *h)
+static void on_pycode(struct drain *d, const struct mt_hdr *h)
 {
-	const struct mt_stack *e = (const void *)h;
+	const struct mt_pycode *e = (const void *)h;
+	const struct py_build *b = d->pyspaces ? pyspaces_build(d->pyspaces, e->layout) : NULL;
+	const struct live_task *t = task_get(d, h->task);
+	struct pycode_new code;
+
+	if (!b)
+		return;
+	if (pycodes_add(d->pycodes, e, b, t ? t->tgid : 0, &code)) {
+		d->error = d->error ? d->error : -ENOMEM;
+	} else if (code.added) {
+		struct rec_pycode r = {.id = code.id,
+		                       .name = drain_string(d, code.name),
+		                       .file = drain_string(d, code.file),
+		                       .first_line = e->first_line};
+
+		put(d, REC_K_PYCODE, 0, &r);
+	}
+}
+
+/* Keeps the stack for the next round: true. Its code objects were sent by another CPU a moment
+ * before, by a clock that is a moment behind. */
+static bool keep_early(struct drain *d, const struct mt_stack *e)
+{
+	size_t n = offsetof(struct mt_stack, frames) + e->n * sizeof(e->frames[0]) +
+	           e->n_py * sizeof(struct mt_pyframe);
+	struct mt_stack *copy = d->early_stacks.n < 1024 ? malloc(n) : NULL;
+
+	if (!copy)
+		return false;
+	memcpy(copy, e, n);
+	if (!vec_push(&d->early_stacks, copy))
+		return true;
+	free(copy);
+	return false;
+}
+
+static void write_stack(struct drain *d, const struct mt_stack *e, bool again)
+{
 	struct rec_stack r = {.id = stack_id(d, e->hash),
 	                      .kind = e->kind,
 	                      .space = e->space,
 	                      .flags = e->flags,
 	                      .end = e->end};
 	uint64_t *slot = stack_slot(d, e->hash, false);
+	uint64_t py[MT_MAX_PY_FRAMES];
+	size_t n_py = 0;
 
-	if (!slot || (*slot & STACK_WRITTEN) || e->n > MT_MAX_USER_FRAMES)
+	if (!slot || (*slot & STACK_WRITTEN) || e->n > MT_MAX_USER_FRAMES ||
+	    e->n_py > MT_MAX_PY_FRAMES)
+		return;
+	if (d->pycodes && e->n_py &&
+	    !pycodes_stack(d->pycodes, e->space, (const void *)(e->frames + e->n), e->n_py, py,
+	                   &n_py) &&
+	    !again && keep_early(d, e))
 		return;
 	*slot |= STACK_WRITTEN;
 	r.frames = (struct rec_array){(const uint64_t *)e->frames, e->n};
-	put(d, REC_K_STACK, h->ts, &r);
-	if (symbolizer_stack(d->sym, e->space, h->ts, (const uint64_t *)e->frames, e->n))
+	r.py = (struct rec_array){py, n_py};
+	put(d, REC_K_STACK, e->h.ts, &r);
+	if (symbolizer_stack(d->sym, e->space, e->h.ts, (const uint64_t *)e->frames, e->n))
 		d->error = d->error ? d->error : -ENOMEM;
+}
+
+static void on_stack(struct drain *d, const struct mt_hdr *h)
+{
+	write_stack(d, (const void *)h, false);
+}
+
+/* Once a round has brought what there was. */
+static void write_early(struct drain *d, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		write_stack(d, d->early_stacks.v[i], true);
+		free(d->early_stacks.v[i]);
+	}
+	d->early_stacks.n -= n;
+	memmove(d->early_stacks.v, d->early_stacks.v + n,
+	        d->early_stacks.n * sizeof(d->early_stacks.v[0]));
 }
 
 static void on_waitv(struct drain *d, const struct mt_hdr *h)
@@ -571,6 +639,7 @@ static const struct {
         [MT_EV_RSS] = {on_rss, sizeof(struct mt_rss)},
         [MT_EV_SAMPLE] = {on_sample, sizeof(struct mt_sample)},
         [MT_EV_STACK] = {on_stack, offsetof(struct mt_stack, frames)},
+        [MT_EV_PYCODE] = {on_pycode, offsetof(struct mt_pycode, table)},
         [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
         [MT_EV_GIL] = {on_gil, sizeof(struct mt_gil_ev)},
         [MT_EV_PYTHREAD] = {on_pythread, sizeof(struct mt_pythread)},
@@ -648,6 +717,7 @@ int drain_round(struct drain *d, struct rings *rings, struct perfmaps *maps, uin
 	const struct mt_hdr *h;
 	struct map_event m;
 	bool have_map = perfmaps_next(maps, until_ts, &m);
+	size_t early = d->early_stacks.n;
 	uint32_t len;
 
 	rings_refresh(rings);
@@ -667,7 +737,16 @@ int drain_round(struct drain *d, struct rings *rings, struct perfmaps *maps, uin
 		on_map(d, &m);
 		have_map = perfmaps_next(maps, until_ts, &m);
 	}
+	if (early || until_ts == UINT64_MAX)
+		write_early(d, until_ts == UINT64_MAX ? d->early_stacks.n : early);
 	return d->error;
+}
+
+int drain_python(struct drain *d, struct pyspaces *p)
+{
+	d->pyspaces = p;
+	d->pycodes = pycodes_new();
+	return d->pycodes ? 0 : -ENOMEM;
 }
 
 struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run_mode)
@@ -694,6 +773,10 @@ void drain_free(struct drain *d)
 	for (size_t i = 0; i < d->pending.n; i++)
 		free(d->pending.v[i].file);
 	vec_release(&d->pending);
+	for (size_t i = 0; i < d->early_stacks.n; i++)
+		free(d->early_stacks.v[i]);
+	vec_release(&d->early_stacks);
+	pycodes_free(d->pycodes);
 	vec_release(&d->tasks);
 	hmap_release(&d->sites);
 	hmap_release(&d->stacks);

@@ -11,9 +11,9 @@
 
 #include "collect_priv.h"
 
-#define LINES_MAX 262144        /* lines remembered; beyond that they are worked out again */
-#define TABLE_MAX (1u << 20)    /* of a line table that is read from the process */
-#define TEXT_MAX 4096           /* bytes of a name or path, as UTF-8 */
+#define LINES_MAX  262144       /* lines remembered; beyond that they are worked out again */
+#define TABLE_MAX  (1u << 20)   /* of a line table that is read from the process */
+#define TEXT_MAX   4096         /* bytes of a name or path, as UTF-8 */
 #define TABLES_MAX (256u << 20) /* all line tables together: what comes after has no lines */
 
 struct code {
@@ -28,7 +28,7 @@ struct pycodes {
 	VEC(struct code) codes;
 	struct hmap by_addr; /* (space, address) -> index in codes */
 	struct hmap by_content;
-	struct hmap ids; /* (name, file and first line) -> PYCODE id */
+	struct hmap ids;   /* (name, file and first line) -> PYCODE id */
 	struct hmap lines; /* (index in codes, instruction) -> line */
 	struct strtab *tables;
 	size_t table_bytes;
@@ -61,7 +61,8 @@ void pycodes_free(struct pycodes *p)
 	free(p);
 }
 
-/* --- what did not fit -------------------------------------------------------------------------- */
+/* --- what did not fit --------------------------------------------------------------------------
+ */
 
 static bool read_mem(uint32_t pid, uint64_t addr, void *p, size_t n)
 {
@@ -75,7 +76,8 @@ static bool read_word(uint32_t pid, uint64_t addr, uint64_t *out)
 	return read_mem(pid, addr, out, sizeof(*out));
 }
 
-/* The whole of an object's bytes, when those that BPF saw are its beginning. NULL: not to be had. */
+/* The whole of an object's bytes, when those that BPF saw are its beginning. NULL: not to be had.
+ */
 static uint8_t *read_rest(uint32_t pid, uint64_t data, size_t n, const uint8_t *seen, size_t seen_n)
 {
 	uint8_t *p = n <= TABLE_MAX && seen_n <= n ? malloc(n) : NULL;
@@ -98,7 +100,8 @@ static uint8_t *whole_table(const struct mt_pycode *e, uint32_t pid, const struc
 	return read_rest(pid, bytes + l->bytes_data, length, e->table, seen);
 }
 
-/* --- names ------------------------------------------------------------------------------------------ */
+/* --- names
+ * ------------------------------------------------------------------------------------------ */
 
 /* In out: UTF-8, at most TEXT_MAX; a cut one ends in "…". */
 static size_t text(const struct mt_pystr *s, const uint8_t *data, uint32_t pid, uint64_t field,
@@ -109,7 +112,8 @@ static size_t text(const struct mt_pystr *s, const uint8_t *data, uint32_t pid, 
 	uint64_t str;
 
 	if (want > s->stored && want <= TEXT_MAX && read_word(pid, field, &str))
-		all = read_rest(pid, str + (s->ascii ? l->str_ascii : l->str_wide), want, data, s->stored);
+		all = read_rest(pid, str + (s->ascii ? l->str_ascii : l->str_wide), want, data,
+		                s->stored);
 	n = py_utf8(s->kind, s->ascii, all ? all : data, all ? want : s->stored, out, TEXT_MAX);
 	if (!all && want > s->stored && n + 3 <= TEXT_MAX) {
 		memcpy(out + n, "\xe2\x80\xa6", 3);
@@ -123,11 +127,13 @@ struct pycode_text {
 	char name[TEXT_MAX + 1], file[TEXT_MAX + 1];
 };
 
-static uint32_t intern(struct pycodes *p, const struct pycode_text *t, uint32_t first_line, bool *added)
+static uint32_t intern(struct pycodes *p, const struct pycode_text *t, uint32_t first_line,
+                       bool *added)
 {
-	uint64_t h[3] = {hash_bytes(t->name, strlen(t->name), 1), hash_bytes(t->file, strlen(t->file), 2),
-	                 first_line};
-	uint64_t *id = hmap_put(&p->ids, hash_bytes(h, sizeof(h), 3), hash_bytes(h, sizeof(h), 4), added);
+	uint64_t h[3] = {hash_bytes(t->name, strlen(t->name), 1),
+	                 hash_bytes(t->file, strlen(t->file), 2), first_line};
+	uint64_t *id =
+	        hmap_put(&p->ids, hash_bytes(h, sizeof(h), 3), hash_bytes(h, sizeof(h), 4), added);
 
 	if (!id)
 		return 0;
@@ -152,10 +158,10 @@ static void fill_table(struct pycodes *p, struct code *c, const struct mt_pycode
 	free(all);
 }
 
-int pycodes_add(struct pycodes *p, const struct mt_pycode *e, size_t len, const struct py_build *b,
+int pycodes_add(struct pycodes *p, const struct mt_pycode *e, const struct py_build *b,
                 uint32_t pid, struct pycode_new *out)
 {
-	size_t seen = len - offsetof(struct mt_pycode, table), n;
+	size_t seen = e->table_len < MT_PY_TABLE ? e->table_len : MT_PY_TABLE, n;
 	const struct mt_py_layout *l = &b->off.frames;
 	struct code c = {.version = b->version, .first_line = e->first_line};
 	static struct pycode_text t; /* 8 KiB: one recorder, one thread */
@@ -164,10 +170,9 @@ int pycodes_add(struct pycodes *p, const struct mt_pycode *e, size_t len, const 
 	memset(out, 0, sizeof(*out));
 	if (e->name.stored > MT_PY_NAME || e->file.stored > MT_PY_FILE)
 		return 0;
-	if (seen > e->table_len)
-		seen = e->table_len;
 	n = text(&e->name, e->name_data, pid,
-	         e->code + (l->code_qualname != MT_PY_NO ? l->code_qualname : l->code_name), l, t.name);
+	         e->code + (l->code_qualname != MT_PY_NO ? l->code_qualname : l->code_name), l,
+	         t.name);
 	t.name[n] = 0;
 	n = text(&e->file, e->file_data, pid, e->code + l->code_file, l, t.file);
 	t.file[n] = 0;
@@ -202,8 +207,8 @@ static uint32_t line_of(struct pycodes *p, size_t i, uint32_t instr)
 	return (uint32_t)*line;
 }
 
-bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f, size_t n, uint64_t *out,
-                   size_t *n_out)
+bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f, size_t n,
+                   uint64_t *out, size_t *n_out)
 {
 	bool whole = true;
 
@@ -219,7 +224,8 @@ bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f
 				out[*n_out - 1] |= 1;
 			continue;
 		}
-		out[(*n_out)++] = PY_FRAME(c ? c->id : 0, c ? line_of(p, *at, f[i].instr) : 0, f[i].entry);
+		out[(*n_out)++] =
+		        PY_FRAME(c ? c->id : 0, c ? line_of(p, *at, f[i].instr) : 0, f[i].entry);
 	}
 	return whole;
 }

@@ -14,7 +14,7 @@
 
 #include "collect_priv.h"
 
-#define FILES_MAX 4096  /* files remembered; beyond that they are read again */
+#define FILES_MAX  4096  /* files remembered; beyond that they are read again */
 #define SPACES_MAX 65536 /* Python spaces remembered for forks to come */
 
 struct py_file {
@@ -30,13 +30,13 @@ struct py_space {
 
 struct pyspaces {
 	struct session *session;
-	struct hmap files;          /* (hash of path, of identity) -> index + 1 in found; 0: no CPython */
+	struct hmap files; /* (hash of path, of identity) -> index + 1 in found; 0: no CPython */
 	VEC(struct py_file) found;
 	VEC(struct py_build) builds; /* by layout */
-	struct hmap spaces;         /* space -> index in infos */
+	struct hmap spaces;          /* space -> index in infos */
 	VEC(struct py_space) infos;
 	uint64_t page;
-	uint32_t unknown_version;   /* told once each: bits of minor versions */
+	uint32_t unknown_version; /* told once each: bits of minor versions */
 	VEC(char *) notes;
 };
 
@@ -85,7 +85,8 @@ static void note(struct pyspaces *p, const char *file, uint32_t version, const c
 	if (p->unknown_version & bit)
 		return;
 	p->unknown_version |= bit;
-	if (asprintf(&text, "no Python frames for %s: %s; its stacks show the interpreter's own functions",
+	if (asprintf(&text,
+	             "no Python frames for %s: %s; its stacks show the interpreter's own functions",
 	             file, why) < 0)
 		return;
 	if (vec_push(&p->notes, text))
@@ -150,7 +151,8 @@ static uint64_t read_file(struct pyspaces *p, int fd, const char *file)
 	rc = py_build_for(hex, f.elf.start, f.elf.n_start, &f.build);
 	if (rc) {
 		note(p, file, hex,
-		     rc == -ENOTSUP ? "this version of CPython is not known" : "its debugging offsets cannot be used");
+		     rc == -ENOTSUP ? "this version of CPython is not known"
+		                    : "its debugging offsets cannot be used");
 		return 0;
 	}
 	f.build.runtime_size = f.elf.runtime_size;
@@ -183,7 +185,8 @@ static const struct py_file *file_of(struct pyspaces *p, uint32_t pid, const cha
 		hmap_release(&p->files);
 		p->found.n = 0;
 	}
-	slot = hmap_put(&p->files, hash_bytes(&id, sizeof(id), 1), hash_bytes(&id, sizeof(id), 2), &added);
+	slot = hmap_put(&p->files, hash_bytes(&id, sizeof(id), 1), hash_bytes(&id, sizeof(id), 2),
+	                &added);
 	if (slot && added)
 		*slot = read_file(p, fd, file);
 	close(fd);
@@ -217,8 +220,9 @@ void pyspaces_map(struct pyspaces *p, uint32_t space, const struct map_event *e,
 	if (!f || py_elf_address(&f->elf, e->start, e->offset, p->page, &s.runtime))
 		return;
 	s.layout = f->layout;
-	log_debug("space %u is a CPython %u.%u: %s, _PyRuntime at 0x%llx", space, f->build.version >> 24,
-	          f->build.version >> 16 & 0xff, file, (unsigned long long)s.runtime);
+	log_debug("space %u is a CPython %u.%u: %s, _PyRuntime at 0x%llx", space,
+	          f->build.version >> 24, f->build.version >> 16 & 0xff, file,
+	          (unsigned long long)s.runtime);
 	add_space(p, space, &s);
 }
 

@@ -42,6 +42,7 @@ struct recording_run {
 	struct target target;
 	struct session *session;
 	struct perfmaps *maps;
+	struct pyspaces *pyspaces;
 	struct symbolizer *sym;
 	struct trace_writer *w;
 	struct drain *d;
@@ -170,6 +171,9 @@ static int prepare(struct recording_run *r, struct err *err)
 	r->maps = perfmaps_new(err);
 	if (!r->maps)
 		return -EPERM;
+	r->pyspaces = pyspaces_new(r->session);
+	if (!r->pyspaces || drain_python(r->d, r->pyspaces))
+		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	r->kallsyms_fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
 	return 0;
 }
@@ -435,6 +439,15 @@ static void write_cost(struct recording_run *r, const char *name, uint64_t count
 	trace_write(r->w, REC_K_COST, now_ns(), &c);
 }
 
+static void write_python_notes(struct recording_run *r)
+{
+	char *const *notes;
+	size_t n = pyspaces_notes(r->pyspaces, &notes);
+
+	for (size_t i = 0; i < n; i++)
+		note_write(r->d, r->w, notes[i]);
+}
+
 static void write_quality(struct recording_run *r)
 {
 	struct session_cost costs[32];
@@ -472,6 +485,7 @@ static void write_quality(struct recording_run *r)
 	if (t.no_stack)
 		write_cost(r, "waits without stack", t.no_stack, 0);
 	write_cost(r, "stacks", t.stacks, 0);
+	write_python_notes(r);
 	if (drain_exec_ts(r->d))
 		meta_write_u64(r->w, META_START_NS, drain_exec_ts(r->d) - r->begin_ns);
 }
@@ -533,6 +547,7 @@ static void release(struct recording_run *r)
 	close_recorder(r);
 	target_close(&r->target);
 	drain_free(r->d);
+	pyspaces_free(r->pyspaces);
 	trace_writer_free(r->w);
 	symbolizer_free(r->sym);
 	if (r->out_fd >= 0)
