@@ -361,6 +361,7 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 	const char *module = symbolizer_module(d->sym, space, &m, &jit);
 	int known = module ? symbolizer_map(d->sym, space, &m) : -ENOMEM;
 
+	pyspaces_map(d->pyspaces, space, e, file);
 	if (known < 0)
 		d->error = d->error ? d->error : -ENOMEM;
 	if (known) /* compilers of generated code change the rights of theirs all the time */
@@ -373,7 +374,6 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 	if (n >= sizeof(deleted) && !strcmp(file + n - (sizeof(deleted) - 1), deleted))
 		r.flags |= MAP_F_DELETED;
 	put(d, REC_K_MAP, e->ts, &r);
-	pyspaces_map(d->pyspaces, space, e, file);
 }
 
 /* The maps of the new image came before the event that tells its address space's id. */
