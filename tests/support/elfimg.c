@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Written by hand and not with libelf, which is what reads it in the tests. */
+#include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -158,6 +159,29 @@ static void add_debuglink(struct work *w)
 	buf_release(&b);
 }
 
+void img_pack(const void *p, size_t n, struct buf *out)
+{
+	size_t max = lzma_stream_buffer_bound(n), at = 0;
+	uint8_t *packed = malloc(max);
+
+	CHECK(packed && lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, p, n, packed, &at,
+	                                        max) == LZMA_OK);
+	CHECK(!buf_put(out, packed, at));
+	free(packed);
+}
+
+static void add_debugdata(struct work *w)
+{
+	struct section *s = add_section(w, ".gnu_debugdata", SHT_PROGBITS);
+	struct buf plain = {0}, packed = {0};
+
+	img_make(w->o->debugdata, &plain);
+	img_pack(plain.p, plain.n, &packed);
+	contents(w, s, &packed);
+	buf_release(&plain);
+	buf_release(&packed);
+}
+
 static void put_segment(struct work *w, struct buf *b, uint32_t flags, uint64_t off, uint64_t addr,
                         uint64_t size)
 {
@@ -248,6 +272,8 @@ void img_make(const struct img *o, struct buf *out)
 		add_build_id(&w);
 	if (o->debuglink)
 		add_debuglink(&w);
+	if (o->debugdata)
+		add_debugdata(&w);
 	names = add_section(&w, ".shstrtab", SHT_STRTAB);
 	contents(&w, names, &w.names);
 	shoff = (out->n - w.base + 7) & ~(size_t)7;

@@ -42,10 +42,13 @@ struct img {
 	const char *build_id; /* its bytes are those of the string; NULL = none */
 	const char *debuglink;
 	uint32_t crc;
+	const struct img *debugdata; /* packed into .gnu_debugdata; NULL = none */
 };
 
 /* Adds the file's bytes to out. Aborts when it cannot: such a test is no test. */
 void img_make(const struct img *o, struct buf *out);
+/* Adds p, packed by xz, to out. */
+void img_pack(const void *p, size_t n, struct buf *out);
 /* A file of these bytes that is nowhere on disk. The caller closes it. */
 int img_fd(const void *p, size_t n);
 /* img_make and img_fd. */

@@ -627,6 +627,178 @@ Test(symbolizer, nothing)
 	world_close(&w);
 }
 
+/* --- what the recorder hands over ------------------------------------------------------------ */
+
+Test(symbolizer, a_deleted_file_that_was_kept_open)
+{
+	struct world w;
+	struct sym_map m = {0x10000, 0x12000, IMG_TEXT_OFF, NULL, NULL, 0, 1};
+
+	world_open(&w);
+	m.file = w.lib;
+	cr_expect(symbolizer_wants_file(w.s, &m));
+	cr_assert_eq(symbolizer_map(w.s, 1, &m), 0);
+	cr_expect_eq(symbolizer_map(w.s, 1, &m), 1, "known already");
+	cr_assert_eq(symbolizer_file(w.s, &m, open(w.lib, O_RDONLY | O_CLOEXEC)), 0);
+	cr_expect_not(symbolizer_wants_file(w.s, &m));
+	unlink(w.lib);
+	stack(&w, 1, 2, 0x10018, 0x10020);
+	cr_assert_eq(resolve(&w, NULL, NULL), 0);
+	expect(&w, w.lib, IMG_TEXT_OFF + 0x18, "caller", 8);
+	cr_expect_eq(w.notes.n, 0);
+	world_close(&w);
+}
+
+static size_t open_fds(void)
+{
+	size_t n = 0;
+
+	for (int fd = 0; fd < 2000; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+Test(symbolizer, descriptors_are_bounded_and_closed)
+{
+	struct world w;
+	size_t before = open_fds();
+
+	world_open(&w);
+	for (uint64_t i = 0; i < 1000; i++) {
+		char name[64];
+		struct sym_map m = {i << 16, (i << 16) + 0x1000, 0, name, NULL, 0, 1};
+
+		snprintf(name, sizeof(name), "/nonexistent/%lu", (long)i);
+		cr_assert_eq(symbolizer_file(w.s, &m, open(w.lib, O_RDONLY | O_CLOEXEC)), 0);
+		cr_assert_eq(symbolizer_jit(w.s, (uint32_t)i + 1, open(w.lib, O_RDONLY | O_CLOEXEC),
+		                            i % 2),
+		             0);
+	}
+	cr_expect_lt(open_fds() - before, 410);
+	world_close(&w);
+	cr_expect_eq(open_fds(), before);
+}
+
+Test(symbolizer, generated_code)
+{
+	static const char text[] = "30010 20 js:first\n30030 10 js:second\n";
+	struct sym_map m = {0x30000, 0x40000, 0x1234000, "//anon", NULL, 0, 1};
+	struct world w;
+	bool jit;
+
+	world_open(&w);
+	symbolizer_space(w.s, 1, 0, 0);
+	symbolizer_pid(w.s, 1, 4711);
+	symbolizer_space(w.s, 2, 0, 0); /* after an exec: the same process */
+	symbolizer_pid(w.s, 2, 4711);
+	cr_expect_not(symbolizer_wants_jit(w.s, 1));
+	cr_expect_str_eq(symbolizer_module(w.s, 1, &m, &jit), "[jit 4711]");
+	cr_expect(jit);
+	cr_assert_eq(symbolizer_map(w.s, 1, &m), 0);
+	m.start += 0x1000; /* its rights changed in parts: nothing new */
+	cr_expect_eq(symbolizer_map(w.s, 1, &m), 1);
+	cr_assert_eq(symbolizer_map(w.s, 2, &m), 0);
+	cr_expect(symbolizer_wants_jit(w.s, 1));
+	cr_assert_eq(symbolizer_jit(w.s, 1, img_fd(text, strlen(text)), false), 0);
+	cr_expect_not(symbolizer_wants_jit(w.s, 1));
+	stack(&w, 1, 2, 0x30018, 0x30030); /* called by first's last instruction */
+	stack(&w, 1, 2, 0x30031, 0x3fff0);
+	stack(&w, 2, 2, 0x31018, 0x31018);
+	cr_assert_eq(resolve(&w, NULL, NULL), 0);
+	expect(&w, "[jit 4711]", 0x30018, "js:first", 8);
+	expect(&w, "[jit 4711]", 0x30030, "js:first", 0x20);
+	expect(&w, "[jit 4711]", 0x30031, "js:second", 1);
+	expect(&w, "[jit 4711]", 0x3fff0, "", 0);
+	expect(&w, "[jit 4711.2]", 0x31018, "", 0);
+	cr_expect(noted(&w, "[jit 4711.2]: generated code without names"));
+	cr_expect_not(noted(&w, "[jit 4711]:"));
+	m.file = "/bin/true";
+	cr_expect_str_eq(symbolizer_module(w.s, 1, &m, &jit), "/bin/true");
+	cr_expect_not(jit);
+	m.file = "[vsyscall]";
+	cr_expect_str_eq(symbolizer_module(w.s, 1, &m, &jit), "[vsyscall]");
+	world_close(&w);
+}
+
+Test(symbolizer, a_child_runs_its_parents_generated_code)
+{
+	static const char text[] = "30010 20 js:first\n";
+	struct sym_map m = {0x30000, 0x40000, 0, "//anon", NULL, 0, 1};
+	struct world w;
+
+	world_open(&w);
+	symbolizer_space(w.s, 1, 0, 0);
+	symbolizer_pid(w.s, 1, 4711);
+	cr_assert_eq(symbolizer_map(w.s, 1, &m), 0);
+	symbolizer_space(w.s, 2, 1, 2);
+	symbolizer_pid(w.s, 2, 4712);
+	stack(&w, 2, 3, 0x30018, 0x30018);
+	cr_assert_eq(symbolizer_jit(w.s, 1, img_fd(text, strlen(text)), false), 0);
+	cr_assert_eq(resolve(&w, NULL, NULL), 0);
+	expect(&w, "[jit 4711]", 0x30018, "js:first", 8);
+	world_close(&w);
+}
+
+/* Millions of processes: those that ended are forgotten, their frames and children are not. */
+Test(symbolizer, processes_without_end, .timeout = 60)
+{
+	struct world w;
+
+	world_open(&w);
+	symbolizer_space(w.s, 1, 0, 0);
+	symbolizer_use(w.s, 1, 1);
+	map_at(&w, 1, w.lib, 0x10000, 1);
+	for (uint32_t i = 2; i < 50000; i++) {
+		symbolizer_space(w.s, i, 1, i);
+		cr_assert_eq(symbolizer_use(w.s, i, 1), 0);
+		if (i == 2)
+			stack(&w, i, 1, 0x10018, 0x10018); /* before its maps are known to be */
+		map_at(&w, i, w.lib, 0x20000, i);
+		cr_assert_eq(symbolizer_use(w.s, i, -1), 0);
+	}
+	/* The grandparent is forgotten, its mappings are inherited. */
+	symbolizer_space(w.s, 60000, 1, 60000);
+	symbolizer_use(w.s, 60000, 1);
+	cr_assert_eq(symbolizer_use(w.s, 1, -1), 0);
+	for (uint32_t i = 70000; i < 75000; i++) {
+		symbolizer_space(w.s, i, 0, i);
+		symbolizer_use(w.s, i, 1);
+		symbolizer_use(w.s, i, -1);
+	}
+	stack(&w, 60000, 60001, 0x10028, 0x10028);
+	cr_assert_eq(resolve(&w, NULL, NULL), 0);
+	expect(&w, w.lib, IMG_TEXT_OFF + 0x18, "caller", 8);
+	expect(&w, w.lib, IMG_TEXT_OFF + 0x28, "next", 8);
+	world_close(&w);
+}
+
+Test(spaces, are_forgotten)
+{
+	struct spaces *t = spaces_new();
+	struct mapping m = {0x1000, 0x2000, 0, 1, 7};
+
+	cr_assert(!spaces_add(t, 1, 0, 0) && !spaces_map(t, 1, &m) && !spaces_add(t, 2, 1, 5));
+	cr_expect_not(spaces_use(t, 1, 1));
+	cr_expect_not(spaces_use(t, 1, 1)); /* vfork */
+	cr_expect_not(spaces_use(t, 1, -1));
+	cr_expect(spaces_use(t, 1, -1));
+	cr_expect_not(spaces_use(t, 1, -1), "once");
+	cr_expect_not(spaces_use(t, 99, -1), "unknown");
+	spaces_forget(t, 1);
+	spaces_forget(t, 1);
+	spaces_forget(t, 99);
+	cr_expect_eq(spaces_count(t), 1);
+	cr_expect_null(spaces_find(t, 1, 9, 0x1000));
+	cr_expect_eq(spaces_find(t, 2, 9, 0x1000)->file, 7);
+	cr_expect_eq(spaces_find_at(t, 2, 9, 0x1000)->file, 7);
+	for (uint32_t i = 10; i < 1000; i++) {
+		cr_assert(!spaces_add(t, i, i - 1, i));
+		spaces_forget(t, i - 1);
+	}
+	cr_expect_eq(spaces_count(t), 2);
+	spaces_free(t);
+}
+
 /* --- variables: this very program's --------------------------------------------------------- */
 
 extern int object_in_bss[40], object_in_data;
