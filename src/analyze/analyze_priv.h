@@ -9,6 +9,7 @@ int analyze_sched(struct report *r, struct err *err);  /* mode, wall, average pa
 int analyze_checks(struct report *r, struct err *err); /* recorded against the kernel's counters */
 int analyze_futex(struct report *r, struct err *err);  /* futexes by waiting time */
 int analyze_waits(struct report *r, struct err *err);  /* locks, channels, logical waits */
+int analyze_gil(struct report *r, struct err *err);    /* holders and waiters of each GIL */
 int analyze_causes(struct report *r, struct err *err); /* capacity, shares, serial, verdict */
 int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
 int analyze_path(struct report *r, struct err *err);      /* the critical path */

@@ -14,6 +14,7 @@ const struct analysis analyses[] = {
         {"waits", "locks, channels and who waited for whom", analyze_waits},
         {"deadlocks", "cycles of tasks that wait for each other for ever", analyze_deadlocks},
         {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
+        {"gil", "GILs: who held them, who waited", analyze_gil},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
 };

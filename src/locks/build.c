@@ -53,6 +53,16 @@ static void build_release(struct build *b)
 	hmap_release(&b->channel_ids);
 }
 
+static int follow_gils(struct build *b)
+{
+	const struct gil *gils;
+
+	if (!model_gils(b->m, &gils))
+		return 0;
+	b->w->gil = gil_timeline_build(b->m, NULL);
+	return b->w->gil ? 0 : -ENOMEM;
+}
+
 struct waits *waits_build(const struct model *m, struct err *err)
 {
 	const char *arch = model_meta(m, META_MACHINE);
@@ -61,7 +71,8 @@ struct waits *waits_build(const struct model *m, struct err *err)
 
 	if (b.w) {
 		b.w->m = m;
-		code = build(&b);
+		code = follow_gils(&b);
+		code = code ? code : build(&b);
 	}
 	build_release(&b);
 	if (!code)
@@ -84,6 +95,7 @@ void waits_free(struct waits *w)
 		vec_release(&w->channels.v[i].waiters);
 		vec_release(&w->channels.v[i].blockers);
 	}
+	gil_timeline_free(w->gil);
 	vec_release(&w->locks);
 	vec_release(&w->channels);
 	vec_release(&w->waits);
