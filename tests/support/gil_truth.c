@@ -3,7 +3,125 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "gil_truth.h"
+#include "waits.h"
+
+/* A model with slices from a file, and its timeline. */
+struct loaded {
+	struct model *m;
+	struct gil_timeline *tl;
+	const struct gil *gils;
+	size_t n;
+};
+
+static int load(struct loaded *l, const char *path, struct err *err)
+{
+	struct model_opts opts = {.flags = MODEL_SLICES};
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct trace_reader *r;
+
+	if (fd < 0)
+		return err_set(err, -errno, MT_EXIT_FAIL, "%s: %s", path, strerror(errno));
+	r = trace_reader_new(trace_source_fd(&fd), err);
+	l->m = r ? model_load(r, &opts, err) : NULL;
+	l->tl = l->m ? gil_timeline_build(l->m, err) : NULL;
+	trace_reader_free(r);
+	close(fd);
+	if (!l->tl)
+		return -EINVAL;
+	l->n = model_gils(l->m, &l->gils);
+	return 0;
+}
+
+static void unload(struct loaded *l)
+{
+	gil_timeline_free(l->tl);
+	model_free(l->m);
+}
+
+/* --- what the recording says ------------------------------------------------------------- */
+
+static struct gil_holder *holder_add(struct gil_facts *f, uint32_t tid)
+{
+	for (size_t i = 0; i < f->n_holders; i++)
+		if (f->holders[i].tid == tid)
+			return &f->holders[i];
+	if (f->n_holders == ARRAY_LEN(f->holders))
+		return NULL;
+	f->holders[f->n_holders].tid = tid;
+	return &f->holders[f->n_holders++];
+}
+
+const struct gil_holder *gil_holder(const struct gil_facts *f, uint32_t tid)
+{
+	for (size_t i = 0; i < f->n_holders; i++)
+		if (f->holders[i].tid == tid)
+			return &f->holders[i];
+	return NULL;
+}
+
+static void add_spans(struct gil_facts *f, const struct loaded *l, size_t gil)
+{
+	size_t n;
+	const struct gil_span *s = gil_timeline_spans(l->tl, gil, &n);
+	bool held = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct task *t = s[i].task ? model_task(l->m, s[i].task) : NULL;
+		struct gil_holder *h = t ? holder_add(f, t->tid) : NULL;
+		uint64_t ns = s[i].end_ns - s[i].start_ns;
+
+		if (s[i].end_ns <= s[i].start_ns || (i && s[i].start_ns != s[i - 1].end_ns))
+			f->tiled = false;
+		if (s[i].state == BLAME_NOBODY)
+			f->unknown_ns += ns;
+		if (h && s[i].state == BLAME_HELD) {
+			h->hold_ns += ns;
+			held = true;
+		}
+	}
+	f->n_used += held;
+}
+
+static void add_waits(struct gil_facts *f, const struct loaded *l, const struct task *t)
+{
+	for (size_t j = 0; j < t->slices.n; j++) {
+		const struct slice *s = &t->slices.v[j];
+		const struct futex *x = s->futex ? model_futex_at(l->m, s->futex - 1) : NULL;
+		struct gil_holder *h;
+
+		if (!x || !gil_of_futex(l->m, x->space, x->addr))
+			continue;
+		f->wait_ns += s->queued_ns - s->out_ns;
+		h = holder_add(f, t->tid);
+		if (h)
+			h->wait_ns += s->queued_ns - s->out_ns;
+	}
+}
+
+int gil_facts(const char *trace, struct gil_facts *out, struct err *err)
+{
+	struct loaded l = {0};
+	int rc = load(&l, trace, err);
+
+	memset(out, 0, sizeof(*out));
+	out->tiled = true;
+	for (size_t i = 0; i < l.n && !rc; i++) {
+		out->n_gils++;
+		out->n_mains += l.gils[i].main;
+		out->version = out->version ? out->version : l.gils[i].version;
+		add_spans(out, &l, i);
+	}
+	for (size_t i = 0; !rc && i < model_n_tasks(l.m); i++)
+		add_waits(out, &l, model_task_at(l.m, i));
+	unload(&l);
+	return rc;
+}
+
+/* --- against the truth -------------------------------------------------------------------- */
 
 bool gil_truth_probe(struct uprobe_log *l, const char *libpython)
 {
@@ -91,30 +209,32 @@ static int compare_piece(void *ctx, const struct gil_span *piece)
 	return 0;
 }
 
-int gil_truth_compare(const struct model *m, const struct gil_timeline *tl,
-                      const struct uprobe_hit *hits, size_t n, struct gil_truth *out)
+static void compare_task(struct truth *t, const struct loaded *l, const struct task *k)
+{
+	for (size_t j = 0; j < k->slices.n; j++) {
+		const struct slice *s = &k->slices.v[j];
+		const struct futex *f = s->futex ? model_futex_at(l->m, s->futex - 1) : NULL;
+		uint32_t gil = f ? gil_of_futex(l->m, f->space, f->addr) : 0;
+
+		if (!gil || f->addr - l->gils[gil - 1].addr >= 80)
+			continue; /* not a wait for the GIL itself */
+		t->out->waits++;
+		gil_segments(l->tl, gil - 1, s->out_ns, s->queued_ns, compare_piece, t);
+	}
+}
+
+int gil_truth_compare(const char *trace, const struct uprobe_hit *hits, size_t n,
+                      struct gil_truth *out, struct err *err)
 {
 	struct truth t = {.out = out};
-	const struct gil *gils;
-	int rc;
+	struct loaded l = {0};
+	int rc = load(&l, trace, err);
 
 	memset(out, 0, sizeof(*out));
-	model_gils(m, &gils);
-	rc = read_truth(&t, m, hits, n);
-	for (size_t i = 0; i < model_n_tasks(m) && !rc; i++) {
-		const struct task *k = model_task_at(m, i);
-
-		for (size_t j = 0; j < k->slices.n; j++) {
-			const struct slice *s = &k->slices.v[j];
-			const struct futex *f = s->futex ? model_futex_at(m, s->futex - 1) : NULL;
-			uint32_t gil = f ? gil_of_futex(m, f->space, f->addr) : 0;
-
-			if (!gil || f->addr - gils[gil - 1].addr >= 80)
-				continue; /* not a wait for the GIL itself */
-			out->waits++;
-			gil_segments(tl, gil - 1, s->out_ns, s->queued_ns, compare_piece, &t);
-		}
-	}
+	rc = rc ? rc : read_truth(&t, l.m, hits, n);
+	for (size_t i = 0; !rc && i < model_n_tasks(l.m); i++)
+		compare_task(&t, &l, model_task_at(l.m, i));
 	vec_release(&t.spans);
+	unload(&l);
 	return rc;
 }

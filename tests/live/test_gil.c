@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The GIL of every CPython here: found, its holders and waiters by thread, and who held it
+ * against what uprobes inside the interpreter saw at the same time.
+ */
+#include <glob.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gil_truth.h"
+#include "live.h"
+
+LIVE_SUITE(gil);
+
+/* A Python and the file that the interpreter's code is in. */
+struct python {
+	char program[300], library[300];
+};
+
+static size_t pythons(struct python *out, size_t max)
+{
+	const char *home = getenv("HOME");
+	glob_t g = {0};
+	size_t n = 0;
+
+	glob(fmt("%s/.pyenv/versions/3.*/bin/python3", home ? home : "/root"), 0, NULL, &g);
+	for (size_t i = 0; i < g.gl_pathc && n < max; i++) {
+		const char *path = g.gl_pathv[i];
+		int dir = (int)(strlen(path) - strlen("/bin/python3"));
+		glob_t lib = {0};
+		int minor = 0;
+
+		sscanf(strstr(path, "/versions/3.") + strlen("/versions/3."), "%d", &minor);
+		if (minor < 8)
+			continue;
+		if (!glob(fmt("%.*s/lib/libpython3.*.so.1.0", dir, path), 0, NULL, &lib))
+			snprintf(out[n].library, sizeof(out[n].library), "%s", lib.gl_pathv[0]);
+		else
+			out[n].library[0] = 0;
+		globfree(&lib);
+		snprintf(out[n++].program, sizeof(out[0].program), "%s", path);
+	}
+	globfree(&g);
+	if (!access("/usr/bin/python3", X_OK) && n < max)
+		out[n++] = (struct python){.program = "/usr/bin/python3"};
+	cr_assert(n, "no Python to test with");
+	return n;
+}
+
+/* mpvtrace run … python3 gil.py KIND SECONDS. */
+static void record_kind(struct recording *r, const char *python, const char *kind,
+                        const char *seconds)
+{
+	*r = record(NONE, ARGS(python, workload("gil.py"), kind, seconds));
+	cr_assert_eq(r->p.status, 0, "%s %s: %s", python, kind, r->p.err);
+}
+
+/* --- every version ---------------------------------------------------------------------------- */
+
+/* Four threads that compute: each held it and waited for it. */
+static void check_cpu4(const struct recording *r, const char *python)
+{
+	uint64_t held = 0, wall = u64_at(r->json, "workload.wall_ns");
+	struct err err = {0};
+	struct gil_facts f;
+
+	cr_assert_eq(gil_facts(r->trace, &f, &err), 0, "%s", err.msg);
+	cr_assert_eq(f.n_gils, 1, "%s: %zu GILs", python, f.n_gils);
+	cr_assert(f.tiled, "%s: a gap or an overlap", python);
+	cr_assert_eq(json_array_size(r->truth), 4);
+	for (size_t i = 0; i < 4; i++) {
+		json_t *tid = json_object_get(json_array_get(r->truth, i), "tid");
+		const struct gil_holder *h = gil_holder(&f, (uint32_t)json_integer_value(tid));
+
+		cr_assert(h, "%s: thread %zu has nothing to do with it", python, i);
+		cr_assert_gt(h->hold_ns, 0, "%s: thread %zu never held it", python, i);
+		cr_assert_gt(h->wait_ns, 0, "%s: thread %zu never waited for it", python, i);
+		held += h->hold_ns;
+	}
+	/* What else the program did: start, import. */
+	cr_assert_gt(held, wall / 3, "%s: held for %.1f of %.1f ms", python, (double)held / 1e6,
+	             (double)wall / 1e6);
+	cr_assert_leq(held, wall);
+	cr_assert_leq(f.unknown_ns, held / 20, "%s: holder unknown for %.1f ms", python,
+	              (double)f.unknown_ns / 1e6);
+}
+
+Test(gil, every_version)
+{
+	struct python py[16];
+	size_t n = pythons(py, 16);
+
+	for (size_t i = 0; i < n; i++) {
+		struct recording r = record(NONE, ARGS(py[i].program, workload("gil.py"), "cpu4",
+		                                       slow_machine() ? "3" : "0.6"));
+
+		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+		check_cpu4(&r, py[i].program);
+	}
+}
+
+/* --- the right one is blamed -------------------------------------------------------------- */
+
+struct limits {
+	const char *kind;
+	double wrong; /* of the time that a waiter slept while somebody held it */
+};
+
+static void check_truth_of(const struct python *py, const struct limits *l)
+{
+	struct uprobe_log *log = uprobe_new();
+	const struct uprobe_hit *hits;
+	struct gil_truth t;
+	struct err err = {0};
+	struct recording r;
+	uint64_t lost = 0;
+	size_t n = 0;
+
+	cr_assert(log);
+	cr_assert(gil_truth_probe(log, py->library), "%s", py->library);
+	cr_assert_eq(uprobe_start(log), 0);
+	record_kind(&r, py->program, l->kind, "1");
+	hits = uprobe_stop(log, &n, &lost);
+	cr_assert_eq(lost, 0);
+	cr_assert_eq(gil_truth_compare(r.trace, hits, n, &t, &err), 0, "%s", err.msg);
+	cr_assert_gt(t.changes, 10, "%s %s: probes saw nothing", py->program, l->kind);
+	cr_log_info("%s %s: held %.1f ms of %.1f ms asleep, wrong %.2f %%, nobody %.2f %%",
+	            py->program, l->kind, (double)t.held / 1e6, (double)t.asleep / 1e6,
+	            100.0 * (double)t.wrong / (double)t.held,
+	            100.0 * (double)t.none / (double)t.held);
+	cr_assert_leq((double)t.wrong, l->wrong * (double)t.held + 100000,
+	              "%s %s: %.1f of %.1f ms blamed on the wrong thread", py->program, l->kind,
+	              (double)t.wrong / 1e6, (double)t.held / 1e6);
+	cr_assert_leq((double)t.none, 0.1 * (double)t.held + 100000,
+	              "%s %s: %.1f of %.1f ms blamed on nobody", py->program, l->kind,
+	              (double)t.none / 1e6, (double)t.held / 1e6);
+	uprobe_free(log);
+}
+
+static void check_kind(const char *kind, double wrong)
+{
+	const struct limits l = {kind, wrong};
+	struct uprobe_log *log = uprobe_new();
+	struct python py[16];
+	size_t n = pythons(py, 16), tested = 0;
+
+	if (!log)
+		cr_skip("this kernel offers no uprobes as perf events");
+	uprobe_free(log);
+	for (size_t i = 0; i < n; i++) {
+		log = uprobe_new();
+		if (py[i].library[0] && gil_truth_probe(log, py[i].library)) {
+			check_truth_of(&py[i], &l);
+			tested++;
+		}
+		uprobe_free(log);
+	}
+	if (!tested)
+		cr_skip("no Python here has the symbols take_gil and drop_gil");
+}
+
+Test(gil, truth_cpu2)
+{
+	check_kind("cpu2", 0.005);
+}
+
+Test(gil, truth_cpu4)
+{
+	check_kind("cpu4", 0.005);
+}
+
+Test(gil, truth_mix)
+{
+	check_kind("mix", 0.005);
+}
+
+Test(gil, truth_hash)
+{
+	check_kind("hash4", 0.05);
+}
+
+Test(gil, truth_queue)
+{
+	check_kind("queue", 0.05);
+}
