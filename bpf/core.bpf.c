@@ -125,11 +125,10 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	}
 	st->seen++;
 	ring = my_ring(cpu);
-	if (!ring ||
-	    bpf_ringbuf_output(ring, sc,
-	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64) +
-	                               n_py * sizeof(struct mt_pyframe),
-	                       ring_flags())) {
+	if (!ring || bpf_ringbuf_output(ring, sc,
+	                                __builtin_offsetof(struct mt_stack, frames) +
+	                                        n * sizeof(u64) + n_py * sizeof(struct mt_pyframe),
+	                                ring_flags())) {
 		st->lost_ring++;
 		return hash;
 	}

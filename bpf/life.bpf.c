@@ -232,7 +232,8 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 		e->file[0] = 0;
 	e->args_len = read_args(p, e->args);
 	e->pad = 0;
-	ring_submit(e);
+	/* The recorder has to find out what the program is before it gets going. */
+	bpf_ringbuf_submit(e, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
  */
 #define MT_IRQS_OFF
 #include "core.bpf.h"
+#include "python.bpf.h"
 #include "regs.bpf.h"
 
 #define TASK_DEAD            0x80
@@ -219,6 +220,9 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	s->slot = SITE_SLOTS;
 	if (!(flags & SW_F_DEAD)) {
 		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);
+		/* Python functions that call each other leave no trace on the C stack. */
+		if (py_spaces_n && cfg.stacks == 1)
+			key ^= py_site(s->space);
 		i = key & (SITE_SLOTS - 1);
 		if (e->nr >= 0 && !e->arch) {
 			u64 file = file_of_call(prev, s, e->nr, &e->args, ts);

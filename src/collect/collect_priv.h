@@ -193,6 +193,7 @@ size_t drain_alive(const struct drain *d);
 struct live_task *drain_next_alive(struct drain *d, size_t *pos);
 void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (events were lost) */
 uint64_t drain_written(const struct drain *d);           /* ring records consumed */
+uint64_t drain_last_exec_ts(const struct drain *d);      /* of any task, 0 = none yet */
 uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 = not yet */
 /* Executable mappings of a process that was there before us, from /proc. */
 int drain_existing_maps(struct drain *d, uint32_t pid);

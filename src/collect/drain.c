@@ -36,7 +36,7 @@ struct drain {
 	struct pyspaces *pyspaces;
 	struct pycodes *pycodes;
 	VEC(struct mt_stack *) early_stacks; /* their code objects are on their way */
-	uint64_t written, exec_ts;
+	uint64_t written, exec_ts, last_exec_ts;
 };
 
 static void put(struct drain *d, enum rec_kind kind, uint64_t ts, const void *rec)
@@ -442,6 +442,7 @@ static void on_exec(struct drain *d, const struct mt_hdr *h)
 	slot = hmap_get(&d->by_tgid, e->tid, 0);
 	if (slot && t)
 		leave_space(d, t, (uint32_t)*slot);
+	d->last_exec_ts = h->ts;
 	new_space(d, e->space, 0, e->tid, h->ts);
 	use_space(d, e->space, 1);
 	put(d, REC_K_EXEC, h->ts, &r);
@@ -823,6 +824,11 @@ void drain_forget(struct drain *d, struct live_task *t)
 uint64_t drain_written(const struct drain *d)
 {
 	return d->written;
+}
+
+uint64_t drain_last_exec_ts(const struct drain *d)
+{
+	return d->last_exec_ts;
 }
 
 uint64_t drain_exec_ts(const struct drain *d)

@@ -31,6 +31,7 @@
 #define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
 #define PATIENCE_NS    2000000000ull /* after Ctrl-C: when to say how to end the recording */
 #define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
+#define BEGINNING_NS   30000000     /* after an exec: until an interpreter has started */
 #define SETTLE_NS      20000000 /* at the end: tasks that switch in this time end exactly there */
 
 enum { EV_SIGNAL = 1, EV_CHILD = 2 };
@@ -52,7 +53,7 @@ struct recording_run {
 	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, signal_ns, told_ns, root_gone_ns;
 	bool root_gone, done, mask_set;
 	void (*old_pipe)(int), (*old_xfsz)(int);
-	bool told_way_out;
+	bool told_way_out, woken; /* woken: by the programs, before the time was over */
 };
 
 static int mark(struct recording_run *r, uint64_t what, uint64_t ts, uint64_t value)
@@ -327,8 +328,12 @@ static void tell_progress(struct recording_run *r, uint64_t now)
 }
 
 /* How long to sleep: short while rings fill quickly. */
-static int pause_ms(unsigned fill_permille)
+static int pause_ms(const struct recording_run *r, unsigned fill_permille)
 {
+	/* A program that has just begun: the libraries that it maps now are to be known (which
+	 * interpreter, how to unwind) before it gets to what it is for. */
+	if (r->woken || now_ns() - drain_last_exec_ts(r->d) < BEGINNING_NS)
+		return fill_permille > 250 ? 0 : 2;
 	if (fill_permille > 250)
 		return 0;
 	if (fill_permille > 60)
@@ -367,11 +372,14 @@ static int wait_events(struct recording_run *r, int timeout_ms)
 
 	if (n < 0 && errno != EINTR)
 		return -errno;
+	r->woken = false;
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 == EV_SIGNAL)
 			on_signal(r);
 		else if (ev[i].data.u64 == EV_CHILD)
 			on_child(r);
+		else
+			r->woken = true;
 	}
 	return 0;
 }
@@ -382,7 +390,7 @@ static int record(struct recording_run *r)
 	int rc = 0;
 
 	while (!r->done && !rc) {
-		int ms = pause_ms(fill);
+		int ms = pause_ms(r, fill);
 
 		if (r->o->duration_ns) {
 			int64_t left =
