@@ -146,6 +146,86 @@ static int blame_child(struct build *b, struct wait *x, const struct hmap *young
 	return blame_whole(b, x, piece);
 }
 
+/* --- GILs ------------------------------------------------------------------------------- */
+
+struct gil_tiling {
+	struct build *b;
+	struct wait *x;
+	uint64_t until; /* what has its pieces */
+	size_t left;
+};
+
+static int add_span(void *ctx, const struct gil_span *span)
+{
+	struct gil_tiling *g = ctx;
+	struct blame piece = {
+	        .start_ns = span->start_ns,
+	        .end_ns = span->end_ns,
+	        .task = span->state == BLAME_HELD ? span->task : 0,
+	        .state = span->state,
+	        .evidence = span->evidence,
+	};
+
+	if (!g->left--)
+		return 1;
+	/* Nobody waits for itself: it had it already, and was late to say so. */
+	if (piece.state == BLAME_HELD && (!piece.task || piece.task == g->x->task)) {
+		piece.state = piece.task ? BLAME_HANDOFF : BLAME_NOBODY;
+		piece.task = 0;
+	}
+	g->until = span->end_ns;
+	return blame_add(g->b, g->x, piece);
+}
+
+/* Does who woke it agree with who is said to have held it last? */
+static void check_waker(struct build *b, struct lock *l, const struct wait *x)
+{
+	struct blame *last = NULL;
+
+	for (uint32_t i = x->blame; i < x->blame + x->n_blame; i++)
+		if (b->w->blames.v[i].state == BLAME_HELD)
+			last = &b->w->blames.v[i];
+	if (!last || !x->waker || !slice_posted(b, wait_last_slice(b, x)))
+		return;
+	last->agrees = last->task == x->waker ? 1 : 2;
+	l->owner_known++;
+	l->owner_agree += last->agrees == 1;
+	l->owner_differ += last->agrees == 2;
+}
+
+static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x, size_t limit)
+{
+	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
+	int err = 0;
+
+	x->blame = (uint32_t)b->w->blames.n;
+	for (uint32_t i = 0; err >= 0 && i < x->n_slices; i++, s++) {
+		struct gil_tiling g = {.b = b, .x = x, .until = s->out_ns, .left = limit};
+		struct blame rest = {.end_ns = s->queued_ns, .state = BLAME_NOBODY};
+
+		if (s->out_ns >= s->queued_ns)
+			continue;
+		err = gil_segments(b->w->gil, gil, s->out_ns, s->queued_ns, add_span, &g);
+		rest.start_ns = g.until;
+		if (err > 0)
+			err = blame_add(b, x, rest);
+	}
+	check_waker(b, l, x);
+	return err;
+}
+
+/* Index of a GIL by its id, if anything is known of it over time. */
+static bool has_timeline(const struct build *b, const struct lock *l, size_t *gil)
+{
+	const struct gil *gils;
+	size_t n = model_gils(b->m, &gils), spans = 0;
+
+	for (*gil = 0; b->w->gil && *gil < n; ++*gil)
+		if (gils[*gil].id == l->gil)
+			return gil_timeline_spans(b->w->gil, *gil, &spans) && spans;
+	return false;
+}
+
 /* --- locks
  * --------------------------------------------------------------------------------------------- */
 
@@ -177,9 +257,16 @@ static int blame_direct(struct build *b, struct wait *x)
 static int blame_lock(struct build *b, struct lock *l, const uint32_t *waits, size_t n,
                       size_t limit)
 {
+	size_t gil;
 	int err = 0;
 
 	switch ((enum lock_kind)l->kind) {
+	case LOCK_GIL:
+		if (!has_timeline(b, l, &gil))
+			return holders_blame(b, l, waits, n, limit);
+		for (size_t i = 0; !err && i < n; i++)
+			err = blame_gil(b, l, gil, &b->w->waits.v[waits[i]], limit);
+		return err;
 	case LOCK_BARRIER:
 		for (size_t i = 0; !err && i < n; i++)
 			err = blame_direct(b, &b->w->waits.v[waits[i]]);

@@ -26,11 +26,22 @@ const char *evidence_key(enum evidence e)
 	return (unsigned)e < ARRAY_LEN(keys) ? keys[e] : "unknown";
 }
 
+static int gil_build(struct build *b)
+{
+	const struct gil *gils;
+
+	if (!model_gils(b->m, &gils))
+		return 0;
+	b->w->gil = gil_timeline_build(b->m, NULL);
+	return b->w->gil ? 0 : -ENOMEM;
+}
+
 static int build(struct build *b)
 {
 	static int (*const steps[])(struct build *) = {
-	        words_gather,     locks_group,      channels_group, waits_stitch, locks_compact,
-	        channels_compact, locks_find_holds, waits_blame,    waits_sum,    locks_name,
+	        gil_build,    words_gather,  locks_group,      channels_group,
+	        waits_stitch, locks_compact, channels_compact, locks_find_holds,
+	        waits_blame,  waits_sum,     locks_name,
 	};
 	int err = 0;
 
@@ -42,6 +53,7 @@ static int build(struct build *b)
 static void build_release(struct build *b)
 {
 	vec_release(&b->words);
+	vec_release(&b->gils);
 	vec_release(&b->futex_locks);
 	vec_release(&b->lock_futex);
 	vec_release(&b->file_channels);

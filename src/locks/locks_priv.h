@@ -37,17 +37,23 @@ struct word {
 	bool stack_says;
 };
 
+struct gil_place {
+	uint32_t space, number; /* index + 1 into the model's */
+	uint64_t addr;
+};
+
 struct build {
 	const struct model *m;
 	struct waits *w;
 	const char *arch;
-	struct hmap calls;         /* site -> CALL_* */
-	struct hmap stack_kinds;   /* user stack -> struct kind_vote, packed */
-	VEC(struct word) words;    /* by futex index */
-	VEC(uint32_t) futex_locks; /* futex index -> lock index + 1 */
-	VEC(uint32_t) lock_futex;  /* by lock index: one of its words, as futex index + 1 */
-	struct hmap joins;         /* task waited for, or address -> lock index + 1 */
-	struct hmap holds;         /* lock id -> task that memory says holds it at the end */
+	struct hmap calls;          /* site -> CALL_* */
+	struct hmap stack_kinds;    /* user stack -> struct kind_vote, packed */
+	VEC(struct word) words;     /* by futex index */
+	VEC(uint32_t) futex_locks;  /* futex index -> lock index + 1 */
+	VEC(uint32_t) lock_futex;   /* by lock index: one of its words, as futex index + 1 */
+	VEC(struct gil_place) gils; /* by space and address */
+	struct hmap joins;          /* task waited for, or address -> lock index + 1 */
+	struct hmap holds;          /* lock id -> task that memory says holds it at the end */
 	struct hmap channel_ids;
 	VEC(uint32_t) file_channels; /* file index -> channel index + 1 */
 	VEC(uint32_t) order;         /* places in w->waits, by lock */

@@ -40,27 +40,64 @@ static const struct gil *gil_at(const struct model *m, uint32_t number)
 	return number && number <= model_gils(m, &gils) ? &gils[number - 1] : NULL;
 }
 
-static uint32_t gil_around(const struct model *m, uint32_t space, uint64_t addr)
+static int by_space(const void *a, const void *b)
+{
+	const struct gil_place *x = a, *y = b;
+
+	if (x->space != y->space)
+		return x->space < y->space ? -1 : 1;
+	if (x->addr != y->addr)
+		return x->addr < y->addr ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int sort_gils(struct build *b)
 {
 	const struct gil *gils;
-	size_t n = model_gils(m, &gils);
+	size_t n = model_gils(b->m, &gils);
 
+	if (vec_reserve(&b->gils, n + 1))
+		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
-		if (gils[i].space == space && addr - gils[i].addr < GIL_BYTES)
-			return (uint32_t)i + 1;
+		b->gils.v[b->gils.n++] =
+		        (struct gil_place){gils[i].space, (uint32_t)i + 1, gils[i].addr};
+	if (n)
+		qsort(b->gils.v, n, sizeof(*b->gils.v), by_space);
 	return 0;
 }
 
-static bool python_parks(const struct model *m, uint32_t space)
+/* The GIL that begins in this space last before or at the address; NULL = none. */
+static const struct gil_place *gil_before(const struct build *b, uint32_t space, uint64_t addr)
 {
-	const struct gil *gils;
-	size_t n = model_gils(m, &gils);
+	size_t lo = 0, hi = b->gils.n;
 
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		const struct gil_place *g = &b->gils.v[mid];
+
+		if (g->space < space || (g->space == space && g->addr <= addr))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo && b->gils.v[lo - 1].space == space ? &b->gils.v[lo - 1] : NULL;
+}
+
+static uint32_t gil_around(const struct build *b, uint32_t space, uint64_t addr)
+{
+	const struct gil_place *g = gil_before(b, space, addr);
+
+	return g && addr - g->addr < GIL_BYTES ? g->number : 0;
+}
+
+static bool python_parks(const struct build *b, uint32_t space)
+{
 	for (unsigned depth = 0; space && depth < MAX_FOREBEARS; depth++) {
-		for (size_t i = 0; i < n; i++)
-			if (gils[i].space == space)
-				return gils[i].version >= PY_PARKS;
-		space = model_space_parent(m, space);
+		const struct gil_place *g = gil_before(b, space, UINT64_MAX);
+
+		if (g)
+			return gil_at(b->m, g->number)->version >= PY_PARKS;
+		space = model_space_parent(b->m, space);
 	}
 	return false;
 }
@@ -120,13 +157,13 @@ static struct place place_of(const struct build *b, uint32_t index)
 	        f->is_private ? NULL : model_futex_key(b->m, f->space, f->word);
 	struct place p = {.dev = f->space, .at = f->addr, .futex = index};
 
-	if (f->park && (w->park_votes || python_parks(b->m, f->space))) {
+	if (f->park && (w->park_votes || python_parks(b, f->space))) {
 		p.kind = LOCK_MUTEX;
 		p.py = true;
 		return p;
 	}
 	p.at = f->word;
-	p.gil = f->is_private ? gil_around(b->m, f->space, f->word) : 0;
+	p.gil = f->is_private ? gil_around(b, f->space, f->word) : 0;
 	if (key) {
 		p.shared = true;
 		p.dev = key->dev;
@@ -296,7 +333,7 @@ int locks_group(struct build *b)
 	struct place *places = calloc(n ? n : 1, sizeof(*places));
 	int err = -ENOMEM;
 
-	if (!places || vec_reserve(&b->futex_locks, n))
+	if (!places || sort_gils(b) || vec_reserve(&b->futex_locks, n))
 		goto out;
 	b->futex_locks.n = n;
 	for (size_t i = 0; i < n; i++)
