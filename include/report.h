@@ -123,6 +123,7 @@ struct report_opts {
 	const char *task;	/* only tasks with this tid or name; NULL = all */
 	unsigned width;		/* columns of the terminal; 0 = 100 (not a terminal) */
 	bool colour;
+	bool ascii;		/* the terminal shows no UTF-8: "#" for bars, "->" … one character for one */
 	const char *trace_path;	/* for the "recording" and "next" lines; may be NULL */
 };
 /* Is it a sort key that report_text understands? */

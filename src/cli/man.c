@@ -251,6 +251,9 @@ static const struct { const char *term, *meaning; } files[] = {
 	{ "NO_COLOR", "When set and not empty: no colour unless --color always." },
 	{ "COLUMNS", "Width of the report when stdout is not a terminal; 100 when it is unset." },
 	{ "TERM", "\"dumb\" means no colour." },
+	{ "LC_ALL, LC_CTYPE, LANG",
+	  "The first that is set says which characters the report is made of: a value without UTF-8 (as C) "
+	  "means ASCII." },
 	{ "TMPDIR", "Where check puts its trial recording; /tmp when it is unset." },
 };
 /* clang-format on */

@@ -44,6 +44,20 @@ static bool use_colour(int mode)
 	return isatty(STDOUT_FILENO) && !(no && *no) && term && strcmp(term, "dumb");
 }
 
+/* Does the environment say that the terminal's characters are not UTF-8? Unset says nothing. */
+static bool use_ascii(void)
+{
+	static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *v = getenv(names[i]);
+
+		if (v && *v)
+			return !strcasestr(v, "UTF-8") && !strcasestr(v, "UTF8");
+	}
+	return false;
+}
+
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
                 bool text, struct err *err)
 {
@@ -53,6 +67,7 @@ int view_render(const struct session *s, const struct view_settings *v, struct o
 	        .task = v->task,
 	        .width = terminal_width(),
 	        .colour = use_colour(v->color),
+	        .ascii = use_ascii(),
 	        .trace_path = strcmp(s->path, "-") ? s->path : NULL,
 	};
 	int rc;

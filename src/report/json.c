@@ -8,10 +8,6 @@
 
 #define SCHEMA "mpvtrace.report/1"
 
-/* Members that no analysis fills yet. */
-static const char *const unfilled[] = {"channels", "critical_path", "deadlocks",
-                                       "what_if",  "gil",           "watch"};
-
 static json_t *real(bool known, double v)
 {
 	return known && isfinite(v) ? json_real(v) : json_null();
@@ -90,29 +86,34 @@ static json_t *parallelism(struct jout *j)
 		j_add(j, a, j_u64(hist[i]));
 	j_set(j, o, "average", real(j->r->wall_ns > 0, j->r->avg_parallelism));
 	j_set(j, o, "histogram_ns", a);
-	j_set(j, o, "tasks", json_null());
+	j_set(j, o, "tasks", json_shares(j, false));
+	j_set(j, o, "processes", json_shares(j, true));
 	return o;
 }
 
-static json_t *nulls(struct jout *j, const char *const *keys, size_t n)
+static void put_locks(struct jout *j)
 {
-	json_t *o = json_object();
+	const struct waits *w = j->r->w;
 
-	for (size_t i = 0; i < n; i++)
-		j_set(j, o, keys[i], json_null());
-	return o;
+	j_array(j, "locks");
+	for (size_t i = 0; w && i < w->locks.n && !j->err; i++) {
+		if (w->locks.v[i].waits)
+			j_element(j, json_lock(j, &w->locks.v[i]));
+	}
+	for (size_t i = 0; !w && i < j->r->locks.n && !j->err; i++) {
+		if (j->r->locks.v[i].futex)
+			j_element(j, json_futex(j, &j->r->locks.v[i]));
+	}
+	j_array_end(j);
 }
 
 static void put_members(struct jout *j)
 {
-	static const char *const serialization[] = {"verdict", "headline", "capacity_ns",
-	                                            "breakdown"};
-
 	j_member(j, "schema", j_text(SCHEMA));
 	j_member(j, "workload", workload(j));
 	j_member(j, "machine", machine(j));
 	j_member(j, "parallelism", parallelism(j));
-	j_member(j, "serialization", nulls(j, serialization, ARRAY_LEN(serialization)));
+	j_member(j, "serialization", json_serialization(j));
 	j_array(j, "tasks");
 	for (size_t i = 0; i < model_n_tasks(j->m) && !j->err; i++)
 		j_element(j, json_task(j, model_task_at(j->m, i)));
@@ -121,14 +122,8 @@ static void put_members(struct jout *j)
 	for (size_t i = 0; i < model_n_procs(j->m) && !j->err; i++)
 		j_element(j, json_process(j, model_proc_at(j->m, i)));
 	j_array_end(j);
-	j_array(j, "locks");
-	for (size_t i = 0; i < j->r->locks.n && !j->err; i++) {
-		if (j->r->locks.v[i].futex)
-			j_element(j, json_lock(j, &j->r->locks.v[i]));
-	}
-	j_array_end(j);
-	for (size_t i = 0; i < ARRAY_LEN(unfilled); i++)
-		j_member(j, unfilled[i], json_null());
+	put_locks(j);
+	json_causes(j);
 	j_member(j, "off_cpu", json_off_cpu(j));
 	j_member(j, "quality", json_quality(j));
 }

@@ -158,7 +158,7 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	return o;
 }
 
-/* --- locks ----------------------------------------------------------------- */
+/* --- futexes: the locks of a report whose waits were not worked out --------------------- */
 
 static json_t *waiters(struct jout *j, const struct futex *f)
 {
@@ -198,7 +198,7 @@ static json_t *sites(struct jout *j, const struct futex *f)
 	return a;
 }
 
-json_t *json_lock(struct jout *j, const struct report_lock *l)
+json_t *json_futex(struct jout *j, const struct report_lock *l)
 {
 	const struct futex *f = l->futex;
 	bool timed = f->durations_ns.n > 0;

@@ -42,8 +42,17 @@ void j_array_end(struct jout *j);
 
 json_t *json_task(struct jout *j, const struct task *t);
 json_t *json_process(struct jout *j, const struct proc *p);
-json_t *json_lock(struct jout *j, const struct report_lock *l);
+json_t *json_futex(struct jout *j, const struct report_lock *l);
 json_t *json_quality(struct jout *j);
 json_t *json_off_cpu(struct jout *j);
+
+/* json_causes.c. {tid, start_ns, comm} of a task, as every list that names tasks has it. */
+void j_set_task(struct jout *j, json_t *o, uint32_t task);
+json_t *j_stack(struct jout *j, uint32_t ustack, uint32_t kstack);
+json_t *json_lock(struct jout *j, const struct lock *l);
+json_t *json_shares(struct jout *j, bool processes);
+json_t *json_serialization(struct jout *j);
+/* The members channels, critical_path, deadlocks, what_if, gil, watch. */
+void json_causes(struct jout *j);
 
 #endif

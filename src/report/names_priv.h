@@ -38,6 +38,17 @@ char *frame_text(char *out, size_t n, const struct frame *f);
 /* One name fit for a folded line: safe, without ';' and spaces. Returns out. */
 char *folded_name(char *out, size_t n, const char *name);
 
+/* --- a place in one line ------------------------------------------------------------------ */
+
+/* "resize.py:31 scale ← :44 run": the innermost frame that is the program's own (not the waiting
+ * code of libraries; a Python line when there is one) and its caller. ustack, then kstack; false
+ * and "" = no stack says so. At most n bytes, made safe. */
+bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack);
+/* Is the function one that all waits of a kind pass through: futex_wait, pthread_mutex_lock …? */
+bool frame_is_wait_code(const char *frame);
+/* The task's name made safe; "unknown" for 0 and tasks that are not known. Returns out. */
+char *task_label(char *out, size_t n, const struct model *m, uint32_t task);
+
 /* --- groups of things that look alike ----------------------------------------------------- */
 
 /* Things with names that differ in numbers only ("worker-0", "worker-1") and the same role form a

@@ -14,8 +14,9 @@
 #define MAX_COMMAND   4096 /* bytes shown; a command line can have megabytes */
 
 static void (*const sections[])(struct tx *t) = {
-        text_headline, text_parallelism, text_tasks,     text_memory,
-        text_futexes,  text_stacks,      text_recording,
+        text_headline, text_deadlocks, text_verdict, text_account,  text_parallelism,
+        text_serial,   text_locks,     text_gil,     text_channels, text_path,
+        text_watch,    text_tasks,     text_memory,  text_stacks,   text_recording,
 };
 
 int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err)
@@ -28,6 +29,7 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 	t.width = t.width < TX_MIN_WIDTH ? TX_MIN_WIDTH : t.width;
 	t.width = t.width > MAX_WIDTH ? MAX_WIDTH : t.width;
 	t.colour = t.o->colour;
+	t.ascii = t.o->ascii;
 	for (size_t i = 0; i < ARRAY_LEN(sections) && !t.err; i++)
 		sections[i](&t);
 	if (t.err)
@@ -290,7 +292,8 @@ static int put_bar(struct buf *b, const struct range *r, size_t n, unsigned colu
 	return err;
 }
 
-static int put_legend(struct buf *b, const struct range *r, size_t n)
+/* shades: with what each is in the bar. */
+static int put_legend(struct buf *b, const struct range *r, size_t n, bool shades)
 {
 	uint64_t total = 0;
 	char share[16];
@@ -301,7 +304,8 @@ static int put_legend(struct buf *b, const struct range *r, size_t n)
 	for (size_t i = 0; i < n && !err; i++) {
 		if (!r[i].ns)
 			continue;
-		err = buf_printf(b, "%s%s ", b->n ? "\n" : "", r[i].shade);
+		err = buf_printf(b, "%s%s%s", b->n ? "\n" : "", shades ? r[i].shade : "",
+		                 shades ? " " : "");
 		if (err)
 			break;
 		fmt_share(share, sizeof(share), r[i].ns, total);
@@ -322,21 +326,29 @@ void text_parallelism(struct tx *t)
 	size_t n = 0;
 	const uint64_t *hist = model_running_histogram(t->r->m, &n);
 	unsigned columns = t->width - TX_LABEL;
-	char text[96];
+	bool account = t->r->capacity_ns && t->r->breakdown.n;
 
 	if (!t->r->wall_ns || !n)
 		return;
 	tx_section(t);
-	snprintf(text, sizeof(text),
-	         t->r->cpus > 0 ? "%.2f of %.3g CPUs on average" : "%.2f CPUs on average",
-	         t->r->avg_parallelism, t->r->cpus);
-	tx_items(t, TX_PLAIN, "parallelism", text);
+	t->err = buf_printf(
+	        &legend, t->r->cpus > 0 ? "%.2f of %.3g CPUs on average" : "%.2f CPUs on average",
+	        t->r->avg_parallelism, t->r->cpus);
 	n = make_ranges(hist, n, ranges);
-	t->err = put_bar(&bar, ranges, n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
-	t->err = t->err ? t->err : put_legend(&legend, ranges, n);
-	if (!t->err && bar.p && legend.p) {
-		tx_items(t, TX_PLAIN, "", (const char *)bar.p);
-		tx_items(t, TX_PLAIN, "", (const char *)legend.p);
+	/* Two bars one below the other would be compared, and do not show the same. */
+	if (account) {
+		t->err = t->err ? t->err : put_legend(&legend, ranges, n, false);
+		if (!t->err)
+			tx_items(t, TX_PLAIN, "parallelism", (const char *)legend.p);
+	} else if (!t->err) {
+		tx_items(t, TX_PLAIN, "parallelism", (const char *)legend.p);
+		legend.n = 0;
+		t->err = put_bar(&bar, ranges, n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
+		t->err = t->err ? t->err : put_legend(&legend, ranges, n, true);
+		if (!t->err && bar.p) {
+			tx_items(t, TX_PLAIN, "", (const char *)bar.p);
+			tx_items(t, TX_PLAIN, "", (const char *)legend.p);
+		}
 	}
 	buf_release(&bar);
 	buf_release(&legend);

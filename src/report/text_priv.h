@@ -20,7 +20,7 @@ struct tx {
 	const struct report_opts *o;
 	FILE *out;
 	unsigned width, top;
-	bool colour;
+	bool colour, ascii;
 	int err;
 	bool any; /* something was printed: sections begin with an empty line */
 };
@@ -35,10 +35,19 @@ void tx_section(struct tx *t);
 
 /* Sections, in the order of text.c's table. Nothing to say = nothing printed. */
 void text_headline(struct tx *t);
+void text_deadlocks(struct tx *t);
+void text_verdict(struct tx *t);
+void text_account(struct tx *t);
+void text_locks(struct tx *t);
+void text_channels(struct tx *t);
+void text_path(struct tx *t);
+void text_serial(struct tx *t);
+void text_gil(struct tx *t);
+void text_watch(struct tx *t);
 void text_parallelism(struct tx *t);
 void text_tasks(struct tx *t);
 void text_memory(struct tx *t);
-void text_futexes(struct tx *t);
+void text_futexes(struct tx *t); /* instead of locks, when waits were not worked out */
 void text_stacks(struct tx *t);
 void text_recording(struct tx *t);
 

@@ -202,19 +202,29 @@ static void print_notes(struct tx *t)
 		tx_line(t, TX_PLAIN, "%*s… and %zu more in --json", TX_LABEL, "", n - MAX_NOTES);
 }
 
+/* The picture that shows most of what the verdict says. */
+static const char *best_view(const struct report *r)
+{
+	const struct stack_row *rows;
+
+	if ((r->verdict == VERDICT_CPU_BOUND || r->verdict == VERDICT_PARALLEL) &&
+	    model_on_cpu(r->m, &rows))
+		return "on-cpu";
+	return model_off_cpu(r->m, &rows) ? "off-cpu" : NULL;
+}
+
 static void print_next(struct tx *t)
 {
-	const char *path = t->o->trace_path;
-	const struct stack_row *rows;
+	const char *path = t->o->trace_path, *view = best_view(t->r);
 	char safe[1024], line[1200];
 	bool quote;
 
-	if (!path || !model_off_cpu(t->r->m, &rows))
+	if (!path || !view)
 		return;
 	fmt_safe(safe, sizeof(safe), path);
 	quote = strpbrk(path, " \t\"$&*();<>?[]`|\\") != NULL;
-	snprintf(line, sizeof(line), "mpvtrace export %s%s%s --format folded -o off-cpu.folded",
-	         quote ? "'" : "", safe, quote ? "'" : "");
+	snprintf(line, sizeof(line), "mpvtrace export %s%s%s --view %s -o %s.svg", quote ? "'" : "",
+	         safe, quote ? "'" : "", view, view);
 	tx_items(t, TX_PLAIN, "next", line);
 }
 

@@ -37,23 +37,6 @@ static int put_waiters(struct buf *b, const struct model *m, const struct futex 
 	return err;
 }
 
-static bool is_wait_code(const char *frame)
-{
-	static const char *const begins[] = {"futex", "syscall", "pthread_",     "lll_",
-	                                     "sem_",  "new_sem", "do_futex_wait"};
-	const char *name = frame;
-
-	/* The library's own names for its functions. */
-	name += strspn(name, "_");
-	name += strncmp(name, "GI_", 3) ? 0 : 3;
-	name += strspn(name, "_");
-	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
-		if (!strncmp(name, begins[i], strlen(begins[i])))
-			return true;
-	}
-	return frame_is_dull(frame, strlen(frame));
-}
-
 /* The name without what heading and waiters say already: "futex in COMM, waited for at FRAME" is
  * "at FRAME". A name that others have too tells nothing: then the address. Returns whether the
  * frame was told. */
@@ -64,7 +47,7 @@ static bool add_name(struct table *tab, const struct report *r, const struct rep
 	char full[sizeof(l->name) + 32];
 	bool unique;
 
-	if (frame && is_wait_code(frame + strlen(where)))
+	if (frame && frame_is_wait_code(frame + strlen(where)))
 		frame = NULL;
 	unique = strncmp(l->name, "futex in ", 9) || frame;
 	for (size_t i = 0; i < r->locks.n && i < MAX_COMPARED && unique; i++)
@@ -90,7 +73,7 @@ static void waited_at(char *out, size_t n, const struct stack_names *names, uint
 		char frame[FRAME_MAX_BYTES];
 
 		snprintf(frame, sizeof(frame), "%.*s", (int)len, p);
-		if (!is_wait_code(frame))
+		if (!frame_is_wait_code(frame))
 			snprintf(out, n, "%s", frame);
 		p += len + (p[len] != '\0');
 	}

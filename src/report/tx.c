@@ -10,13 +10,50 @@
 #define RESET "\x1b[0m"
 #define JOINT " · "
 
+/* One character for one, so that columns stay aligned; '?' for those of names. */
+static void put_ascii(FILE *out, const char *s, size_t n)
+{
+	static const struct {
+		const char *utf8;
+		char ascii;
+	} own[] = {
+	        {"·", '|'}, {"…", '~'}, {"→", '>'}, {"←", '<'}, {"×", 'x'}, {"µ", 'u'}, {"±", '~'},
+	        {"█", '#'}, {"▓", '%'}, {"▒", '+'}, {"░", ':'}, {"─", '-'}, {"╌", '='},
+	};
+
+	for (size_t i = 0; i < n;) {
+		char c = (unsigned char)s[i] < 0x80 ? s[i] : '?';
+		size_t len = 1;
+
+		while (c == '?' && i + len < n && ((unsigned char)s[i + len] & 0xc0) == 0x80)
+			len++;
+		for (size_t k = 0; k < ARRAY_LEN(own) && len > 1; k++)
+			if (strlen(own[k].utf8) == len && !memcmp(own[k].utf8, s + i, len))
+				c = own[k].ascii;
+		for (size_t w = c == '?' && len > 1 ? utf8_width_n(s + i, len) : 1; w; w--)
+			fputc(c, out);
+		i += len;
+	}
+}
+
+static void put_text(const struct tx *t, const char *s, size_t n)
+{
+	if (t->ascii)
+		put_ascii(t->out, s, n);
+	else
+		fwrite(s, 1, n, t->out);
+}
+
 static void put_line(struct tx *t, enum tx_style style, const char *s, size_t n, const char *end)
 {
 	bool bad = t->colour && style == TX_BAD;
 
 	while (n && s[n - 1] == ' ')
 		n--;
-	fprintf(t->out, "%s%.*s%s%s\n", bad ? RED : "", (int)n, s, end, bad ? RESET : "");
+	fputs(bad ? RED : "", t->out);
+	put_text(t, s, n);
+	put_text(t, end, strlen(end));
+	fprintf(t->out, "%s\n", bad ? RESET : "");
 	t->any = true;
 }
 

@@ -115,6 +115,23 @@ static inline uint64_t num(json_t *doc, const char *path)
 	return (uint64_t)json_integer_value(v);
 }
 
+/* With MT_GOLDEN_DIR set, what was printed is also left there, for a look and as the next golden.
+ */
+static inline void leave_golden(const char *name, const char *text)
+{
+	const char *dir = getenv("MT_GOLDEN_DIR");
+	char path[512];
+	FILE *f;
+
+	if (!dir)
+		return;
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	f = fopen(path, "w");
+	cr_assert(f);
+	fputs(text, f);
+	fclose(f);
+}
+
 static inline size_t count_lines(const char *text)
 {
 	size_t n = 0;

@@ -29,7 +29,11 @@ Test(report, golden_text)
 		struct report_opts o = {.width = pages[i].width, .trace_path = "app.mpv"};
 		char *text = text_of(m, &o);
 
+		char name[16];
+
 		mask_size(text);
+		snprintf(name, sizeof(name), "GOLDEN_%u", pages[i].width);
+		leave_golden(name, text);
 		cr_expect_str_eq(text, pages[i].want, "at %u columns:\n%s", pages[i].width, text);
 		expect_fits(text, pages[i].width);
 		free(text);

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Python's locks: who held each process's GIL, and who waited for it; and watched tasks. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+#include "report/table_priv.h"
+
+#define MAX_GILS 3
+#define SMALL    200 /* of the run: a GIL that nobody waited for longer is not worth a table */
+
+static const struct column columns[] = {
+        {.left = true, .min = 12},
+        {.head = "held"},
+        {.head = "of the run", .brief = "share", .drop = 1},
+        {.head = "waited"},
+        {.head = "waits", .drop = 2},
+};
+
+struct sums {
+	uint64_t hold, wait, waits;
+};
+
+static struct sums sum_of(const struct gil_row *g, const struct group_item *items,
+                          const struct group *one)
+{
+	struct sums s = {0};
+
+	for (size_t i = one->first; i < one->first + one->n; i++) {
+		const struct gil_task *t = &g->tasks.v[items[i].index];
+
+		s.hold = sat_add(s.hold, t->hold_ns);
+		s.wait = sat_add(s.wait, t->wait_ns);
+		s.waits = sat_add(s.waits, t->waits);
+	}
+	return s;
+}
+
+/* One row for a task, or for a group of like tasks: their sums. */
+static void add_row(struct table *tab, const struct tx *t, const struct gil_row *g,
+                    const struct group_item *items, const struct group *one)
+{
+	struct sums s = sum_of(g, items, one);
+	char label[300], share[16];
+
+	group_label(label, sizeof(label), items, one);
+	if (one->n > 1)
+		table_cell(tab, "%s (%zu)", label, one->n);
+	else
+		table_cell(tab, "%s", label);
+	table_ns(tab, s.hold);
+	table_cell(tab, "%s", fmt_share(share, sizeof(share), s.hold, t->r->wall_ns));
+	table_ns(tab, s.wait);
+	table_count(tab, s.waits);
+}
+
+static void gil_name(char *out, size_t n, const struct report *r, const struct gil_row *g)
+{
+	const struct proc *p = model_proc(r->m, g->proc);
+
+	snprintf(out, n, p ? "GIL (pid %" PRIu32 ")" : "GIL", p ? p->pid : 0);
+}
+
+static int print_tasks(struct tx *t, const struct gil_row *g, const char *head)
+{
+	struct group_item *items = calloc(g->tasks.n ? g->tasks.n : 1, sizeof(*items));
+	struct groups groups = {0};
+	struct table tab = {0};
+	int err = items ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+		struct column c = columns[i];
+
+		c.head = i ? c.head : head;
+		table_column(&tab, &c);
+	}
+	for (size_t i = 0; i < g->tasks.n && !err; i++) {
+		const struct task *task = model_task(t->r->m, g->tasks.v[i].task);
+
+		items[i] = (struct group_item){
+		        .name = task && task->comm ? task->comm : "unknown",
+		        .weight = sat_add(g->tasks.v[i].hold_ns, g->tasks.v[i].wait_ns),
+		        .index = i,
+		        .tid = task ? task->tid : 0,
+		};
+	}
+	err = err ? err : groups_make(&groups, items, g->tasks.n, t->top, true);
+	for (size_t i = 0; i < groups.list.n && i < t->top && !err; i++)
+		add_row(&tab, t, g, items, &groups.list.v[i]);
+	if (!err)
+		table_print(&tab, t);
+	table_release(&tab);
+	groups_release(&groups);
+	free(items);
+	return err;
+}
+
+static void print_gil(struct tx *t, const struct gil_row *g)
+{
+	char name[48], wait[32], switches[32], share[16];
+
+	tx_section(t);
+	gil_name(name, sizeof(name), t->r, g);
+	t->err = print_tasks(t, g, name);
+	tx_line(t, TX_PLAIN, "%*sheld %s of the run, %s waited for in all, %s times handed over",
+	        TX_LABEL, "", fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
+	        fmt_ns(wait, sizeof(wait), g->wait_ns),
+	        fmt_count(switches, sizeof(switches), g->switches));
+}
+
+void text_gil(struct tx *t)
+{
+	size_t shown = 0, quiet = 0;
+	char count[48];
+
+	for (size_t i = 0; i < t->r->gils.n && !t->err; i++) {
+		const struct gil_row *g = &t->r->gils.v[i];
+
+		if (shown < MAX_GILS && g->wait_ns > t->r->wall_ns / SMALL) {
+			print_gil(t, g);
+			shown++;
+		} else {
+			quiet++;
+		}
+	}
+	if (shown && quiet)
+		tx_line(t, TX_PLAIN, "… and %s more",
+		        fmt_n(count, sizeof(count), quiet, "GIL", "GILs"));
+}
+
+/* --- watched tasks ---------------------------------------------------------------------------- */
+
+void text_watch(struct tx *t)
+{
+	char name[160], p50[32], p99[32], longest[32], count[48], part[32], by[160];
+	struct buf b = {0};
+
+	for (size_t i = 0; i < t->r->watch.n && !t->err; i++) {
+		const struct watch_row *w = &t->r->watch.v[i];
+
+		if (!i)
+			tx_section(t);
+		b.n = 0;
+		t->err = buf_printf(&b, "%s: %s until it ran\np50 %s, p99 %s, longest %s",
+		                    task_label(name, sizeof(name), t->r->m, w->task),
+		                    fmt_n(count, sizeof(count), w->waits, "delay", "delays"),
+		                    fmt_ns(p50, sizeof(p50), w->p50_ns),
+		                    fmt_ns(p99, sizeof(p99), w->p99_ns),
+		                    fmt_ns(longest, sizeof(longest), w->max_ns));
+		for (size_t k = 0; k < w->by.n && k < 3 && !t->err; k++)
+			t->err = buf_printf(
+			        &b, "%s%s %s", k ? ", " : "\nby ",
+			        w->by.v[k].task
+			                ? task_label(by, sizeof(by), t->r->m, w->by.v[k].task)
+			                : cause_text((enum cause)w->by.v[k].cause),
+			        fmt_ns(part, sizeof(part), w->by.v[k].ns));
+		if (!t->err)
+			tx_items(t, TX_PLAIN, i ? "" : "watched", (const char *)b.p);
+	}
+	buf_release(&b);
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/* Locks and channels with the most waiting: who waited, for whom, and where. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+#include "report/table_priv.h"
+
+#define SMALL       200 /* of all waiting: what has less than 1/200 needs no row of its own */
+#define MAX_APART   8
+#define NAMED_TASKS 2 /* a third one would cost the columns that names need */
+
+/* Tasks by time, like ones together; shares of whole. */
+static int put_tasks(struct buf *b, const struct model *m, const struct lock_task *v, size_t n,
+                     uint64_t whole, bool apart)
+{
+	struct group_item *items = calloc(n ? n : 1, sizeof(*items));
+	struct groups g = {0};
+	int err = items ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		const struct task *t = v[i].task ? model_task(m, v[i].task) : NULL;
+
+		items[i] = (struct group_item){
+		        .name = t && t->comm ? t->comm : "unknown",
+		        .weight = v[i].wait_ns,
+		        .index = i,
+		        .tid = t ? t->tid : 0,
+		};
+	}
+	/* A few are told apart, as one may hold more than the others. */
+	err = err ? err
+	          : groups_make(&g, items, n, apart && n <= MAX_APART ? n : NAMED_TASKS, true);
+	err = err ? err : groups_put(b, items, &g, NAMED_TASKS, whole);
+	groups_release(&g);
+	free(items);
+	return err;
+}
+
+static void add_tasks(struct table *tab, const struct tx *t, const struct lock_task *v, size_t n,
+                      uint64_t whole, bool apart)
+{
+	struct buf b = {0};
+
+	if (put_tasks(&b, t->r->m, v, n, whole, apart))
+		tab->err = -ENOMEM;
+	if (b.n)
+		table_cell(tab, "%s", (const char *)b.p);
+	else
+		table_nothing(tab, "");
+	buf_release(&b);
+}
+
+/* Is one of them among those that --task wants? */
+static bool any_wanted(const struct tx *t, const struct lock_task *v, size_t n)
+{
+	for (size_t i = 0; i < n && t->o->task; i++) {
+		const struct task *task = model_task(t->r->m, v[i].task);
+
+		if (task && task_wanted(task, t->o->task))
+			return true;
+	}
+	return !t->o->task;
+}
+
+/* --- locks ----------------------------------------------------------------------------------- */
+
+static const struct column lock_columns[] = {
+        {.head = "locks", .left = true, .min = 16},
+        {.head = "kind", .left = true, .drop = 6},
+        {.head = "waits"},
+        {.head = "total wait", .brief = "total"},
+        {.head = "p99", .drop = 2},
+        {.head = "longest", .drop = 1},
+        {.head = "waiters", .left = true, .list = true, .min = 12, .drop = 4},
+        {.head = "held meanwhile by",
+         .brief = "held by",
+         .left = true,
+         .list = true,
+         .min = 16,
+         .drop = 3},
+        {.head = "waited for at", .left = true, .min = 16, .drop = 5},
+};
+
+static void add_kind(struct table *tab, const struct lock *l)
+{
+	const char *kind = l->kind < LOCK_KIND_N ? lock_kind_key((enum lock_kind)l->kind) : "";
+
+	/* The names of these say what they are. */
+	if (l->kind == LOCK_GIL || l->kind == LOCK_JOIN)
+		table_nothing(tab, "");
+	else
+		table_cell(tab, "%s%s%s", l->shared ? "shared " : "", l->py ? "Python " : "", kind);
+}
+
+static void add_site(struct table *tab, const struct tx *t, const struct lock *l)
+{
+	const struct lock_site *s = l->sites.n ? &l->sites.v[0] : NULL;
+	char where[400];
+
+	/* A lock that is named after the place need not name it twice. */
+	if (s && where_text(where, sizeof(where), t->r->m, s->ustack, s->kstack) &&
+	    !strstr(l->name, where))
+		table_cell(tab, "%s", where);
+	else
+		table_nothing(tab, "");
+}
+
+static void add_lock(struct table *tab, const struct tx *t, const struct lock *l)
+{
+	table_name(tab, l->name);
+	add_kind(tab, l);
+	table_count(tab, l->waits);
+	table_ns(tab, l->wait_ns);
+	table_ns(tab, l->p99_ns);
+	table_ns(tab, l->max_ns);
+	add_tasks(tab, t, l->waiters.v, l->waiters.n, l->wait_ns, false);
+	add_tasks(tab, t, l->blockers.v, l->blockers.n, l->wait_ns, true);
+	add_site(tab, t, l);
+}
+
+static bool lock_wanted(const struct tx *t, const struct lock *l)
+{
+	return l->waits && (any_wanted(t, l->waiters.v, l->waiters.n) ||
+	                    any_wanted(t, l->blockers.v, l->blockers.n));
+}
+
+struct order {
+	uint64_t ns;
+	size_t index;
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct order *x = a, *y = b;
+
+	if (x->ns != y->ns)
+		return x->ns > y->ns ? -1 : 1;
+	return (x->index > y->index) - (x->index < y->index);
+}
+
+static void print_more(struct tx *t, size_t more, uint64_t wait_ns, const char *one,
+                       const char *many)
+{
+	char count[48], ns[32];
+
+	if (more)
+		tx_line(t, TX_PLAIN, "… and %s more with %s of waiting",
+		        fmt_n(count, sizeof(count), more, one, many),
+		        fmt_ns(ns, sizeof(ns), wait_ns));
+}
+
+/* A list of things with waiting time, and how one of them becomes a row. */
+struct listing {
+	const struct column *columns;
+	size_t n_columns, n;
+	uint64_t (*wanted)(const struct tx *t, size_t i); /* its waiting time; 0 = not shown */
+	void (*add)(struct table *tab, const struct tx *t, size_t i);
+	const char *one, *many;
+};
+
+static void print_listing(struct tx *t, const struct listing *l)
+{
+	VEC(struct order) order = {0};
+	struct table tab = {0};
+	uint64_t all = 0, rest = 0;
+	size_t shown = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		struct order o = {.ns = l->wanted(t, i), .index = i};
+
+		all = sat_add(all, o.ns);
+		if (o.ns && vec_push(&order, o))
+			tab.err = -ENOMEM;
+	}
+	if (order.n)
+		qsort(order.v, order.n, sizeof(*order.v), by_time);
+	for (size_t i = 0; i < l->n_columns; i++)
+		table_column(&tab, &l->columns[i]);
+	for (size_t i = 0; i < order.n && !tab.err; i++) {
+		if (shown == i && shown < t->top && (t->o->top || order.v[i].ns >= all / SMALL)) {
+			l->add(&tab, t, order.v[i].index);
+			shown++;
+		} else {
+			rest = sat_add(rest, order.v[i].ns);
+		}
+	}
+	if (shown)
+		tx_section(t);
+	table_print(&tab, t);
+	print_more(t, order.n - shown, rest, l->one, l->many);
+	table_release(&tab);
+	vec_release(&order);
+}
+
+static uint64_t lock_time(const struct tx *t, size_t i)
+{
+	const struct lock *l = &t->r->w->locks.v[i];
+
+	return lock_wanted(t, l) ? l->wait_ns : 0;
+}
+
+static void lock_row(struct table *tab, const struct tx *t, size_t i)
+{
+	add_lock(tab, t, &t->r->w->locks.v[i]);
+}
+
+void text_locks(struct tx *t)
+{
+	struct listing l = {
+	        .columns = lock_columns,
+	        .n_columns = ARRAY_LEN(lock_columns),
+	        .wanted = lock_time,
+	        .add = lock_row,
+	        .one = "lock",
+	        .many = "locks",
+	};
+
+	if (!t->r->w) {
+		text_futexes(t);
+		return;
+	}
+	l.n = t->r->w->locks.n;
+	print_listing(t, &l);
+}
+
+/* --- channels --------------------------------------------------------------------------------- */
+
+static const struct column channel_columns[] = {
+        {.head = "channels", .left = true, .min = 16},
+        {.head = "waits"},
+        {.head = "total wait", .brief = "total"},
+        {.head = "to read", .drop = 4},
+        {.head = "to write", .drop = 4},
+        {.head = "longest", .drop = 1},
+        {.head = "waiters", .left = true, .list = true, .min = 12, .drop = 3},
+        {.head = "other end", .left = true, .list = true, .min = 12, .drop = 2},
+};
+
+static uint64_t channel_time(const struct tx *t, size_t i)
+{
+	const struct channel *c = &t->r->w->channels.v[i];
+	bool wanted = any_wanted(t, c->waiters.v, c->waiters.n) ||
+	              any_wanted(t, c->blockers.v, c->blockers.n);
+
+	return c->waits && wanted ? c->wait_ns : 0;
+}
+
+static void channel_row(struct table *tab, const struct tx *t, size_t i)
+{
+	const struct channel *c = &t->r->w->channels.v[i];
+
+	table_name(tab, c->name);
+	table_count(tab, c->waits);
+	table_ns(tab, c->wait_ns);
+	table_ns(tab, c->read_wait_ns);
+	table_ns(tab, c->write_wait_ns);
+	table_ns(tab, c->max_ns);
+	add_tasks(tab, t, c->waiters.v, c->waiters.n, c->wait_ns, false);
+	add_tasks(tab, t, c->blockers.v, c->blockers.n, c->wait_ns, true);
+}
+
+void text_channels(struct tx *t)
+{
+	struct listing l = {
+	        .columns = channel_columns,
+	        .n_columns = ARRAY_LEN(channel_columns),
+	        .wanted = channel_time,
+	        .add = channel_row,
+	        .one = "channel",
+	        .many = "channels",
+	};
+
+	if (!t->r->w)
+		return;
+	l.n = t->r->w->channels.n;
+	print_listing(t, &l);
+}

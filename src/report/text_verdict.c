@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/* What a reader should know first: a deadlock, the verdict, and where all CPU time went. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+#include "report/text_priv.h"
+#include "report/utf8_priv.h"
+
+#define MAX_CYCLES  3
+#define MAX_EDGES   8
+#define MAX_PARTS   6
+#define SMALL       200 /* what is not half a percent of all needs no part of its own */
+#define BAR_COLUMNS 60
+#define LARGE_DOUBT 0.02 /* an uncertainty from here on is told */
+
+/* --- deadlocks ------------------------------------------------------------------------------ */
+
+static const char *lock_name(const struct report *r, uint32_t id, char *out, size_t n)
+{
+	if (!r->w || !id || id > r->w->locks.n)
+		snprintf(out, n, "a lock");
+	else
+		fmt_safe(out, n, r->w->locks.v[id - 1].name);
+	return out;
+}
+
+static void print_edge(struct tx *t, const struct deadlock *d, size_t i)
+{
+	const struct deadlock_edge *e = &d->edges.v[i];
+	const struct task *task = model_task(t->r->m, e->task);
+	uint64_t stop = model_recording(t->r->m)->stop_ns;
+	char who[160], name[200], where[400], ns[32], line[1100];
+	size_t at;
+
+	at = (size_t)snprintf(line, sizeof(line), "%s (%" PRIu32 ")",
+	                      task_label(who, sizeof(who), t->r->m, e->task), task ? task->tid : 0);
+	if (e->holds)
+		at += (size_t)snprintf(line + at, sizeof(line) - at, " holds %s,",
+		                       lock_name(t->r, e->holds, name, sizeof(name)));
+	at += (size_t)snprintf(line + at, sizeof(line) - at, " waits for %s",
+	                       e->waits_for == e->holds && e->waits_for
+	                               ? "the same"
+	                               : lock_name(t->r, e->waits_for, name, sizeof(name)));
+	if (stop > e->since_ns && e->since_ns)
+		at += (size_t)snprintf(line + at, sizeof(line) - at, " since %s before the end",
+		                       fmt_ns(ns, sizeof(ns), stop - e->since_ns));
+	if (where_text(where, sizeof(where), t->r->m, e->ustack, e->kstack))
+		snprintf(line + at, sizeof(line) - at, "\nat %s", where);
+	tx_items(t, TX_BAD, i ? "" : "deadlock", line);
+}
+
+void text_deadlocks(struct tx *t)
+{
+	const struct report *r = t->r;
+
+	for (size_t i = 0; i < r->deadlocks.n && i < MAX_CYCLES; i++) {
+		const struct deadlock *d = &r->deadlocks.v[i];
+
+		tx_section(t);
+		for (size_t k = 0; k < d->edges.n && k < MAX_EDGES; k++)
+			print_edge(t, d, k);
+		if (d->edges.n > MAX_EDGES)
+			tx_line(t, TX_BAD, "%*s… and %zu more tasks", TX_LABEL, "",
+			        d->edges.n - MAX_EDGES);
+	}
+	if (r->deadlocks.n > MAX_CYCLES)
+		tx_line(t, TX_BAD, "… and %zu more deadlocks in --json",
+		        r->deadlocks.n - MAX_CYCLES);
+}
+
+/* --- verdict --------------------------------------------------------------------------------- */
+
+/* The cause that the verdict is about: the largest that is not work. */
+static const struct cause_row *main_cause(const struct report *r)
+{
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		uint8_t cause = r->breakdown.v[i].cause;
+
+		if (cause != CAUSE_WORK && cause != CAUSE_NO_TASK && cause != CAUSE_UNATTRIBUTED)
+			return &r->breakdown.v[i];
+	}
+	return NULL;
+}
+
+static void print_what_if(struct tx *t)
+{
+	const struct cause_row *row = main_cause(t->r);
+	char ns[32], change[128], line[300];
+
+	for (size_t i = 0; row && i < t->r->what_if.n; i++) {
+		const struct what_if_row *w = &t->r->what_if.v[i];
+
+		if (w->cause != row->cause || w->id != row->id || !(w->speedup > 1.05))
+			continue;
+		snprintf(line, sizeof(line),
+		         "%s, the same work would take about %s (%.1f to %.1f times faster).",
+		         fmt_safe(change, sizeof(change), w->change),
+		         fmt_ns(ns, sizeof(ns), w->wall_ns), w->low, w->high);
+		tx_items(t, TX_PLAIN, NULL, line);
+		return;
+	}
+}
+
+void text_verdict(struct tx *t)
+{
+	const struct report *r = t->r;
+	bool bad = r->verdict == VERDICT_SERIALIZED || r->verdict == VERDICT_CPU_STARVED ||
+	           r->verdict == VERDICT_IMBALANCED;
+	char line[1200], safe[1000];
+
+	if (!r->headline[0])
+		return;
+	tx_section(t);
+	tx_items(t, bad ? TX_BAD : TX_PLAIN, NULL, fmt_safe(safe, sizeof(safe), r->headline));
+	if (r->next_step[0]) {
+		snprintf(line, sizeof(line), "Look at %s.",
+		         fmt_safe(safe, sizeof(safe), r->next_step));
+		tx_items(t, TX_PLAIN, NULL, line);
+	}
+	print_what_if(t);
+}
+
+/* --- account --------------------------------------------------------------------------------- */
+
+struct part {
+	char text[448];
+	uint64_t ns;
+	double doubt;
+	const char *shade;
+};
+
+static void name_part(struct part *p, const struct report *r, const struct cause_row *row)
+{
+	char name[200], where[200];
+
+	fmt_safe(name, sizeof(name), row->name);
+	switch (row->cause) {
+	case CAUSE_GIL:
+	case CAUSE_CHANNEL:
+		snprintf(p->text, sizeof(p->text), "%s", name[0] ? name : cause_text(row->cause));
+		break;
+	case CAUSE_LOCK:
+		snprintf(p->text, sizeof(p->text), "%s%s", strchr(name, ' ') ? "" : "lock ",
+		         name[0] ? name : "unknown");
+		break;
+	case CAUSE_SERIAL:
+		if (where_text(where, sizeof(where), r->m, row->ustack, 0))
+			snprintf(p->text, sizeof(p->text), "%s alone (%s)", name, where);
+		else
+			snprintf(p->text, sizeof(p->text), "%s alone", name);
+		break;
+	default:
+		snprintf(p->text, sizeof(p->text), "%s", cause_text(row->cause));
+	}
+}
+
+/* The largest parts in the order given, then one for all others. */
+static size_t make_parts(const struct report *r, struct part parts[MAX_PARTS + 1])
+{
+	static const char *const shades[MAX_PARTS] = {"█", "▓", "▒", "░", "─", "╌"};
+	struct part rest = {.shade = "."};
+	size_t n = 0, others = 0;
+
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (!row->ns)
+			continue;
+		if (n < MAX_PARTS && row->ns >= r->capacity_ns / SMALL) {
+			parts[n] = (struct part){.ns = row->ns, .shade = shades[n]};
+			parts[n].doubt = row->uncertainty_ratio;
+			name_part(&parts[n++], r, row);
+		} else {
+			others++;
+			rest.ns = sat_add(rest.ns, row->ns);
+			name_part(&rest, r, row);
+		}
+	}
+	if (others > 1)
+		snprintf(rest.text, sizeof(rest.text), "%zu smaller", others);
+	if (others)
+		parts[n++] = rest;
+	return n;
+}
+
+static int put_bar(struct buf *b, const struct part *p, size_t n, unsigned columns)
+{
+	double total = 0, sum = 0;
+	unsigned at = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++)
+		total += (double)p[i].ns;
+	for (size_t i = 0; i < n && total > 0 && !err; i++) {
+		sum += (double)p[i].ns;
+		for (; at < (unsigned)(sum / total * columns + 0.5) && !err; at++)
+			err = buf_printf(b, "%s", p[i].shade);
+	}
+	return err;
+}
+
+static int put_legend(struct buf *b, const struct part *p, size_t n, uint64_t whole)
+{
+	char share[16];
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		err = buf_printf(b, "%s%s %s %s", i ? "\n" : "", p[i].shade, p[i].text,
+		                 fmt_share(share, sizeof(share), p[i].ns, whole));
+		if (!err && p[i].doubt >= LARGE_DOUBT)
+			err = buf_printf(b, " (± %.0f %%)", 100 * p[i].doubt);
+	}
+	return err;
+}
+
+void text_account(struct tx *t)
+{
+	struct part parts[MAX_PARTS + 1];
+	struct buf bar = {0}, legend = {0};
+	unsigned columns = t->width - TX_LABEL;
+	char wall[32];
+	size_t n;
+
+	if (!t->r->capacity_ns || !t->r->breakdown.n)
+		return;
+	tx_section(t);
+	tx_line(t, TX_PLAIN, "where %.3g CPU%s × %s went", t->r->cpus, t->r->cpus == 1 ? "" : "s",
+	        fmt_ns(wall, sizeof(wall), t->r->wall_ns));
+	n = make_parts(t->r, parts);
+	t->err = put_bar(&bar, parts, n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
+	t->err = t->err ? t->err : put_legend(&legend, parts, n, t->r->capacity_ns);
+	if (!t->err && bar.p && legend.p) {
+		tx_items(t, TX_PLAIN, "", (const char *)bar.p);
+		tx_items(t, TX_PLAIN, "", (const char *)legend.p);
+	}
+	buf_release(&bar);
+	buf_release(&legend);
+}

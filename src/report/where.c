@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/* Where something happened, in one line: the frames that a reader knows as his own. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report/names_priv.h"
+#include "report/spots_priv.h"
+
+#define NAMED_FRAMES  2
+#define FRAME_COLUMNS 60 /* bytes of one frame's name that are told */
+
+bool frame_is_wait_code(const char *frame)
+{
+	static const char *const begins[] = {"futex",         "syscall",
+	                                     "pthread_",      "lll_",
+	                                     "sem_",          "new_sem",
+	                                     "do_futex_wait", "PyThread_acquire_lock",
+	                                     "take_gil",      "PyEval_RestoreThread",
+	                                     "acquire_timed", "lock_PyThread_acquire",
+	                                     "std::",         "parking_lot",
+	                                     "PyMutex_Lock",  "PyParkingLot"};
+	const char *name = frame;
+
+	/* The library's own names for its functions. */
+	name += strspn(name, "_");
+	name += strncmp(name, "GI_", 3) ? 0 : 3;
+	name += strspn(name, "_");
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+		if (!strncmp(name, begins[i], strlen(begins[i])))
+			return true;
+	}
+	return frame_is_dull(frame, strlen(frame));
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash && slash[1] ? slash + 1 : path ? path : "";
+}
+
+/* Libraries that every program waits through. */
+static bool is_plumbing(const char *module)
+{
+	static const char *const begins[] = {"libc.so", "libc-",  "libpthread", "ld-linux",
+	                                     "ld-musl", "[vdso]", "libpython",  "python3"};
+
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+		if (!strncmp(module, begins[i], strlen(begins[i])))
+			return true;
+	}
+	return false;
+}
+
+/* Python's own waiting: its caller is meant. */
+static bool is_python_wait(const struct frame *f)
+{
+	const char *file = base_name(f->src);
+
+	return !strcmp(file, "threading.py") || !strncmp(file, "<frozen ", 8);
+}
+
+static bool tells(const struct frame *f, bool python)
+{
+	if (f->kind == FRAME_PYTHON)
+		return !is_python_wait(f);
+	if (python || f->kind == FRAME_KERNEL || !f->name || !f->name[0])
+		return false;
+	return !frame_is_wait_code(f->name) && !is_plumbing(base_name(f->module));
+}
+
+/* The first one with its file, the next of the same file with its line only. */
+static void put_frame(char *out, size_t n, const struct frame *f, const struct frame *before)
+{
+	char raw[FRAME_MAX_BYTES], safe[FRAME_MAX_BYTES], cut[FRAME_COLUMNS + 1];
+	size_t used = strlen(out);
+
+	if (before && before->kind == FRAME_PYTHON && f->kind == FRAME_PYTHON && before->src &&
+	    f->src && !strcmp(before->src, f->src) && f->line)
+		snprintf(raw, sizeof(raw), ":%" PRIu32 " %s", f->line, f->name);
+	else
+		frame_text(raw, sizeof(raw), f);
+	/* fmt_safe() cuts between characters. */
+	fmt_safe(safe, sizeof(safe), raw);
+	fmt_safe(cut, sizeof(cut), safe);
+	snprintf(out + used, n - used, "%s%s%s", before ? " ← " : "", cut,
+	         strlen(safe) > strlen(cut) ? "…" : "");
+}
+
+static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
+{
+	const struct frame *before = NULL;
+	unsigned told = 0;
+	bool python = false;
+
+	for (size_t i = 0; i < count; i++)
+		python |= f[i].kind == FRAME_PYTHON && f[i].name && !is_python_wait(&f[i]);
+	for (size_t i = 0; i < count && told < NAMED_FRAMES; i++) {
+		if (!tells(&f[i], python) || !f[i].name)
+			continue;
+		put_frame(out, n, &f[i], before);
+		before = &f[i];
+		told++;
+	}
+	return told > 0;
+}
+
+/* What the kernel was asked for: the outermost frame that says something. */
+static bool put_kernel(char *out, size_t n, const struct frame *f, size_t count)
+{
+	while (count-- > 0) {
+		if (!f[count].name || frame_is_dull(f[count].name, strlen(f[count].name)))
+			continue;
+		put_frame(out, n, &f[count], NULL);
+		return true;
+	}
+	return false;
+}
+
+bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack)
+{
+	struct frame *f = malloc(STACK_MAX_FRAMES * sizeof(*f));
+	bool told = false;
+
+	out[0] = '\0';
+	if (f && ustack)
+		told = put_frames(out, n, f, model_frames(m, ustack, f, STACK_MAX_FRAMES));
+	if (f && !told && kstack)
+		told = put_kernel(out, n, f, model_frames(m, kstack, f, STACK_MAX_FRAMES));
+	free(f);
+	return told;
+}
+
+char *task_label(char *out, size_t n, const struct model *m, uint32_t task)
+{
+	const struct task *t = task ? model_task(m, task) : NULL;
+
+	if (!t) {
+		snprintf(out, n, "unknown");
+		return out;
+	}
+	return task_name(out, n, t);
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The part of the report that speaks of causes, from results filled in by hand: what the
+ * renderers make of them, whoever found them. Three widths and plain ASCII, word for word.
+ */
+#include <errno.h>
+
+#include "report_test.h"
+#include "report_causes_golden.h"
+
+#define AT(ms) (TB_EPOCH + (ms)*MS)
+
+static struct lock *add_lock(struct report *r, enum lock_kind kind, const char *name,
+                             uint64_t waits, uint64_t wait_ns)
+{
+	struct lock l = {
+	        .id = (uint32_t)r->w->locks.n + 1,
+	        .kind = (uint8_t)kind,
+	        .addr = 0x1000 * (r->w->locks.n + 1),
+	        .waits = waits,
+	        .wait_ns = wait_ns,
+	        .max_ns = waits ? 2 * wait_ns / waits : 0,
+	        .p99_ns = waits ? 3 * wait_ns / waits / 2 : 0,
+	        .p50_ns = waits ? wait_ns / waits : 0,
+	        .held_ns = wait_ns,
+	        .name_from = "symbol",
+	};
+
+	snprintf(l.name, sizeof(l.name), "%s", name);
+	cr_assert(!vec_push(&r->w->locks, l));
+	return &r->w->locks.v[r->w->locks.n - 1];
+}
+
+#define ADD(vec, ...) cr_assert(!vec_push(vec, ((__VA_ARGS__))))
+
+static void fill_locks(struct report *r, uint32_t stack)
+{
+	struct lock *l = add_lock(r, LOCK_GIL, "GIL (pid 1001)", 1204, 110 * MS);
+	struct channel c = {.id = 1,
+	                    .kind = FD_PIPE,
+	                    .what = "pipe",
+	                    .name = "pipe app | worker",
+	                    .waits = 3,
+	                    .wait_ns = 9 * MS,
+	                    .max_ns = 4 * MS,
+	                    .read_wait_ns = 9 * MS};
+
+	for (uint32_t id = 2; id <= 5; id++) {
+		struct lock_task w = {.task = id, .waits = 301, .wait_ns = 110 * MS / 4};
+
+		ADD(&l->waiters, w);
+		w.wait_ns = (id == 2 ? 50 : 20) * MS;
+		w.evidence = EVIDENCE_HOLDER;
+		ADD(&l->blockers, w);
+	}
+	ADD(&l->sites, (struct lock_site){.ustack = stack, .waits = 1204, .wait_ns = 110 * MS});
+	l = add_lock(r, LOCK_MUTEX, "results.mutex", 311, 12 * MS);
+	ADD(&l->waiters, (struct lock_task){.task = 3, .waits = 311, .wait_ns = 12 * MS});
+	ADD(&l->blockers,
+	    (struct lock_task){
+	            .task = 4, .waits = 311, .wait_ns = 9 * MS, .evidence = EVIDENCE_OWNER});
+	ADD(&l->blockers, (struct lock_task){.task = 0, .waits = 3, .wait_ns = 3 * MS});
+	l = add_lock(r, LOCK_FUTEX, "tiny", 1, 1000);
+	l->shared = true;
+	ADD(&c.waiters, (struct lock_task){.task = 1, .waits = 3, .wait_ns = 9 * MS});
+	ADD(&c.blockers,
+	    (struct lock_task){
+	            .task = 5, .waits = 3, .wait_ns = 9 * MS, .evidence = EVIDENCE_POSTER});
+	ADD(&r->w->channels, c);
+}
+
+static void fill_account(struct report *r, uint32_t stack)
+{
+	/* 84 ms on 2 CPUs. */
+	r->causes_known = true;
+	r->capacity_ns = 168 * MS;
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_WORK, .ns = 83 * MS});
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_GIL,
+	                                      .id = 1,
+	                                      .name = "GIL (pid 1001)",
+	                                      .ns = 70 * MS,
+	                                      .uncertainty_ratio = 0.031,
+	                                      .task = 2,
+	                                      .ustack = stack});
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_SERIAL,
+	                                      .id = 1,
+	                                      .name = "app",
+	                                      .ns = 12 * MS,
+	                                      .task = 1,
+	                                      .ustack = stack});
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_CPU_SHORTAGE, .ns = 2500 * US});
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_SLEEP, .ns = 400 * US});
+	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_UNATTRIBUTED, .ns = 100 * US});
+	for (uint32_t id = 1; id <= 5; id++)
+		ADD(&r->shares,
+		    (struct share_row){.task = id, .height_ns = id * MS, .critical_ns = MS});
+	ADD(&r->proc_shares,
+	    (struct share_row){.task = 1, .height_ns = 15 * MS, .critical_ns = 5 * MS});
+	ADD(&r->serial, (struct serial_row){.task = 1, .ns = 6 * MS, .count = 2, .ustack = stack});
+	r->verdict = VERDICT_SERIALIZED;
+	snprintf(r->headline, sizeof(r->headline),
+	         "SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.");
+	snprintf(r->next_step, sizeof(r->next_step),
+	         "what worker-0 does while it holds GIL (pid 1001): mostly lock_wait");
+	ADD(&r->what_if, (struct what_if_row){.change = "Without the GIL",
+	                                      .cause = CAUSE_GIL,
+	                                      .id = 1,
+	                                      .speedup = 1.9,
+	                                      .low = 1.8,
+	                                      .high = 2.0,
+	                                      .wall_ns = 44 * MS});
+}
+
+static void fill_path(struct report *r, uint32_t stack, bool long_path)
+{
+	struct gil_row g = {
+	        .gil = 1, .proc = 1, .hold_ns = 80 * MS, .wait_ns = 110 * MS, .switches = 1204};
+	struct watch_row w = {
+	        .task = 1, .waits = 12, .p50_ns = 50 * US, .p99_ns = 4 * MS, .max_ns = 5 * MS};
+
+	ADD(&r->path, (struct path_row){AT(0), AT(2), 1, 'R', CAUSE_WORK, 0, 0, stack, 0});
+	for (unsigned i = 0; i < (long_path ? 20 : 1); i++) {
+		uint64_t at = 2 + i * 4;
+
+		ADD(&r->path, (struct path_row){AT(at), AT(at + 3), 2 + i % 4, 'R', CAUSE_WORK, 0,
+		                                0, stack, 0});
+		ADD(&r->path, (struct path_row){AT(at + 3), AT(at + 4), 2 + i % 4, 'B', CAUSE_GIL,
+		                                1, 0, 0, 0});
+	}
+	ADD(&r->path, (struct path_row){AT(long_path ? 82 : 6), AT(83), 1, 'Q', CAUSE_CPU_SHORTAGE,
+	                                0, 0, 0, 0});
+	ADD(&r->path, (struct path_row){AT(83), AT(84), 1, 'R', CAUSE_WORK, 0, 0, 0, 0});
+	for (uint32_t id = 2; id <= 5; id++)
+		ADD(&g.tasks,
+		    (struct gil_task){
+		            .task = id, .hold_ns = 20 * MS, .wait_ns = 110 * MS / 4, .waits = 301});
+	ADD(&r->gils, g);
+	ADD(&w.by, (struct watch_by){.task = 2, .cause = CAUSE_GIL, .ns = 4 * MS});
+	r->opts.watch = "main";
+	ADD(&r->watch, w);
+}
+
+/* What analyses found is taken away, and the rest filled in by hand. */
+static void fill(struct report *r, const struct model *m, bool long_path)
+{
+	uint32_t stack = 0;
+	struct err err = {0};
+
+	cr_assert_eq(report_build(r, m, &err), 0, "%s", err.msg);
+	waits_free(r->w);
+	r->w = waits_build(m, &err);
+	cr_assert(r->w, "%s", err.msg);
+	for (size_t i = 0; i < r->w->locks.n; i++) {
+		vec_release(&r->w->locks.v[i].waiters);
+		vec_release(&r->w->locks.v[i].blockers);
+		vec_release(&r->w->locks.v[i].sites);
+	}
+	r->w->locks.n = r->w->channels.n = 0;
+	r->breakdown.n = r->shares.n = r->proc_shares.n = r->serial.n = r->path.n = 0;
+	r->what_if.n = r->gils.n = r->watch.n = r->deadlocks.n = 0;
+	for (size_t i = 0; i < model_n_tasks(m) && !stack; i++) {
+		const struct task *t = model_task_at(m, i);
+
+		for (size_t k = 0; k < t->slices.n && !stack; k++)
+			stack = t->slices.v[k].ustack;
+	}
+	cr_assert(stack, "a stack is there");
+	fill_locks(r, stack);
+	fill_account(r, stack);
+	fill_path(r, stack, long_path);
+}
+
+static struct model *with_slices(struct tb *tb)
+{
+	struct model_opts o = {.flags = MODEL_SLICES};
+	struct model *m = tb_load(tb, &o);
+
+	cr_assert(m);
+	tb_free(tb);
+	return m;
+}
+
+static char *print(const struct report *r, struct report_opts *o)
+{
+	struct err err = {0};
+	char *text = NULL, *copy;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(report_text(r, o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	copy = strdup(text);
+	cr_assert(copy);
+	free(text);
+	expect_fits(copy, o->width);
+	return copy;
+}
+
+/* From the verdict up to the tasks: what this file is about. */
+static char *middle(char *text)
+{
+	char *begin = strstr(text, "\n\n"), *end = strstr(text, "\ntime of tasks");
+
+	cr_assert(begin && end, "%s", text);
+	*end = '\0';
+	return begin + 2;
+}
+
+Test(report_causes, golden_text)
+{
+	static const struct {
+		unsigned width;
+		bool ascii;
+		const char *name, *want;
+	} pages[] = {{80, false, "CAUSES_80", CAUSES_80},
+	             {100, false, "CAUSES_100", CAUSES_100},
+	             {200, false, "CAUSES_200", CAUSES_200},
+	             {100, true, "CAUSES_ASCII", CAUSES_ASCII}};
+	struct model *m = with_slices(workers());
+	struct report r = {0};
+
+	fill(&r, m, false);
+	for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+		struct report_opts o = {.width = pages[i].width, .ascii = pages[i].ascii};
+		char *text = print(&r, &o), *part = middle(text);
+
+		leave_golden(pages[i].name, part);
+		cr_expect_str_eq(part, pages[i].want, "at %u columns:\n%s", pages[i].width, text);
+		free(text);
+	}
+	report_release(&r);
+	model_free(m);
+}
