@@ -8,8 +8,9 @@
 #include "report/names_priv.h"
 #include "report/table_priv.h"
 
-#define MAX_GILS 3
-#define SMALL    200 /* of the run: a GIL that nobody waited for longer is not worth a table */
+#define MAX_GILS     3
+#define MAX_COMPARED 1000
+#define SMALL        200 /* of the run: a GIL that nobody waited for longer is not worth a table */
 
 static const struct column columns[] = {
         {.left = true, .min = 12},
@@ -38,6 +39,17 @@ static struct sums sum_of(const struct gil_row *g, const struct group_item *item
 	return s;
 }
 
+/* Does another task have the name of this one? Items of a process: all threads of it. */
+static bool is_shared_name(const struct gil_row *g, const struct group_item *items,
+                           const struct group *one)
+{
+	for (size_t i = 0; i < g->tasks.n && i < MAX_COMPARED; i++) {
+		if (i != one->first && !strcmp(items[i].name, items[one->first].name))
+			return true;
+	}
+	return false;
+}
+
 /* One row for a task, or for a group of like tasks: their sums. */
 static void add_row(struct table *tab, const struct tx *t, const struct gil_row *g,
                     const struct group_item *items, const struct group *one)
@@ -48,6 +60,8 @@ static void add_row(struct table *tab, const struct tx *t, const struct gil_row 
 	group_label(label, sizeof(label), items, one);
 	if (one->n > 1)
 		table_cell(tab, "%s (%zu)", label, one->n);
+	else if (is_shared_name(g, items, one))
+		table_cell(tab, "%s %" PRIu32, label, items[one->first].tid);
 	else
 		table_cell(tab, "%s", label);
 	table_ns(tab, s.hold);

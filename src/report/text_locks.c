@@ -7,9 +7,10 @@
 #include "report/names_priv.h"
 #include "report/table_priv.h"
 
-#define SMALL       200 /* of all waiting: what has less than 1/200 needs no row of its own */
-#define MAX_APART   8
-#define NAMED_TASKS 2 /* a third one would cost the columns that names need */
+#define SMALL        200 /* of all waiting: what has less than 1/200 needs no row of its own */
+#define MAX_APART    8
+#define MAX_COMPARED 1000
+#define NAMED_TASKS  2 /* a third one would cost the columns that names need */
 
 /* Tasks by time, like ones together; shares of whole. */
 static int put_tasks(struct buf *b, const struct model *m, const struct lock_task *v, size_t n,
@@ -67,21 +68,126 @@ static bool any_wanted(const struct tx *t, const struct lock_task *v, size_t n)
 /* --- locks ----------------------------------------------------------------------------------- */
 
 static const struct column lock_columns[] = {
-        {.head = "locks", .left = true, .min = 16},
-        {.head = "kind", .left = true, .drop = 6},
+        {.head = "locks", .left = true, .min = 26},
+        {.head = "kind", .left = true, .drop = 8},
         {.head = "waits"},
         {.head = "total wait", .brief = "total"},
-        {.head = "p99", .drop = 2},
-        {.head = "longest", .drop = 1},
-        {.head = "waiters", .left = true, .list = true, .min = 12, .drop = 4},
+        {.head = "p99", .drop = 4},
+        {.head = "longest", .drop = 5},
+        {.head = "waiters", .left = true, .list = true, .min = 18, .drop = 7},
         {.head = "held meanwhile by",
          .brief = "held by",
          .left = true,
          .list = true,
-         .min = 16,
-         .drop = 3},
-        {.head = "waited for at", .left = true, .min = 16, .drop = 5},
+         .min = 18,
+         .drop = 2},
+        {.head = "waited for at", .left = true, .list = true, .min = 20, .drop = 1},
 };
+
+/* Locks that are named only by the place where they were waited for, and have it in common, are
+ * one row: a thousand futures, the mutex of each of many objects. */
+struct bundle {
+	struct lock sum; /* lists are its own */
+	size_t n;
+};
+struct bundles {
+	VEC(struct bundle) list;
+	struct hmap by_name;
+	struct strtab *names;
+	int err;
+};
+
+static bool named_by_site(const struct lock *l)
+{
+	return l->name_from && !strcmp(l->name_from, "site");
+}
+
+static void merge_tasks(struct bundles *b, struct lock *into, const struct lock *l, bool blockers)
+{
+	size_t n = blockers ? l->blockers.n : l->waiters.n;
+	const struct lock_task *v = blockers ? l->blockers.v : l->waiters.v;
+
+	for (size_t i = 0; i < n && !b->err; i++) {
+		size_t have = blockers ? into->blockers.n : into->waiters.n, k = 0;
+		struct lock_task *old = blockers ? into->blockers.v : into->waiters.v;
+
+		while (k < have && k < MAX_COMPARED && old[k].task != v[i].task)
+			k++;
+		if (k < have && old[k].task == v[i].task)
+			old[k].wait_ns = sat_add(old[k].wait_ns, v[i].wait_ns);
+		else if (blockers ? vec_push(&into->blockers, v[i])
+		                  : vec_push(&into->waiters, v[i]))
+			b->err = -ENOMEM;
+	}
+}
+
+static void merge_lock(struct bundles *b, struct bundle *into, const struct lock *l)
+{
+	struct lock *sum = &into->sum;
+
+	into->n++;
+	sum->waits = sat_add(sum->waits, l->waits);
+	sum->wait_ns = sat_add(sum->wait_ns, l->wait_ns);
+	sum->max_ns = l->max_ns > sum->max_ns ? l->max_ns : sum->max_ns;
+	sum->p99_ns = l->p99_ns > sum->p99_ns ? l->p99_ns : sum->p99_ns;
+	merge_tasks(b, sum, l, false);
+	merge_tasks(b, sum, l, true);
+	if (l->sites.n && !sum->sites.n && vec_push(&sum->sites, l->sites.v[0]))
+		b->err = -ENOMEM;
+}
+
+static void add_bundle(struct bundles *b, const struct lock *l)
+{
+	uint32_t name = strtab_add(b->names, l->name, strlen(l->name), NULL);
+	bool alone = !named_by_site(l), added = true;
+	uint64_t *slot = name ? hmap_put(&b->by_name, alone ? l->id : name,
+	                                 alone ? UINT64_MAX : (uint64_t)l->kind, &added)
+	                      : NULL;
+	struct bundle fresh = {.sum = {.kind = l->kind, .shared = l->shared, .py = l->py}};
+
+	if (!slot) {
+		b->err = -ENOMEM;
+		return;
+	}
+	if (added) {
+		*slot = b->list.n;
+		memcpy(fresh.sum.name, l->name, sizeof(fresh.sum.name));
+		fresh.sum.name_from = l->name_from;
+		if (vec_push(&b->list, fresh)) {
+			b->err = -ENOMEM;
+			return;
+		}
+	}
+	merge_lock(b, &b->list.v[*slot], l);
+}
+
+static void bundles_release(struct bundles *b)
+{
+	for (size_t i = 0; i < b->list.n; i++) {
+		vec_release(&b->list.v[i].sum.waiters);
+		vec_release(&b->list.v[i].sum.blockers);
+		vec_release(&b->list.v[i].sum.sites);
+	}
+	vec_release(&b->list);
+	hmap_release(&b->by_name);
+	strtab_free(b->names);
+}
+
+/* Named after the place: the place alone, and how many such locks there are. */
+static void add_name(struct table *tab, const struct bundle *b)
+{
+	static const char before[] = "waited for ";
+	const char *name = b->sum.name;
+	char full[sizeof(b->sum.name) + 32];
+
+	if (named_by_site(&b->sum) && !strncmp(name, before, strlen(before)))
+		name += strlen(before);
+	if (b->n > 1)
+		snprintf(full, sizeof(full), "%s (%zu)", name, b->n);
+	else
+		snprintf(full, sizeof(full), "%s", name);
+	table_name(tab, full);
+}
 
 static void add_kind(struct table *tab, const struct lock *l)
 {
@@ -100,16 +206,18 @@ static void add_site(struct table *tab, const struct tx *t, const struct lock *l
 	char where[400];
 
 	/* A lock that is named after the place need not name it twice. */
-	if (s && where_text(where, sizeof(where), t->r->m, s->ustack, s->kstack) &&
-	    !strstr(l->name, where))
+	if (s && !named_by_site(l) &&
+	    where_text(where, sizeof(where), t->r->m, s->ustack, s->kstack))
 		table_cell(tab, "%s", where);
 	else
 		table_nothing(tab, "");
 }
 
-static void add_lock(struct table *tab, const struct tx *t, const struct lock *l)
+static void add_lock(struct table *tab, const struct tx *t, const struct bundle *b)
 {
-	table_name(tab, l->name);
+	const struct lock *l = &b->sum;
+
+	add_name(tab, b);
 	add_kind(tab, l);
 	table_count(tab, l->waits);
 	table_ns(tab, l->wait_ns);
@@ -155,8 +263,10 @@ static void print_more(struct tx *t, size_t more, uint64_t wait_ns, const char *
 struct listing {
 	const struct column *columns;
 	size_t n_columns, n;
-	uint64_t (*wanted)(const struct tx *t, size_t i); /* its waiting time; 0 = not shown */
-	void (*add)(struct table *tab, const struct tx *t, size_t i);
+	const void *things;
+	uint64_t (*wanted)(const struct tx *t, const void *things, size_t i); /* its waiting time;
+	                                                                       * 0 = not shown */
+	void (*add)(struct table *tab, const struct tx *t, const void *things, size_t i);
 	const char *one, *many;
 };
 
@@ -168,7 +278,7 @@ static void print_listing(struct tx *t, const struct listing *l)
 	size_t shown = 0;
 
 	for (size_t i = 0; i < l->n; i++) {
-		struct order o = {.ns = l->wanted(t, i), .index = i};
+		struct order o = {.ns = l->wanted(t, l->things, i), .index = i};
 
 		all = sat_add(all, o.ns);
 		if (o.ns && vec_push(&order, o))
@@ -180,7 +290,7 @@ static void print_listing(struct tx *t, const struct listing *l)
 		table_column(&tab, &l->columns[i]);
 	for (size_t i = 0; i < order.n && !tab.err; i++) {
 		if (shown == i && shown < t->top && (t->o->top || order.v[i].ns >= all / SMALL)) {
-			l->add(&tab, t, order.v[i].index);
+			l->add(&tab, t, l->things, order.v[i].index);
 			shown++;
 		} else {
 			rest = sat_add(rest, order.v[i].ns);
@@ -194,16 +304,16 @@ static void print_listing(struct tx *t, const struct listing *l)
 	vec_release(&order);
 }
 
-static uint64_t lock_time(const struct tx *t, size_t i)
+static uint64_t lock_time(const struct tx *t, const void *things, size_t i)
 {
-	const struct lock *l = &t->r->w->locks.v[i];
+	const struct bundle *b = (const struct bundle *)things + i;
 
-	return lock_wanted(t, l) ? l->wait_ns : 0;
+	return lock_wanted(t, &b->sum) ? b->sum.wait_ns : 0;
 }
 
-static void lock_row(struct table *tab, const struct tx *t, size_t i)
+static void lock_row(struct table *tab, const struct tx *t, const void *things, size_t i)
 {
-	add_lock(tab, t, &t->r->w->locks.v[i]);
+	add_lock(tab, t, (const struct bundle *)things + i);
 }
 
 void text_locks(struct tx *t)
@@ -216,13 +326,24 @@ void text_locks(struct tx *t)
 	        .one = "lock",
 	        .many = "locks",
 	};
+	struct bundles b = {.names = strtab_new()};
 
 	if (!t->r->w) {
 		text_futexes(t);
+		strtab_free(b.names);
 		return;
 	}
-	l.n = t->r->w->locks.n;
-	print_listing(t, &l);
+	b.err = b.names ? 0 : -ENOMEM;
+	for (size_t i = 0; i < t->r->w->locks.n && !b.err; i++) {
+		if (t->r->w->locks.v[i].waits)
+			add_bundle(&b, &t->r->w->locks.v[i]);
+	}
+	l.things = b.list.v;
+	l.n = b.list.n;
+	if (!b.err)
+		print_listing(t, &l);
+	t->err = b.err ? b.err : t->err;
+	bundles_release(&b);
 }
 
 /* --- channels --------------------------------------------------------------------------------- */
@@ -238,18 +359,18 @@ static const struct column channel_columns[] = {
         {.head = "other end", .left = true, .list = true, .min = 12, .drop = 2},
 };
 
-static uint64_t channel_time(const struct tx *t, size_t i)
+static uint64_t channel_time(const struct tx *t, const void *things, size_t i)
 {
-	const struct channel *c = &t->r->w->channels.v[i];
+	const struct channel *c = (const struct channel *)things + i;
 	bool wanted = any_wanted(t, c->waiters.v, c->waiters.n) ||
 	              any_wanted(t, c->blockers.v, c->blockers.n);
 
 	return c->waits && wanted ? c->wait_ns : 0;
 }
 
-static void channel_row(struct table *tab, const struct tx *t, size_t i)
+static void channel_row(struct table *tab, const struct tx *t, const void *things, size_t i)
 {
-	const struct channel *c = &t->r->w->channels.v[i];
+	const struct channel *c = (const struct channel *)things + i;
 
 	table_name(tab, c->name);
 	table_count(tab, c->waits);
@@ -274,6 +395,7 @@ void text_channels(struct tx *t)
 
 	if (!t->r->w)
 		return;
+	l.things = t->r->w->channels.v;
 	l.n = t->r->w->channels.n;
 	print_listing(t, &l);
 }

@@ -112,7 +112,7 @@ static int by_weight(const void *a, const void *b)
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-/* "running 1.9 s (88 %): worker-2 31 %, worker-0 28 %, …" of the pieces that `state` wants. */
+/* "running 1.9 s (88 %) · worker-2 31 % · worker-0 28 % · …" of the pieces that `state` wants. */
 static void print_tally(struct tx *t, const char *label, const char *what, bool running)
 {
 	struct tally y = {.texts = strtab_new()};
@@ -132,17 +132,15 @@ static void print_tally(struct tx *t, const char *label, const char *what, bool 
 	if (y.items.n)
 		qsort(y.items.v, y.items.n, sizeof(*y.items.v), by_weight);
 	if (!err && sum)
-		err = buf_printf(&b, "%s %s (%s):", what, fmt_ns(ns, sizeof(ns), sum),
+		err = buf_printf(&b, "%s %s (%s)", what, fmt_ns(ns, sizeof(ns), sum),
 		                 fmt_share(share, sizeof(share), sum, wall));
 	for (size_t i = 0; i < y.items.n && !err && sum; i++) {
 		if (i == MAX_NAMED || y.items.v[i].weight < wall / SMALL) {
-			if (i < y.items.n)
-				err = buf_printf(&b, " +%zu", y.items.n - i);
+			err = buf_printf(&b, "\n+%zu", y.items.n - i);
 			break;
 		}
-		err = buf_printf(&b, " %s %s%s", strtab_get(y.texts, (uint32_t)y.items.v[i].index),
-		                 fmt_share(share, sizeof(share), y.items.v[i].weight, wall),
-		                 i + 1 < y.items.n ? "," : "");
+		err = buf_printf(&b, "\n%s %s", strtab_get(y.texts, (uint32_t)y.items.v[i].index),
+		                 fmt_share(share, sizeof(share), y.items.v[i].weight, wall));
 	}
 	if (!err && b.p)
 		tx_items(t, TX_PLAIN, label, (const char *)b.p);

@@ -29,15 +29,30 @@ struct frames {
 	size_t n;
 };
 
+/* How each of Python's threads begins. */
+static bool begins_thread(const char *frame)
+{
+	const char *space = strchr(frame, ' '), *name = space ? strrchr(space, '.') : NULL;
+
+	name = name ? name + 1 : space ? space + 1 : frame;
+	return !strncmp(frame, "threading.py:", 13) &&
+	       (!strcmp(name, "_bootstrap") || !strcmp(name, "_bootstrap_inner"));
+}
+
+/* Of the waiting code of libraries only the function that was called. */
 static void split(struct frames *f, const char *text)
 {
+	bool waiting = false;
+
 	f->n = 0;
 	while (*text && f->n < ARRAY_LEN(f->name)) {
 		size_t n = strcspn(text, "\n");
 		char full[FRAME_MAX_BYTES];
 
-		if (!frame_is_dull(text, n)) {
-			snprintf(full, sizeof(full), "%.*s", (int)n, text);
+		snprintf(full, sizeof(full), "%.*s", (int)n, text);
+		if (!frame_is_dull(text, n) && !begins_thread(full) &&
+		    !(waiting && frame_is_wait_code(full))) {
+			waiting = frame_is_wait_code(full);
 			utf8_shorten(f->name[f->n], sizeof(f->name[0]), full, FRAME_COLUMNS);
 			f->n++;
 		}

@@ -171,7 +171,8 @@ static size_t make_parts(const struct report *r, struct part parts[MAX_PARTS + 1
 			continue;
 		if (n < MAX_PARTS && row->ns >= r->capacity_ns / SMALL) {
 			parts[n] = (struct part){.ns = row->ns, .shade = shades[n]};
-			parts[n].doubt = row->uncertainty_ratio;
+			if (row->cause != CAUSE_UNATTRIBUTED) /* nothing but doubt */
+				parts[n].doubt = row->uncertainty_ratio;
 			name_part(&parts[n++], r, row);
 		} else {
 			others++;

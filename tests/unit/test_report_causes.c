@@ -231,3 +231,201 @@ Test(report_causes, golden_text)
 	report_release(&r);
 	model_free(m);
 }
+
+/* Two tasks that wait for each other come first of all; a thread that waits for itself is one. */
+Test(report_causes, deadlocks)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct deadlock two = {0}, self = {0};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	ADD(&two.edges,
+	    (struct deadlock_edge){.task = 2, .holds = 2, .waits_for = 3, .since_ns = AT(14)});
+	ADD(&two.edges,
+	    (struct deadlock_edge){
+	            .task = 3, .holds = 3, .waits_for = 2, .ustack = r.serial.v[0].ustack});
+	ADD(&self.edges, (struct deadlock_edge){.task = 99, .holds = 2, .waits_for = 2});
+	ADD(&r.deadlocks, two);
+	ADD(&r.deadlocks, self);
+	text = print(&r, &o);
+	cr_expect(strstr(text,
+	                 "exit 3\n\n"
+	                 "deadlock         worker-0 (1002) holds results.mutex, waits for tiny "
+	                 "since 70 ms before the end\n"
+	                 "                 worker-1 (1003) holds tiny, waits for results.mutex · "
+	                 "at lock_wait ← work\n\n"
+	                 "deadlock         unknown (0) holds results.mutex, waits for the same\n"
+	                 "\nSERIALIZED"),
+	          "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
+/* A path of many steps is summed up: what ran on it, what it waited for. */
+Test(report_causes, long_path)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, true);
+	text = print(&r, &o);
+	cr_expect(strstr(text,
+	                 "critical path    running 63 ms (75.0 %): worker-0 17.9 %, worker-1 17.9 "
+	                 "%, worker-2 17.9 %, worker-3 17.9\n"
+	                 "                 %, app 3.6 %\n"
+	                 "                 waiting 21 ms (25.0 %): GIL (pid 1001) 23.8 %, no CPU "
+	                 "free 1.2 %\n"
+	                 "                 most often at lock_wait ← work (73.8 %)\n"),
+	          "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
+Test(report_causes, every_width)
+{
+	struct model *m = with_slices(workers());
+	struct report r = {0};
+
+	fill(&r, m, true);
+	for (unsigned width = 40; width < 220; width += 3) {
+		struct report_opts o = {.width = width, .ascii = width % 2};
+		char *text = print(&r, &o);
+
+		for (const char *p = text; *p && o.ascii; p++)
+			cr_assert(!(*p & 0x80), "ASCII only at %u columns:\n%s", width, text);
+		free(text);
+	}
+	report_release(&r);
+	model_free(m);
+}
+
+/* --- as data ------------------------------------------------------------------------------------
+ */
+
+static json_t *as_json(const struct report *r)
+{
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+	json_error_t why;
+	json_t *doc;
+
+	cr_assert_eq(report_json(r, NULL, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	doc = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	cr_assert(doc, "%s at line %d", why.text, why.line);
+	free(text);
+	return doc;
+}
+
+static const char *str(json_t *doc, const char *path)
+{
+	const char *s = json_string_value(at(doc, path));
+
+	cr_assert(s, "%s is a text", path);
+	return s;
+}
+
+static uint64_t sum_of(json_t *array, const char *key)
+{
+	uint64_t sum = 0;
+	json_t *v;
+	size_t i;
+
+	json_array_foreach(array, i, v) sum += num(v, key);
+	return sum;
+}
+
+static void expect_locks(json_t *doc)
+{
+	json_t *gil = json_array_get(at(doc, "locks"), 0),
+	       *c = json_array_get(at(doc, "channels"), 0);
+	json_t *holder = json_array_get(at(gil, "blockers"), 0);
+
+	cr_expect_eq(json_array_size(at(doc, "locks")), 3);
+	cr_expect_str_eq(str(gil, "kind"), "gil");
+	cr_expect_str_eq(str(gil, "name"), "GIL (pid 1001)");
+	cr_expect_str_eq(str(gil, "scope"), "private");
+	cr_expect_eq(num(gil, "waits"), 1204);
+	cr_expect_eq(num(gil, "wait_ns"), 110 * MS);
+	cr_expect_eq(sum_of(at(gil, "waiters"), "wait_ns"), 110 * MS);
+	cr_expect_eq(sum_of(at(gil, "blockers"), "wait_ns"), 110 * MS);
+	cr_expect_eq(num(holder, "tid"), 1002);
+	cr_expect_str_eq(str(holder, "evidence"), "holder");
+	cr_expect_eq(json_array_size(at(json_array_get(at(gil, "sites"), 0), "frames")), 3);
+	cr_expect(json_is_null(
+	                  at(json_array_get(at(json_array_get(at(doc, "locks"), 1), "blockers"), 1),
+	                     "tid")),
+	          "a holder that is not known is null");
+	cr_expect_str_eq(str(json_array_get(at(doc, "locks"), 2), "scope"), "shared");
+	cr_expect_str_eq(str(c, "kind"), "pipe");
+	cr_expect_eq(num(c, "read_wait_ns"), 9 * MS);
+	cr_expect_eq(num(json_array_get(at(c, "blockers"), 0), "tid"), 1005);
+}
+
+Test(report_causes, json)
+{
+	struct model *m = with_slices(workers());
+	struct deadlock d = {0};
+	struct report r = {0};
+	json_t *doc, *gil, *path, *first, *cycle;
+	uint64_t at_ns;
+	size_t i;
+
+	fill(&r, m, true);
+	ADD(&d.edges, (struct deadlock_edge){.task = 2,
+	                                     .holds = 2,
+	                                     .waits_for = 2,
+	                                     .evidence = EVIDENCE_OWNER,
+	                                     .since_ns = AT(14)});
+	ADD(&r.deadlocks, d);
+	doc = as_json(&r);
+	expect_locks(doc);
+	cr_expect_str_eq(str(doc, "serialization.verdict"), "serialized");
+	cr_expect_eq(num(doc, "serialization.capacity_ns"), 168 * MS);
+	cr_expect_eq(sum_of(at(doc, "serialization.breakdown"), "ns"), 168 * MS);
+	gil = json_array_get(at(doc, "serialization.breakdown"), 1);
+	cr_expect_str_eq(str(gil, "cause"), "gil");
+	cr_expect_eq(num(gil, "id"), 1);
+	cr_expect_float_eq(json_real_value(at(gil, "ratio")), 70.0 / 168, 1e-9);
+	cr_expect_float_eq(json_real_value(at(gil, "uncertainty_ratio")), 0.031, 1e-9);
+	gil = json_array_get(at(doc, "serialization.breakdown"), 2);
+	cr_expect_eq(num(gil, "id"), 1001, "of a serial section the id is the task's");
+	cr_expect_eq(num(json_array_get(at(doc, "serialization.sections"), 0), "count"), 2);
+	cr_expect_eq(json_array_size(at(doc, "parallelism.tasks")), 5);
+	cr_expect_eq(sum_of(at(doc, "parallelism.tasks"), "height_ns"), 15 * MS);
+	cr_expect_eq(num(json_array_get(at(doc, "parallelism.processes"), 0), "pid"), 1001);
+	path = at(doc, "critical_path");
+	at_ns = num(json_array_get(path, 0), "start_ns");
+	json_array_foreach(path, i, first)
+	{
+		cr_expect_eq(num(first, "start_ns"), at_ns, "the path has no gaps");
+		at_ns = num(first, "end_ns");
+	}
+	cr_expect_eq(at_ns - num(json_array_get(path, 0), "start_ns"),
+	             num(doc, "workload.wall_ns"));
+	first = json_array_get(path, 2);
+	cr_expect_str_eq(str(first, "state"), "blocked");
+	cr_expect_str_eq(str(first, "cause"), "gil");
+	cr_expect_eq(num(first, "lock"), 1);
+	cycle = json_array_get(at(json_array_get(at(doc, "deadlocks"), 0), "tasks"), 0);
+	cr_expect_eq(num(cycle, "tid"), 1002);
+	cr_expect_eq(num(cycle, "holds"), 2);
+	cr_expect_str_eq(str(cycle, "evidence"), "owner");
+	cr_expect_eq(num(json_array_get(at(doc, "gil"), 0), "pid"), 1001);
+	cr_expect_eq(sum_of(at(json_array_get(at(doc, "gil"), 0), "tasks"), "hold_ns"), 80 * MS);
+	cr_expect_eq(num(json_array_get(at(doc, "watch"), 0), "waits"), 12);
+	cr_expect_float_eq(json_real_value(at(json_array_get(at(doc, "what_if"), 0), "speedup")),
+	                   1.9, 1e-9);
+	json_decref(doc);
+	report_release(&r);
+	model_free(m);
+}
