@@ -16,9 +16,9 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define GILS_MAX     4      /* per space: the main interpreter's, and sub-interpreters' own */
-#define TRIES_WORD   8      /* an address that was something else may become a GIL: not often */
-#define TRIES_HINT   100000 /* the interpreter starts: looks at each switch meanwhile */
+#define GILS_MAX     4    /* per space: the main interpreter's, and sub-interpreters' own */
+#define TRIES_WORD   8    /* an address that was something else may become a GIL: not often */
+#define TRIES_HINT   5000 /* the interpreter starts: looks at each switch meanwhile */
 #define INTERVAL_MAX 10000000
 #define USER_MAX     (1ULL << 56)
 
@@ -195,6 +195,23 @@ void gil_fork(u32 parent, u32 child, u32 task, u64 ts)
 			gil_add(child, g->slots[i].addr, task, ts);
 }
 
+/* Address of a GIL that symbols lead to, once it is in use; 0 = not yet. Its C library may be
+ * another than the signature's. */
+static __always_inline u64 hinted(const struct mt_gil_hint *hint)
+{
+	u64 addr = hint->addr, interp = 0;
+	struct gil_head h;
+
+	if (!addr) {
+		bpf_probe_read_user(&interp, sizeof(interp), (void *)hint->head);
+		if (interp)
+			bpf_probe_read_user(&addr, sizeof(addr), (void *)(interp + hint->off));
+	}
+	if (!addr || bpf_probe_read_user(&h, sizeof(h), (void *)addr) || !is_head(&h))
+		return 0;
+	return addr;
+}
+
 /* Takes over what is known of the task's space by now. */
 static __always_inline void refresh(struct task_state *s, u64 ts)
 {
@@ -203,9 +220,11 @@ static __always_inline void refresh(struct task_state *s, u64 ts)
 	struct space_gils *g;
 
 	if (hint && hint->tries < TRIES_HINT) {
+		u64 addr = hinted(hint);
+
 		hint->tries++;
-		if (gil_signature(hint->addr)) {
-			gil_add(space, hint->addr, s->id, ts);
+		if (addr) {
+			gil_add(space, addr, s->id, ts);
 			hint->tries = TRIES_HINT;
 		} else {
 			generation--; /* look again next time */

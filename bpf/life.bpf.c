@@ -171,13 +171,13 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 		space_parent = ps->space;
 		py_fork(space_parent, space);
 	}
-	if (space_parent && gil_possible(ps))
-		gil_fork(space_parent, space, s->id, ts);
 	s->space = space;
 	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
 	s->call_ts = ps->call_ts; /* told by send_task(), and then it is its own */
 	ps->call_ts = 0;
 	send_task(child, s, ts, ps->id, space_parent, 0, clone_flags);
+	if (space_parent && gil_possible(ps))
+		gil_fork(space_parent, space, s->id, ts);
 	s->call_ts = 0;
 	return 0;
 }

@@ -157,6 +157,7 @@ struct gil_sample {
 	uint32_t by;		/* task that was switched out, or woke somebody */
 	uint32_t holder;	/* task id by PYTHREAD; 0 = unknown */
 	bool locked;
+	bool blocked;		/* read when `by` left its CPU to wait */
 	bool waking;		/* read when `by` woke somebody … */
 	bool released;		/* … on the word where threads wait for this GIL: `by` had just released it */
 };

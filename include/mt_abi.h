@@ -69,10 +69,11 @@ struct mt_args { __u64 a0, a1, a2, a3; };
 
 #define MT_GIL_BYTES 208	/* from its first word to the end of its last */
 
-/* Where user space expects a GIL. tries: 0; BPF counts its looks. */
+/* Where user space expects the main interpreter's GIL: at addr or, addr 0, where the interpreter
+ * that *head points to has a pointer to it, at offset off. tries: 0; BPF counts its looks. */
 struct mt_gil_hint {
-	__u64 addr;
-	__u32 tries, pad;
+	__u64 addr, head;
+	__u32 off, tries;
 };
 
 /* A GIL as read at that moment; all 0 = not read. */

@@ -103,6 +103,8 @@ struct rings *session_rings(struct session *s);
  * already: BPF has learned more). */
 int session_py_layout(struct session *s, uint32_t id, const struct mt_py_layout *l);
 int session_py_space(struct session *s, uint32_t space, const struct mt_py_space *v);
+/* Where the GIL of the space's main interpreter will be. */
+int session_gil_hint(struct session *s, uint32_t space, const struct mt_gil_hint *hint);
 
 /* --- rings.c -------------------------------------------------------------------------- */
 
@@ -147,6 +149,8 @@ void pyspaces_free(struct pyspaces *p);
 void pyspaces_map(struct pyspaces *p, uint32_t space, const struct map_event *e, const char *file);
 void pyspaces_fork(struct pyspaces *p, uint32_t space, uint32_t parent);
 const struct py_build *pyspaces_build(const struct pyspaces *p, uint32_t layout); /* NULL unknown */
+/* The space's interpreter and where its _PyRuntime is; NULL = none. */
+const struct py_build *pyspaces_at(const struct pyspaces *p, uint32_t space, uint64_t *runtime);
 size_t pyspaces_notes(const struct pyspaces *p, char *const **out);
 
 /* --- pycode.c: code objects and their lines ------------------------------------------------- */

@@ -611,7 +611,17 @@ static void on_gil(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_gil_ev *e = (const void *)h;
 	struct rec_gil r = {.id = e->id, .space = e->space, .addr = e->addr};
+	const struct py_build *b = NULL;
+	uint64_t runtime = 0;
 
+	if (d->pyspaces)
+		b = pyspaces_at(d->pyspaces, e->space, &runtime);
+	if (b) {
+		/* Only a sub-interpreter's own GIL lies elsewhere. */
+		r.main = b->off.runtime_gil != PY_NONE || !b->runtime_size ||
+		         e->addr - runtime < b->runtime_size;
+		r.version = b->version;
+	}
 	put(d, REC_K_GIL, h->ts, &r);
 }
 

@@ -77,6 +77,16 @@ const struct py_build *pyspaces_build(const struct pyspaces *p, uint32_t layout)
 	return layout < p->builds.n ? &p->builds.v[layout] : NULL;
 }
 
+const struct py_build *pyspaces_at(const struct pyspaces *p, uint32_t space, uint64_t *runtime)
+{
+	const uint64_t *i = hmap_get(&p->spaces, space, 0);
+
+	if (!i)
+		return NULL;
+	*runtime = p->infos.v[*i].runtime;
+	return &p->builds.v[p->infos.v[*i].layout];
+}
+
 static void note(struct pyspaces *p, const char *file, uint32_t version, const char *why)
 {
 	uint32_t bit = 1u << (version >> 16 & 31);
@@ -193,6 +203,24 @@ static const struct py_file *file_of(struct pyspaces *p, uint32_t pid, const cha
 	return slot && *slot ? &p->found.v[*slot - 1] : NULL;
 }
 
+static void expect_gil(struct pyspaces *p, uint32_t space, const struct py_space *s)
+{
+	const struct py_offsets *off = &p->builds.v[s->layout].off;
+	struct mt_gil_hint hint = {0};
+
+	/* There the structure begins with one more field, and normally nobody takes it. */
+	if (p->builds.v[s->layout].free_threaded)
+		return;
+	if (off->runtime_gil != PY_NONE) {
+		hint.addr = s->runtime + off->runtime_gil;
+	} else if (off->interp_gil != PY_NONE) {
+		hint.head = s->runtime + off->frames.interp_head;
+		hint.off = off->interp_gil;
+	}
+	if (hint.addr || hint.head)
+		session_gil_hint(p->session, space, &hint);
+}
+
 static void add_space(struct pyspaces *p, uint32_t space, const struct py_space *s)
 {
 	struct mt_py_space v = {.runtime = s->runtime, .layout = s->layout};
@@ -224,6 +252,8 @@ void pyspaces_map(struct pyspaces *p, uint32_t space, const struct map_event *e,
 	          f->build.version >> 24, f->build.version >> 16 & 0xff, file,
 	          (unsigned long long)s.runtime);
 	add_space(p, space, &s);
+	expect_gil(p, space,
+	           &s); /* a forked space has its parent's, or gets it so late as this one */
 }
 
 void pyspaces_fork(struct pyspaces *p, uint32_t space, uint32_t parent)

@@ -514,6 +514,16 @@ int session_py_space(struct session *s, uint32_t space, const struct mt_py_space
 	return rc;
 }
 
+int session_gil_hint(struct session *s, uint32_t space, const struct mt_gil_hint *hint)
+{
+	int rc = bpf_map__update_elem(s->skel->maps.gil_hints, &space, sizeof(space), hint,
+	                              sizeof(*hint), BPF_ANY);
+
+	if (!rc)
+		__sync_fetch_and_add(&s->skel->bss->gil_generation, 1);
+	return rc;
+}
+
 struct rings *session_rings(struct session *s)
 {
 	return s->rings;

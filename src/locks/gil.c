@@ -12,8 +12,9 @@
  *  - It grew by more: those in between are threads that came back from their wait for it in the
  *    meantime, in that order.
  *
- * A thread wakes a waiter when it releases the GIL; the kernel's time stamp of that is the
- * end of its hold.
+ * A thread that releases the GIL wakes a waiter: the time of that is the end of its hold. Where
+ * nobody waits, releases are not seen, and how long it was held is an estimate: of a thread that
+ * leaves the CPU with the GIL free and itself as the last holder, that it had it as long as it ran.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -126,16 +127,17 @@ static uint64_t between(uint64_t t, uint64_t lo, uint64_t hi)
 static void same_holder(struct gil_timeline *tl, struct one_gil *g, const struct gil_sample *a,
                         const struct gil_sample *b)
 {
-	uint64_t taken;
+	uint64_t since, taken = b->ts;
 
 	if (a->locked) {
 		as_read(tl, g, a, a->ts, b->ts);
 		return;
 	}
-	/* It was free, and its last holder took it again: visibly, or to release it now. */
-	taken = b->ts;
-	if (b->locked || (b->released && b->by == b->holder))
-		taken = between(on_cpu_since(tl->m, b->holder, b->ts), a->ts, b->ts);
+	/* It was free, and its last holder took it again: to have it still, to release it now, or
+	 * to do what ends in a wait for something else. */
+	since = on_cpu_since(tl->m, b->holder, b->ts);
+	if (b->locked || (b->by == b->holder && (b->released || (b->blocked && since > a->ts))))
+		taken = between(since, a->ts, b->ts);
 	as_read(tl, g, a, a->ts, taken);
 	held(tl, g, taken, b->ts, b->holder);
 }
@@ -144,12 +146,17 @@ static void one_change(struct gil_timeline *tl, struct one_gil *g, const struct 
                        const struct gil_sample *b)
 {
 	uint64_t taken = between(on_cpu_since(tl->m, b->holder, b->ts), a->ts, b->ts);
+	uint64_t until = b->ts;
 
 	/* The new holder ran all the time, while the old one still had it. */
 	if (a->locked && taken == a->ts)
 		taken += (b->ts - a->ts) / 2;
+	/* He took it and released it, and went on. */
+	if (!b->locked && !(b->by == b->holder && (b->released || b->blocked)))
+		until = taken + (b->ts - taken) / 2;
 	as_read(tl, g, a, a->ts, taken);
-	held(tl, g, taken, b->ts, b->holder);
+	held(tl, g, taken, until, b->holder);
+	as_read(tl, g, b, until, b->ts);
 }
 
 /* More changes than readings: between them, those who came back from waiting. */

@@ -81,11 +81,14 @@ int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r)
 	return vec_push(&m->pythreads, p);
 }
 
-/* Nothing has changed since the reading before, as far as that GIL goes. */
+/* Nothing has changed since the reading before, as far as that GIL goes. Who has released it may
+ * have had it again in between. */
 static bool is_repeat(const struct model *m, const struct gil_sample *s)
 {
 	const struct gil_sample *last;
 
+	if (s->released || (s->blocked && !s->locked))
+		return false;
 	for (size_t k = 1; k <= m->gil_samples.n && k <= 4; k++) {
 		last = &m->gil_samples.v[m->gil_samples.n - k];
 		if (last->gil == s->gil)
@@ -111,11 +114,12 @@ int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading
 	        .by = lt->t.id,
 	        .locked = r->state & 1,
 	        .waking = r->waking,
+	        .blocked = r->blocked,
 	        .released = r->woke - m->gils.v[i].addr - GIL_COND < GIL_MUTEX - GIL_COND,
 	};
 	if (r->holder)
 		err = tstate_number(m, m->gils.v[i].space, r->holder, &s.holder);
-	if (err || (!s.released && is_repeat(m, &s)))
+	if (err || is_repeat(m, &s))
 		return err;
 	return vec_push(&m->gil_samples, s);
 }

@@ -356,7 +356,7 @@ void referents_release(struct model *m);
 struct gil_reading {
 	uint64_t gil, state, holder, switches;
 	uint64_t woke; /* address that a futex call of the reader wakes, 0 = none */
-	bool waking;
+	bool waking, blocked;
 };
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r);
 int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r);

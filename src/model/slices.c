@@ -397,7 +397,8 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 		const struct gil_reading reading = {.gil = r->gil,
 		                                    .state = r->gil_state,
 		                                    .holder = r->gil_holder,
-		                                    .switches = r->gil_switches};
+		                                    .switches = r->gil_switches,
+		                                    .blocked = !(r->flags & SW_F_RUNNABLE)};
 
 		err = gil_read(m, ts, r->prev, &reading);
 	}
