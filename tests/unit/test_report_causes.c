@@ -275,13 +275,14 @@ Test(report_causes, long_path)
 
 	fill(&r, m, true);
 	text = print(&r, &o);
-	cr_expect(strstr(text,
-	                 "critical path    running 63 ms (75.0 %): worker-0 17.9 %, worker-1 17.9 "
-	                 "%, worker-2 17.9 %, worker-3 17.9\n"
-	                 "                 %, app 3.6 %\n"
-	                 "                 waiting 21 ms (25.0 %): GIL (pid 1001) 23.8 %, no CPU "
-	                 "free 1.2 %\n"
-	                 "                 most often at lock_wait ← work (73.8 %)\n"),
+	cr_expect(strstr(text, "critical path    running 63 ms (75.0 %) · worker-0 17.9 % · "
+	                       "worker-1 17.9 % "
+	                       "· worker-2 17.9 %\n"
+	                       "                 worker-3 17.9 % · app 3.6 %\n"
+	                       "                 waiting 21 ms (25.0 %) · GIL (pid 1001) 23.8 % · "
+	                       "no CPU free "
+	                       "1.2 %\n"
+	                       "                 most often at lock_wait ← work (73.8 %)\n"),
 	          "%s", text);
 	free(text);
 	report_release(&r);
