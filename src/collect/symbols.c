@@ -2,6 +2,7 @@
 /* symbols.c: names at the end of a recording. Runs after all privilege is gone: the files
  * that it opens are the workload's. */
 #include <string.h>
+#include <sys/resource.h>
 
 #include "collect_priv.h"
 
@@ -41,6 +42,22 @@ static void tell(void *ctx, size_t done, size_t files)
 	fprintf(stderr, "\r\033[Kmpvtrace: names from %zu of %zu files", done, files);
 }
 
+/* Of this process and of those that read the files. */
+static uint64_t cpu_ns(void)
+{
+	static const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+	uint64_t us = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(who); i++) {
+		struct rusage ru;
+
+		getrusage(who[i], &ru);
+		us += (uint64_t)(ru.ru_utime.tv_sec + ru.ru_stime.tv_sec) * 1000000 +
+		      (uint64_t)(ru.ru_utime.tv_usec + ru.ru_stime.tv_usec);
+	}
+	return us * 1000;
+}
+
 int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, struct trace_writer *w,
                   bool progress)
 {
@@ -52,6 +69,7 @@ int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, stru
 	struct buf notes = {0};
 	struct err err = {0};
 	char *line, *save = NULL;
+	uint64_t cpu = cpu_ns();
 	int rc;
 
 	if (kallsyms_fd >= 0)
@@ -67,10 +85,11 @@ int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, stru
 		for (line = strtok_r((char *)notes.p, "\n", &save); line;
 		     line = strtok_r(NULL, "\n", &save))
 			note_write(d, w, line);
-	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed, %llu ms",
+	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed, %llu ms, CPU %llu ms",
 	          (unsigned long long)st.frames, (unsigned long long)st.resolved,
 	          (unsigned long long)st.files, (unsigned long long)st.files_failed,
-	          (unsigned long long)((now_ns() - p.begin_ns) / 1000000));
+	          (unsigned long long)((now_ns() - p.begin_ns) / 1000000),
+	          (unsigned long long)((cpu_ns() - cpu) / 1000000));
 	buf_release(&notes);
 	kallsyms_free(k);
 	return rc;

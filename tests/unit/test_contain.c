@@ -207,6 +207,44 @@ Test(contain, hangs_until_the_time_is_up, .timeout = 30)
 	world_close(&w);
 }
 
+/* Damage in the second half of this program, where its debug information lies. */
+Test(contain, damaged_debug_information, .timeout = 120)
+{
+	uint64_t seed = 88172645463325252ull;
+	struct buf self = {0};
+	char path[64];
+	int fd;
+
+	cr_assert(!read_file_at(AT_FDCWD, "/proc/self/exe", 256u << 20, &self));
+	for (int round = 0; round < 20; round++) {
+		struct symbolizer *s = symbolizer_new();
+		struct sym_map m = {1ull << 32, (1ull << 32) + self.n, 0, path, NULL, 0, 1};
+		struct symbolizer_limits lim = {.max_stall_ns = 3000000000};
+		struct symbolizer_stats st;
+		struct world w = {.act_at = 0};
+		struct buf b = {0};
+
+		cr_assert(!buf_put(&b, self.p, self.n));
+		for (int i = 0; i < 2000; i++) {
+			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			b.p[b.n / 2 + seed % (b.n / 2)] = (uint8_t)(seed >> 33);
+		}
+		fd = img_fd(b.p, b.n);
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+		cr_assert(!symbolizer_map(s, 1, &m));
+		for (uint64_t at = m.start; at < m.end; at += self.n / 200)
+			cr_assert(!symbolizer_stack(s, 1, 2, &at, 1));
+		cr_assert_eq(symbolizer_resolve(s, NULL, &lim, on_symbol, &w, &st, &w.notes), 0);
+		cr_expect_geq(w.calls, 200);
+		cr_expect_not(st.timed_out);
+		buf_release(&w.notes);
+		buf_release(&b);
+		symbolizer_free(s);
+		close(fd);
+	}
+	buf_release(&self);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 Test(contain, no_memory)
 {
