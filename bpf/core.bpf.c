@@ -136,6 +136,52 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user)
 	return hash;
 }
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct mt_stack);
+} walk_scratch SEC(".maps");
+
+u64 stack_of_task(struct task_struct *t, u32 task, u64 ts)
+{
+	u32 zero = 0, cpu = bpf_get_smp_processor_id();
+	struct mt_stack *sc = bpf_map_lookup_elem(&walk_scratch, &zero);
+	void *ring;
+	long bytes;
+	u32 n;
+
+	if (!sc)
+		return 0;
+	bytes = bpf_get_task_stack(t, sc->frames, MT_MAX_KERNEL_FRAMES * sizeof(u64), 0);
+	if (bytes <= 0)
+		return 0;
+	n = (u32)bytes / sizeof(u64);
+	if (n > MT_MAX_KERNEL_FRAMES)
+		n = MT_MAX_KERNEL_FRAMES;
+	sc->h.ts = ts;
+	sc->h.kind = MT_EV_STACK;
+	sc->h.cpu = cpu;
+	sc->h.task = task;
+	sc->hash = hash_frames(sc, n, 0x6b65726eULL);
+	sc->space = 0;
+	sc->kind = STACK_KERNEL;
+	sc->end = STACK_END_UNKNOWN;
+	sc->flags = 0;
+	sc->n = n;
+	sc->n_py = 0;
+	sc->pad = 0;
+	count_one(my_stats()->seen);
+	ring = my_ring(cpu);
+	if (!ring ||
+	    bpf_ringbuf_output(ring, sc,
+	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64), 0)) {
+		count_one(my_stats()->lost_ring);
+		return 0;
+	}
+	return sc->hash;
+}
+
 void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32 counted)
 {
 	u64 vol = t->nvcsw - (counted == COUNTED_VOLUNTARY);

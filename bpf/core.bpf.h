@@ -173,6 +173,9 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 /* The content hash of the current task's stack, its frames sent when they are new; 0 = none. */
 u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user) __hidden;
 
+/* The same of another task's kernel stack, for walks over tasks: one at a time. */
+u64 stack_of_task(struct task_struct *t, u32 task, u64 ts) __hidden;
+
 /*
  * The file that a task in this system call waits for, or acts on: its id and kind, 0 = none is
  * known. Its FILE record is sent when it is new. t's saved state is s.

@@ -8,11 +8,10 @@
 #include "regs.bpf.h"
 #include "python.bpf.h"
 
-#define CLONE_VM      0x00000100
-#define CLONE_THREAD  0x00010000
-#define TASK_DEAD     0x80
-#define FUTEX_PRIVATE 0x80
-#define TASK_NEW      0x800 /* created, but nobody has been told yet */
+#define CLONE_VM     0x00000100
+#define CLONE_THREAD 0x00010000
+#define TASK_DEAD    0x80
+#define TASK_NEW     0x800 /* created, but nobody has been told yet */
 
 /* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those
  * that it sees in /proc. */
@@ -82,8 +81,15 @@ static __always_inline void describe_state(struct mt_task *e, struct task_struct
 	e->nr = regs_syscall(t, regs, &e->args, &arch);
 	e->arch = arch;
 	e->sp = regs_sp(regs);
+	e->wait_flags = e->nr < 0 ? SW_F_FAULT : SW_F_SYSCALL;
+	if (BPF_CORE_READ_BITFIELD(t, in_iowait))
+		e->wait_flags |= SW_F_IOWAIT;
+	if (cfg.stacks)
+		e->kstack = stack_of_task(t, s->id, ts);
 	if (e->nr < 0 || arch)
 		return;
+	if (is_futex_wait(e->nr, &e->args))
+		e->wait_flags |= SW_F_FUTEX;
 	file = file_of_call(t, s, e->nr, &e->args, ts);
 	e->file = FILE_ID(file);
 	e->arch = FILE_KIND(file) << 8;
@@ -114,7 +120,7 @@ static __always_inline void send_task(struct task_struct *t, struct task_state *
 	e->state = 0;
 	e->nr = -1;
 	e->arch = 0;
-	e->pad = 0;
+	e->wait_flags = 0;
 	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
 	e->ctid = (u64)t->clear_child_tid;
 	e->sp = e->kstack = e->file = 0;

@@ -88,4 +88,16 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define MT_NR_FUTEX_WAITV 449
 #define MT_NR_FUTEX_WAIT 455
 
+#define FUTEX_CMD_MASK 0x7f
+#define FUTEX_PRIVATE  0x80
+
+static __always_inline bool is_futex_wait(s32 nr, const struct mt_args *a)
+{
+	u32 cmd = a->a1 & FUTEX_CMD_MASK;
+
+	if (nr == MT_NR_FUTEX) /* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
+		return cmd == 0 || cmd == 6 || cmd == 9 || cmd == 11 || cmd == 13;
+	return nr == MT_NR_FUTEX_WAIT || nr == MT_NR_FUTEX_WAITV;
+}
+
 #endif

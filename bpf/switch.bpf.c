@@ -16,15 +16,7 @@
 
 #define keep_apart(var) asm volatile("" : "+r"(var))
 
-#define FUTEX_CMD_MASK    0x7f
-#define FUTEX_PRIVATE     0x80
 #define FUTEX_WAIT_BITSET 9
-
-static __always_inline bool futex_waits(u32 cmd)
-{
-	/* WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2 */
-	return cmd == 0 || cmd == 6 || cmd == 9 || cmd == 11 || cmd == 13;
-}
 
 /* The word lies on the waiter's own stack: what it waits for is in the word before it. */
 #define PARK_BYTES 1024
@@ -86,20 +78,18 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 	e->flags |= SW_F_SYSCALL;
 	if (arch)
 		return e->args.a0;
-	if (e->nr == MT_NR_FUTEX) {
-		if (futex_waits(e->args.a1 & FUTEX_CMD_MASK))
-			read_futex(e, e->args.a0, regs_sp(regs));
-		*shared = !(e->args.a1 & FUTEX_PRIVATE);
-	} else if (e->nr == MT_NR_FUTEX_WAIT) {
-		read_futex(e, e->args.a0, regs_sp(regs));
-		*shared = !(e->args.a3 & FUTEX_PRIVATE);
-	} else if (e->nr == MT_NR_FUTEX_WAITV) {
+	if (!is_futex_wait(e->nr, &e->args))
+		return e->args.a0;
+	if (e->nr == MT_NR_FUTEX_WAITV) {
 		struct futex_waitv w = {};
 
 		if (!bpf_probe_read_user(&w, sizeof(w), (void *)e->args.a0)) {
 			read_futex(e, w.uaddr, regs_sp(regs));
 			*shared = !(w.flags & FUTEX_PRIVATE);
 		}
+	} else {
+		read_futex(e, e->args.a0, regs_sp(regs));
+		*shared = !((e->nr == MT_NR_FUTEX ? e->args.a1 : e->args.a3) & FUTEX_PRIVATE);
 	}
 	return e->args.a0;
 }
@@ -213,7 +203,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	if (BPF_CORE_READ_BITFIELD(prev, in_iowait))
 		e->flags |= SW_F_IOWAIT;
 	arg = describe_wait(e, prev, regs, &shared);
-	if (shared && (e->flags & SW_F_FUTEX))
+	if (shared)
 		futex_identify(prev, s->id, s->space, e->addr, ts);
 	if (!(flags & SW_F_DEAD))
 		read_gil(e, s, shared, ts);

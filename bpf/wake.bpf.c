@@ -11,8 +11,7 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define PF_KTHREAD    0x00200000
-#define FUTEX_PRIVATE 0x80
+#define PF_KTHREAD 0x00200000
 
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
 enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };

@@ -148,7 +148,7 @@ struct mt_task {
 	__u32 state;					/* attached: task state; 0 = running or runnable */
 	__s32 nr;
 	__u32 arch;
-	__u32 pad;
+	__u32 wait_flags;				/* attached and blocked: SW_F_* */
 	struct mt_args args;
 	__u64 ctid;					/* its clear_child_tid word */
 	__u64 sp;					/* attached and blocked: user stack pointer … */

@@ -92,6 +92,27 @@ KIND(COST, cost)
 #define CUR rec_mark
 KIND(MARK, mark)
 #undef CUR
+#define CUR rec_pycode
+KIND(PYCODE, pycode)
+#undef CUR
+#define CUR rec_gil
+KIND(GIL, gil)
+#undef CUR
+#define CUR rec_futex_key
+KIND(FUTEX_KEY, futex_key)
+#undef CUR
+#define CUR rec_file
+KIND(FILE, file)
+#undef CUR
+#define CUR rec_object
+KIND(OBJECT, object)
+#undef CUR
+#define CUR rec_pythread
+KIND(PYTHREAD, pythread)
+#undef CUR
+#define CUR rec_holds
+KIND(HOLDS, holds)
+#undef CUR
 static const struct field *const fields[REC_K_MAX] = {
 	[REC_K_STRING] = fields_string, [REC_K_META] = fields_meta, [REC_K_TASK] = fields_task,
 	[REC_K_SPACE] = fields_space, [REC_K_SITE] = fields_site, [REC_K_STACK] = fields_stack,
@@ -101,6 +122,9 @@ static const struct field *const fields[REC_K_MAX] = {
 	[REC_K_RENAME] = fields_rename, [REC_K_RSS] = fields_rss, [REC_K_FOOTPRINT] = fields_footprint,
 	[REC_K_WAITV] = fields_waitv, [REC_K_LOSS] = fields_loss, [REC_K_NOTE] = fields_note,
 	[REC_K_COST] = fields_cost, [REC_K_MARK] = fields_mark,
+	[REC_K_PYCODE] = fields_pycode, [REC_K_GIL] = fields_gil, [REC_K_FUTEX_KEY] = fields_futex_key,
+	[REC_K_FILE] = fields_file, [REC_K_OBJECT] = fields_object, [REC_K_PYTHREAD] = fields_pythread,
+	[REC_K_HOLDS] = fields_holds,
 };
 /* clang-format on */
 

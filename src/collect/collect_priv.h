@@ -7,6 +7,7 @@
  *     rings.c    what they write: ring buffers, merged into one stream by time
  *     perfmaps.c executable mappings as they happen (perf's MMAP2 records)
  *     drain.c    that stream into trace records, with everything interned
+ *     ident.c    what locks and channels are: files, sockets, objects
  *     footprint.c PSS and USS from /proc within a budget
  *     mapped.c   the workload's files, opened while they can be
  *     symbols.c  names at the end, without privilege
@@ -199,6 +200,7 @@ void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (
 uint64_t drain_written(const struct drain *d);           /* ring records consumed */
 uint64_t drain_last_exec_ts(const struct drain *d);      /* of any task, 0 = none yet */
 uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 = not yet */
+struct ident *drain_ident(struct drain *d);
 /* Executable mappings of a process that was there before us, from /proc. */
 int drain_existing_maps(struct drain *d, uint32_t pid);
 
@@ -215,6 +217,34 @@ void mapped_keep(struct mapped *c, struct symbolizer *sym, uint32_t space, uint3
                  const struct sym_map *m);
 /* Opens the perf map of a process for its (or its previous) space, when it is wanted. */
 void mapped_perf_map(struct symbolizer *sym, const struct live_task *t, uint32_t space);
+
+/* --- ident.c -------------------------------------------------------------------------------- */
+
+struct ident;
+struct ident *ident_new(struct drain *d, struct trace_writer *w);
+void ident_free(struct ident *id);
+/* The programs cannot tell which object a shared futex is of: /proc/PID/maps has to. */
+void ident_by_maps(struct ident *id);
+/* Each writes what the trace has to hold; 0 or -errno of the trace file. pid: the process whose
+ * event it is. */
+int ident_futex_key(struct ident *id, const struct mt_futex_key *e, uint32_t pid);
+int ident_file(struct ident *id, const struct mt_file *e);
+int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint32_t pid);
+/* The variables that the futex words lie in. Ends the counting of waits. */
+int ident_objects(struct ident *id, struct symbolizer *sym);
+/* Fills in what an attached task has been waiting for, from its memory. */
+void ident_attached(const struct mt_task *e, struct rec_task *r);
+
+/* The line of a /proc/PID/maps text that covers addr: 0 or -ENOENT. path lies in text, as it is
+ * there, n bytes, "" for anonymous memory. */
+struct mapping {
+	uint64_t start, end, offset, inode;
+	uint32_t dev; /* as the kernel has it inside: major << 20 | minor */
+	bool shared;
+	const char *path;
+	size_t path_n;
+};
+int maps_find(const char *text, uint64_t addr, struct mapping *out);
 
 /* --- footprint.c --------------------------------------------------------------------------- */
 

@@ -37,6 +37,7 @@ struct drain {
 	struct pycodes *pycodes;
 	VEC(struct mt_stack *) early_stacks; /* their code objects are on their way */
 	uint64_t written, exec_ts, last_exec_ts;
+	struct ident *ident;
 };
 
 static void put(struct drain *d, enum rec_kind kind, uint64_t ts, const void *rec)
@@ -156,12 +157,21 @@ static struct live_task *task_get(struct drain *d, uint32_t id)
 		(r).gil_switches = (g).switches; \
 	} while (0)
 
+static void check(struct drain *d, int rc)
+{
+	if (rc && !d->error)
+		d->error = rc;
+}
+
 static void on_switch(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_switch *e = (const void *)h;
+	const struct live_task *t = e->flags & SW_F_FUTEX ? task_get(d, h->task) : NULL;
 	struct mt_args args = e->args;
 	struct rec_switch r;
 
+	if (t)
+		check(d, ident_wait(d->ident, e, t->space, t->tgid));
 	if (e->flags & SW_F_FUTEX)
 		args.a2 = 0; /* the expected value: in `word`, and different in every wait */
 	r = (struct rec_switch){.cpu = h->cpu,
@@ -283,6 +293,8 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	uint64_t *slot;
 	bool new_proc = e->tid == e->tgid;
 
+	if (e->wait_flags)
+		ident_attached(e, &r);
 	if (e->space_parent || (new_proc && (e->flags & TASK_F_ATTACHED)))
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);
 	if (new_proc)
@@ -633,6 +645,18 @@ static void on_pythread(struct drain *d, const struct mt_hdr *h)
 	put(d, REC_K_PYTHREAD, h->ts, &r);
 }
 
+static void on_futex_key(struct drain *d, const struct mt_hdr *h)
+{
+	const struct live_task *t = task_get(d, h->task);
+
+	check(d, ident_futex_key(d->ident, (const void *)h, t ? t->tgid : 0));
+}
+
+static void on_file(struct drain *d, const struct mt_hdr *h)
+{
+	check(d, ident_file(d->ident, (const void *)h));
+}
+
 static const struct {
 	void (*run)(struct drain *d, const struct mt_hdr *h);
 	uint32_t size; /* at least */
@@ -656,6 +680,8 @@ static const struct {
         [MT_EV_PYTHREAD] = {on_pythread, sizeof(struct mt_pythread)},
         [MT_EV_TOUCH] = {on_touch, sizeof(struct mt_touch)},
         [MT_EV_PREEMPT] = {on_preempt, sizeof(struct mt_preempt)},
+        [MT_EV_FUTEX_KEY] = {on_futex_key, sizeof(struct mt_futex_key)},
+        [MT_EV_FILE] = {on_file, sizeof(struct mt_file)},
 };
 
 /* --- mappings ------------------------------------------------------------------------------ */
@@ -770,7 +796,8 @@ struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run
 	d->sym = sym;
 	d->run_mode = run_mode;
 	d->strings = strtab_new();
-	if (!d->strings) {
+	d->ident = ident_new(d, w);
+	if (!d->strings || !d->ident) {
 		drain_free(d);
 		return NULL;
 	}
@@ -796,6 +823,7 @@ void drain_free(struct drain *d)
 	hmap_release(&d->by_tgid);
 	hmap_release(&d->execing);
 	strtab_free(d->strings);
+	ident_free(d->ident);
 	free(d);
 }
 
@@ -839,6 +867,11 @@ uint64_t drain_written(const struct drain *d)
 uint64_t drain_last_exec_ts(const struct drain *d)
 {
 	return d->last_exec_ts;
+}
+
+struct ident *drain_ident(struct drain *d)
+{
+	return d->ident;
 }
 
 uint64_t drain_exec_ts(const struct drain *d)

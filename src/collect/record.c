@@ -229,6 +229,8 @@ static int start(struct recording_run *r, struct err *err)
 	if (rc)
 		return err_set(err, rc, rc == -ENOSPC ? MT_EXIT_DISK_FULL : MT_EXIT_FAIL,
 		               "cannot begin the recording: %s", strerror(-rc));
+	if (!strstr(session_features(r->session), FEATURE_FIND_VMA))
+		ident_by_maps(drain_ident(r->d));
 	r->start_ns = now_ns();
 	mark(r, MARK_START, r->start_ns, 0);
 	session_start(r->session);
@@ -523,6 +525,8 @@ static int finish(struct recording_run *r, int rc, struct err *err)
 		return drop;
 	if (!rc && !r->o->no_symbols)
 		rc = symbols_write(r->sym, r->kallsyms_fd, r->d, r->w, r->o->progress);
+	if (!rc && !r->o->no_symbols)
+		rc = ident_objects(drain_ident(r->d), r->sym);
 	if (!rc)
 		rc = mark(r, MARK_END, now_ns(), (uint64_t)(r->res->exit_status + 1));
 	if (!rc)
