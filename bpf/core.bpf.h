@@ -176,11 +176,27 @@ u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user) __hidden;
 /* The same of another task's kernel stack, for walks over tasks: one at a time. */
 u64 stack_of_task(struct task_struct *t, u32 task, u64 ts) __hidden;
 
+/* What a system call blocks on: a table, as the verifier walks each branch to the end. */
+enum { CALL_OTHER, CALL_FD, CALL_SEND, CALL_POLL, CALL_MSG, CALL_SEM };
+#define CALLS_MAX 512 /* a power of two */
+extern const volatile __u8 call_class[CALLS_MAX];
+
+static __always_inline u32 class_of(s32 nr)
+{
+	u64 i = (u32)nr;
+
+	if (i >= CALLS_MAX)
+		return CALL_OTHER;
+	asm volatile("" : "+r"(i)); /* or the compiler leaves out the mask that the verifier wants */
+	return call_class[i & (CALLS_MAX - 1)];
+}
+
 /*
- * The file that a task in this system call waits for, or acts on: its id and kind, 0 = none is
- * known. Its FILE record is sent when it is new. t's saved state is s.
+ * The file that a task in a system call waits for, or acts on: its id and kind, 0 = none is known.
+ * Its FILE record is sent when it is new.
  */
-u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, struct mt_args *a, u64 ts) __hidden;
+u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
+                 u64 ts) __hidden;
 #define FILE_ID(v)     ((u32)(v))
 #define FILE_KIND(v)   ((u32)((v) >> 32) & 0xff)
 #define FILE_CHANGING  (1ULL << 40) /* a socket that is not connected yet */

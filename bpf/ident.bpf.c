@@ -113,28 +113,24 @@ struct {
 	__type(value, u64); /* FILE_* */
 } files_seen SEC(".maps");
 
-static __always_inline u32 kind_of(struct inode *inode, u64 magic)
+/*
+ * By the type in i_mode, and from 16 on by the file system: the mode of anonymous inodes is 0 up to
+ * Linux 6.15 and a regular file's after. A table, for the verifier walks each branch to the end.
+ */
+static const volatile __u8 kinds[32] = {
+        [0] = FD_ANON, [1] = FD_PIPE,    [2] = FD_CHAR,  [4] = FD_FILE,    [6] = FD_BLOCK,
+        [8] = FD_FILE, [12] = FD_SOCKET, [16] = FD_ANON, [17] = FD_MQUEUE,
+};
+
+static __always_inline u32 kind_of(u32 mode, u64 magic)
 {
-	if (magic == ANON_INODE_MAGIC) /* its mode is 0 up to 6.15, a regular file's after */
-		return FD_ANON;
+	u32 i = mode >> 12 & 15;
+
+	if (magic == ANON_INODE_MAGIC)
+		i = 16;
 	if (magic == MQUEUE_MAGIC)
-		return FD_MQUEUE;
-	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
-	case 0100000:
-	case 0040000:
-		return FD_FILE;
-	case 0010000:
-		return FD_PIPE;
-	case 0140000:
-		return FD_SOCKET;
-	case 0020000:
-		return FD_CHAR;
-	case 0060000:
-		return FD_BLOCK;
-	case 0:
-		return FD_ANON;
-	}
-	return FD_UNKNOWN;
+		i = 17;
+	return kinds[i & 31];
 }
 
 static __always_inline u64 peer_inode(struct sock *sk)
@@ -178,8 +174,8 @@ static __always_inline bool describe_socket(struct mt_file *e, struct file *f)
 }
 
 /* A new file, or one that has changed: the value for files_seen; 0 = not told. */
-static __always_inline u64 tell_file(struct file *f, struct inode *inode,
-                                     const struct file_key *key, u64 v, u32 task, u64 ts)
+static __always_inline u64 tell_file(struct file *f, const struct file_key *key, u64 v, u32 task,
+                                     u64 ts)
 {
 	struct mt_file *e = ring_reserve(mt_file, ts, MT_EV_FILE, task);
 
@@ -212,62 +208,39 @@ static __always_inline u64 new_id(u32 kind)
 	return (__sync_fetch_and_add(&last_file_id, 1) + 1) | (u64)kind << 32;
 }
 
-/* A file that is not in the task's slot. */
-static __noinline u64 file_find(struct file *f, struct inode *inode, struct task_state *s,
-                                struct fd_slot *slot, u64 ts)
+/* A file that is not in the task's slot. Not static: the verifier looks at it once. */
+__noinline u64 file_find(u64 file, struct task_state *s, u64 ts)
 {
+	struct file *f = (void *)file;
+	struct inode *inode = BPF_CORE_READ(f, f_inode);
 	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-	u64 v, own = 0;
+	u32 kind = kind_of(BPF_CORE_READ(inode, i_mode), BPF_CORE_READ(sb, s_magic));
 	struct file_key key = {};
-	u64 *seen;
-	u32 kind = kind_of(inode, BPF_CORE_READ(sb, s_magic));
+	struct fd_slot *slot;
+	u64 v, *seen;
 
+	if (!s || !inode)
+		return 0;
 	if (kind == FD_ANON)
-		own = (u64)BPF_CORE_READ(f, private_data);
+		key.own = (u64)BPF_CORE_READ(f, private_data);
 	key.ino = BPF_CORE_READ(inode, i_ino);
-	key.own = own;
 	key.dev = BPF_CORE_READ(sb, s_dev);
 	seen = bpf_map_lookup_elem(&files_seen, &key);
 	v = seen ? *seen : new_id(kind);
 	if (!seen || (v & FILE_CHANGING)) {
-		v = tell_file(f, inode, &key, v, s->id, ts);
+		v = tell_file(f, &key, v, s->id, ts);
 		if (!v)
 			return 0;
 		bpf_map_update_elem(&files_seen, &key, &v, BPF_ANY);
 	}
 	if (!(v & FILE_CHANGING)) {
+		slot = &s->fds[key.ino & (FD_SLOTS - 1)];
 		slot->inode = (u64)inode;
 		slot->ino = key.ino;
-		slot->own = own;
+		slot->own = key.own;
 		slot->file = v;
 	}
 	return v;
-}
-
-/*
- * A descriptor may be closed and given again at any time, and the kernel uses the memory of what
- * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
- * what is in the slot is believed while address and number are the same.
- */
-static __always_inline u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts)
-{
-	struct fdtable *fdt = t->files->fdt;
-	struct fd_slot *slot = &s->fds[fd & (FD_SLOTS - 1)];
-	struct inode *inode = NULL;
-	struct file *f = NULL;
-
-	if (fd >= fdt->max_fds)
-		return 0;
-	bpf_probe_read_kernel(&f, sizeof(f), fdt->fd + fd);
-	if (!f)
-		return 0;
-	inode = BPF_CORE_READ(f, f_inode);
-	if (!inode)
-		return 0;
-	if (slot->inode == (u64)inode && slot->ino == BPF_CORE_READ(inode, i_ino) &&
-	    (!slot->own || slot->own == (u64)BPF_CORE_READ(f, private_data)))
-		return slot->file;
-	return file_find(f, inode, s, slot, ts);
 }
 
 /* System V message queues and semaphores have an id instead of a descriptor. */
@@ -278,29 +251,88 @@ static __always_inline u64 file_of_sysv(u32 dev, u32 ipc_id, u32 task, u64 ts)
 
 	if (seen)
 		return *seen;
-	v = tell_file(NULL, NULL, &key, new_id(FD_SYSV), task, ts);
+	v = tell_file(NULL, &key, new_id(FD_SYSV), task, ts);
 	if (v)
 		bpf_map_update_elem(&files_seen, &key, &v, BPF_ANY);
 	return v;
 }
 
-u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, struct mt_args *a, u64 ts)
+const volatile __u8 call_class[CALLS_MAX] = {
+        MT_CALLS(CALL_FD, CALL_SEND, CALL_POLL, CALL_MSG, CALL_SEM)};
+
+/*
+ * Any call, the long way. With numbers for the kernel's pointers, and not static: then the verifier
+ * looks at it once. fds: the task's array of files; call: number of the system call, bit 31: its
+ * second argument is 1, and from 32 on the size of that array.
+ */
+__noinline u64 file_by_call(u64 fds, struct task_state *s, u64 call, u64 a0, u64 ts)
 {
-	u64 fd = (u32)a->a0;
+	u32 class = class_of(call & 0x7fffffff), fd = a0;
+	u64 f = 0;
 
-	if (MT_NR_POLL(nr)) {
-		u32 polled = 0;
-
-		/* Of several descriptors nobody knows which it waits for. */
-		if ((u32)a->a1 != 1 || bpf_probe_read_user(&polled, sizeof(polled), (void *)a->a0))
-			return 0;
-		fd = polled;
-	} else if (MT_NR_MSG(nr)) {
-		return file_of_sysv(1, (u32)fd, s->id, ts);
-	} else if (MT_NR_SEMOP(nr)) {
-		return file_of_sysv(2, (u32)fd, s->id, ts);
-	} else if (!MT_NR_FD(nr)) {
+	if (!s)
 		return 0;
+	if (class == CALL_MSG || class == CALL_SEM)
+		return file_of_sysv(class - CALL_MSG + 1, fd, s->id, ts);
+	/* Of several descriptors nobody knows which it waits for. */
+	if (class == CALL_POLL &&
+	    (!(call & 1u << 31) || bpf_probe_read_user(&fd, sizeof(fd), (void *)a0)))
+		return 0;
+	if (fd >= call >> 32)
+		return 0;
+	bpf_probe_read_kernel(&f, sizeof(f), (u64 *)fds + fd);
+	return f ? file_find(f, s, ts) : 0;
+}
+
+/* A new process has room for that many descriptors in its files_struct itself. */
+#define FDS_INSIDE 64
+
+/*
+ * Reading through an array costs a helper call for each step; a member at a fixed place is one
+ * instruction, and so is all behind it.
+ */
+static __always_inline struct file *early_file(struct files_struct *files, u32 fd)
+{
+#define AT(n)     \
+	case (n): \
+		return files->fd_array[n];
+	switch (fd) {
+		AT(0)
+		AT(1)
+		AT(2) AT(3) AT(4) AT(5) AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14)
+		        AT(15) AT(16) AT(17) AT(18) AT(19) AT(20) AT(21) AT(22) AT(23) AT(24) AT(25)
+		                AT(26) AT(27) AT(28) AT(29) AT(30) AT(31)
 	}
-	return file_of_fd(t, s, fd, ts);
+#undef AT
+	return NULL;
+}
+
+/*
+ * A descriptor may be closed and given again at any time, and the kernel uses the memory of what
+ * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
+ * what is in the slot is believed while address and number are the same.
+ */
+u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
+                 u64 ts)
+{
+	u32 class = class_of(nr), fds = t->files->fdt->max_fds;
+	u64 call = (u32)nr | (u64)fds << 32;
+	struct file *f = NULL;
+
+	if (!class)
+		return 0;
+	if (class <= CALL_SEND && fds == FDS_INSIDE)
+		f = early_file(t->files, a->a0);
+	if (f) {
+		struct inode *inode = f->f_inode;
+		u64 ino = inode->i_ino;
+		struct fd_slot *slot = &s->fds[ino & (FD_SLOTS - 1)];
+
+		if (ino && slot->ino == ino && slot->inode == (u64)inode &&
+		    (!slot->own || slot->own == (u64)f->private_data))
+			return slot->file;
+	}
+	if ((u32)a->a1 == 1)
+		call |= 1u << 31;
+	return file_by_call((u64)BPF_CORE_READ(t, files, fdt, fd), s, call, a->a0, ts);
 }

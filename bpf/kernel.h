@@ -151,6 +151,7 @@ struct fdtable {
 };
 struct files_struct {
 	struct fdtable *fdt;
+	struct file *fd_array[64];
 };
 typedef struct {
 	int counter;

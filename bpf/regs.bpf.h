@@ -38,19 +38,13 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 202
 #define MT_NR_CLONE(nr)	 ((nr) == 56 || (nr) == 57 || (nr) == 58 || (nr) == 435)
-/* Calls that block on the descriptor in their first argument. */
-#define MT_NR_FD(nr)                                                                   \
-	((nr) <= 1 || ((nr) >= 16 && (nr) <= 20) || (nr) == 40 || ((nr) >= 42 && (nr) <= 48) || \
-	 ((nr) >= 72 && (nr) <= 75) || (nr) == 242 || (nr) == 243 || (nr) == 275 || (nr) == 276 || \
-	 (nr) == 288 || (nr) == 295 || (nr) == 296 || (nr) == 299 || (nr) == 307 || (nr) == 327 || \
-	 (nr) == 328)
-/* … that send on it. */
-#define MT_NR_SEND(nr)                                                                 \
-	((nr) == 1 || (nr) == 20 || (nr) == 40 || (nr) == 42 || (nr) == 44 || (nr) == 46 || \
-	 (nr) == 48 || (nr) == 296 || (nr) == 307 || (nr) == 328)
-#define MT_NR_POLL(nr)	 ((nr) == 7 || (nr) == 271)
-#define MT_NR_MSG(nr)	 ((nr) == 69 || (nr) == 70)
-#define MT_NR_SEMOP(nr)	 ((nr) == 65 || (nr) == 220)
+/* Calls by what they block on, for call_class: each row [number or range] = class. */
+#define MT_CALLS(FD, SEND, POLL, MSG, SEM)                                                       \
+	[0] = FD, [1] = SEND, [7] = POLL, [16 ... 19] = FD, [20] = SEND, [40] = SEND, [42] = SEND, \
+	[43] = FD, [44] = SEND, [45] = FD, [46] = SEND, [47] = FD, [48] = SEND, [65] = SEM,        \
+	[69 ... 70] = MSG, [72 ... 75] = FD, [220] = SEM, [242 ... 243] = FD, [271] = POLL,        \
+	[275 ... 276] = FD, [288] = FD, [295] = FD, [296] = SEND, [299] = FD, [307] = SEND,        \
+	[327] = FD, [328] = SEND
 
 #elif defined(__TARGET_ARCH_arm64)
 /* arch/arm64/kernel/syscall.c: syscallno is NO_SYSCALL (-1) outside a system call. */
@@ -71,17 +65,12 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define regs_sp(r) ((r)->sp)
 #define MT_NR_FUTEX 98
 #define MT_NR_CLONE(nr)	 ((nr) == 220 || (nr) == 435)
-#define MT_NR_FD(nr)                                                                   \
-	((nr) == 25 || (nr) == 29 || (nr) == 32 || ((nr) >= 63 && (nr) <= 71) || (nr) == 75 || \
-	 (nr) == 76 || (nr) == 82 || (nr) == 83 || (nr) == 182 || (nr) == 183 || (nr) == 202 || \
-	 (nr) == 203 || ((nr) >= 206 && (nr) <= 207) || ((nr) >= 210 && (nr) <= 212) || \
-	 (nr) == 242 || (nr) == 243 || (nr) == 269 || (nr) == 286 || (nr) == 287)
-#define MT_NR_SEND(nr)                                                                 \
-	((nr) == 64 || (nr) == 66 || (nr) == 71 || (nr) == 70 || (nr) == 203 || (nr) == 206 || \
-	 (nr) == 210 || (nr) == 211 || (nr) == 269 || (nr) == 287)
-#define MT_NR_POLL(nr)	 ((nr) == 73)
-#define MT_NR_MSG(nr)	 ((nr) == 188 || (nr) == 189)
-#define MT_NR_SEMOP(nr)	 ((nr) == 192 || (nr) == 193)
+#define MT_CALLS(FD, SEND, POLL, MSG, SEM)                                                       \
+	[25] = FD, [29] = FD, [32] = FD, [63] = FD, [64] = SEND, [65] = FD, [66] = SEND,           \
+	[67 ... 69] = FD, [70 ... 71] = SEND, [73] = POLL, [75 ... 77] = FD, [82 ... 83] = FD,     \
+	[182 ... 183] = FD, [188 ... 189] = MSG, [192 ... 193] = SEM, [202] = FD, [203] = SEND,    \
+	[206] = SEND, [207] = FD, [210 ... 211] = SEND, [212] = FD, [242 ... 243] = FD,            \
+	[269] = SEND, [286] = FD, [287] = SEND
 #endif
 
 /* The same number on every architecture (asm-generic since 5.16 and 6.7). */

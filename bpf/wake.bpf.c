@@ -109,7 +109,7 @@ static __always_inline void describe_sender(struct mt_waker *e, struct task_stru
 	u32 arch = 0;
 	s32 nr = regs_syscall(self, regs, &args, &arch);
 
-	if (nr < 0 || arch || !MT_NR_SEND(nr))
+	if (nr < 0 || arch || class_of(nr) != CALL_SEND)
 		return;
 	ws = task_find(self);
 	if (!ws)
