@@ -109,7 +109,7 @@ static void note_serial(struct sweep *s, uint64_t dt)
 	const struct chains *c = &s->chains;
 	uint32_t only = c->running == 1 ? (uint32_t)c->running_sum : NOBODY;
 
-	if (only != NOBODY && !c->nodes.v[only].size)
+	if (only != NOBODY && !c->nodes.v[only].size && !c->nodes.v[only].joiners)
 		only = NOBODY;
 	if (only != NOBODY) {
 		s->alone[only].ns += dt;

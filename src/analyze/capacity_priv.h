@@ -9,7 +9,8 @@
  *      has them, or affinity, quota or the hypervisor keeps the task from them;
  *   3. then as many as there are tasks below roots (chains_priv.h), class by class: locks
  *      whose holder runs or is about to; work that one running task does while others
- *      wait for it; channels; I/O and page faults; sleep and the outside world; unknown.
+ *      wait for it; channels; I/O and page faults; sleep and the outside world; what the
+ *      last of several tasks does until it ends; unknown.
  *      A class's CPUs are shared among its roots by the weight below them;
  *   4. when nothing of the workload runs, one for each idle task: what it waits for;
  *   5. the rest is `no-task`: no task there that could have used them.

@@ -34,9 +34,13 @@ struct what chains_what(const struct chains *c, const struct node *root, uint32_
 
 	if (label == LABEL_SELF)
 		return root->self;
+	if (label == LABEL_JOIN && root->state != NODE_RUN && root->state != NODE_READY)
+		return (struct what){CH_NONE, CAUSE_UNATTRIBUTED, 0};
 	switch (root->state) {
 	case NODE_RUN:
 	case NODE_READY:
+		if (label == LABEL_JOIN)
+			return (struct what){CH_JOIN, CAUSE_SERIAL, root->t->id};
 		if (label >= LABEL_LOCK)
 			return of_lock(c, label - LABEL_LOCK);
 		return (struct what){CH_SERIAL, CAUSE_SERIAL, root->t->id};
@@ -171,16 +175,21 @@ static int slot_add(struct chains *c, uint32_t i, uint32_t label, int64_t change
 	return err;
 }
 
-/* A subtree of that weight comes to, or leaves, the chain that begins at node i. */
-static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t change)
+/* A subtree with that weight and so many joiners comes to, or leaves, the chain that begins at
+ * node i. */
+static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weight, int64_t joiners)
 {
 	int err = 0;
 
-	while (!err && change) {
+	while (!err && (weight || joiners)) {
 		struct node *n = &c->nodes.v[i];
 
-		err = slot_add(c, i, label, change, is_root(n));
-		n->size = (uint32_t)(n->size + change);
+		if (weight)
+			err = slot_add(c, i, label, weight, is_root(n));
+		if (!err && joiners)
+			err = slot_add(c, i, LABEL_JOIN, joiners, is_root(n));
+		n->size = (uint32_t)(n->size + weight);
+		n->joiners = (uint32_t)(n->joiners + joiners);
 		if (is_root(n))
 			break;
 		label = n->label;
@@ -220,18 +229,13 @@ static bool is_end_of_task(const struct chains *c, const struct span *s)
 	return s->kind == WAIT_CHILD || (s->kind == WAIT_LOCK && l && l->kind == LOCK_JOIN);
 }
 
-static bool is_balance(const struct chains *c, const struct span *s)
+static uint32_t label_of(const struct chains *c, const struct span *s)
 {
 	const struct lock *l = lock_at(c, s->lock);
 
-	return is_end_of_task(c, s) || (s->kind == WAIT_LOCK && l && l->kind == LOCK_BARRIER);
-}
-
-static uint32_t label_of(const struct chains *c, const struct span *s)
-{
 	if (is_strong(c, s))
 		return LABEL_LOCK + s->lock;
-	return is_balance(c, s) ? LABEL_BALANCE : LABEL_WORK;
+	return s->kind == WAIT_LOCK && l && l->kind == LOCK_BARRIER ? LABEL_BARRIER : LABEL_WORK;
 }
 
 static uint8_t weight_of(const struct chains *c, const struct node *n, const struct span *s,
@@ -253,7 +257,7 @@ static uint8_t weight_of(const struct chains *c, const struct node *n, const str
 		break;
 	}
 	if (is_end_of_task(c, s))
-		return blamed != NOBODY && c->nodes.v[blamed].has_peers;
+		return 0;
 	/* Work that nobody of ours ever brings: it holds nothing up. */
 	if (s->kind == WAIT_LOCK && blamed == NOBODY && s->blame == BLAME_NOBODY)
 		return 0;
@@ -297,7 +301,7 @@ static int leave(struct chains *c, uint32_t i)
 	int err = 0;
 
 	if (n->state == NODE_LINKED) {
-		err = chain_add(c, n->parent, n->label, -(int64_t)n->size);
+		err = chain_add(c, n->parent, n->label, -(int64_t)n->size, -(int64_t)n->joiners);
 	} else {
 		for (size_t k = 0; !err && k < n->slots.n; k++)
 			if (n->slots.v[k].weight)
@@ -315,7 +319,8 @@ static int leave(struct chains *c, uint32_t i)
 	if (n->state == NODE_ALONE && !n->own)
 		c->n_idle[n->self.cause]--;
 	n->size -= n->own;
-	n->own = 0;
+	n->joiners -= n->own_join;
+	n->own = n->own_join = 0;
 	n->state = NODE_ABSENT;
 	return err;
 }
@@ -365,10 +370,12 @@ static int enter_blocked(struct chains *c, uint32_t i, const struct span *s)
 		n->self = s->lock ? of_lock(c, s->lock) : n->self;
 		return enter_root(c, i);
 	}
+	n->own_join = is_end_of_task(c, s) && c->nodes.v[blamed].has_peers;
+	n->joiners += n->own_join;
 	n->state = NODE_LINKED;
 	n->parent = blamed;
 	n->label = label_of(c, s);
-	return chain_add(c, blamed, n->label, n->size);
+	return chain_add(c, blamed, n->label, n->size, n->joiners);
 }
 
 /* Woken and soon to run: still the cost of the wait. */
@@ -473,36 +480,47 @@ static int by_parent(const void *a, const void *b)
 	return x->start_ns < y->start_ns ? -1 : x->start_ns > y->start_ns;
 }
 
-/* Children of one task whose lives overlap, and which do some of its work. */
+/* Of one parent's children, by their start: those that do a fair part of the work (PEER_WORK of
+ * the one that does most) and live beside another such. */
+static void find_peers_of(struct chains *c, const struct sibling *all, size_t n)
+{
+	enum { PEER_WORK = 10 };
+	const struct sibling *last = NULL; /* of those so far the one that ends last */
+	uint64_t most = 0;
+
+	for (size_t k = 0; k < n; k++)
+		if (c->nodes.v[all[k].node].t->on_cpu_ns > most)
+			most = c->nodes.v[all[k].node].t->on_cpu_ns;
+	for (size_t k = 0; k < n; k++) {
+		struct node *x = &c->nodes.v[all[k].node];
+
+		if (x->t->on_cpu_ns < most / PEER_WORK)
+			continue;
+		if (last && all[k].start_ns < last->end_ns)
+			x->has_peers = c->nodes.v[last->node].has_peers = true;
+		if (!last || all[k].end_ns > last->end_ns)
+			last = &all[k];
+	}
+}
+
 static int find_peers(struct chains *c)
 {
 	struct sibling *all = malloc((c->nodes.n + 1) * sizeof(*all));
-	size_t n = 0, widest = 0;
-	uint64_t most = 0;
+	size_t n = 0;
 
 	if (!all)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < c->nodes.n; i++)
-		if (c->nodes.v[i].t->on_cpu_ns > most)
-			most = c->nodes.v[i].t->on_cpu_ns;
 	for (uint32_t i = 0; i < c->nodes.n; i++) {
 		const struct task *t = c->nodes.v[i].t;
 
-		if (t->parent && t->on_cpu_ns >= most / WEAK_DUTY)
+		if (t->parent)
 			all[n++] = (struct sibling){i, t->parent, t->start_ns, t->end_ns};
 	}
 	qsort(all, n, sizeof(*all), by_parent);
-	for (size_t k = 1; k < n; k++) {
-		if (all[k].parent != all[k - 1].parent) {
-			widest = k;
-			continue;
-		}
-		if (all[k].start_ns < all[widest].end_ns) {
-			c->nodes.v[all[k].node].has_peers = true;
-			c->nodes.v[all[widest].node].has_peers = true;
-		}
-		if (all[k].end_ns > all[widest].end_ns)
-			widest = k;
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && all[k].parent == all[i].parent;)
+			k++;
+		find_peers_of(c, all + i, k - i);
 	}
 	free(all);
 	return 0;

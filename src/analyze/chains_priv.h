@@ -14,8 +14,10 @@
  * Weight. A task counts when it could use a CPU if what it waits for were done: always in
  * a wait for a lock that somebody holds; in a wait for work, an event or the other end of
  * a channel only if it does work at all (WEAK_DUTY of its life), so that idle pools weigh
- * nothing; in a join or a wait for a child only if what it waits for has siblings that ran
- * beside it (else the two are one thread of execution).
+ * nothing. A task that waits for another's end (join, wait4) would hardly use a CPU itself,
+ * but shows that the other one is the last of several: such waiters are counted apart, come
+ * after every other cause, and only if what they wait for has siblings that did comparable
+ * work beside it (else the two are one thread of execution).
  */
 #ifndef MT_CHAINS_PRIV_H
 #define MT_CHAINS_PRIV_H
@@ -29,13 +31,14 @@
  */
 #define WAKE_LATENCY_NS 100000
 
-/* Who gets idle CPUs first, when there are several. */
+/* Who gets idle CPUs first, when there are several. JOIN: see Weight above. */
 enum charge_class {
 	CH_LOCK,
 	CH_SERIAL,
 	CH_CHANNEL,
 	CH_IO,
 	CH_REST,
+	CH_JOIN,
 	CH_UNKNOWN,
 	CH_N,
 	CH_NONE = CH_N
@@ -51,7 +54,7 @@ enum node_state {
 };
 
 /* Labels of edges: these, or LABEL_LOCK + a lock's id. */
-enum { LABEL_SELF, LABEL_WORK, LABEL_BALANCE, LABEL_LOCK };
+enum { LABEL_SELF, LABEL_WORK, LABEL_BARRIER, LABEL_JOIN, LABEL_LOCK };
 
 struct what { /* what a wait is charged to */
 	uint8_t cls, cause;
@@ -71,9 +74,11 @@ struct node {
 	struct span cur;
 	uint32_t parent, label; /* LINKED */
 	uint32_t size;          /* weight of the subtree, with itself */
-	uint8_t state, own;     /* own: its own weight now */
-	bool worker, drowsy;    /* does work by WEAK_DUTY; less than SLEEP_DUTY */
-	bool has_peers;         /* siblings ran beside it */
+	uint32_t joiners;       /* in the subtree, with itself */
+	uint8_t state;
+	uint8_t own, own_join; /* its own part of these */
+	bool worker, drowsy;   /* does work by WEAK_DUTY; less than SLEEP_DUTY */
+	bool has_peers;        /* siblings ran beside it */
 	struct what self;
 	uint32_t culprit; /* node to name for self; itself if none other */
 	double height_mark, critical_mark, height, critical;

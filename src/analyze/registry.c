@@ -15,6 +15,7 @@ const struct analysis analyses[] = {
         {"deadlocks", "cycles of tasks that wait for each other for ever", analyze_deadlocks},
         {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
         {"gil", "GILs: who held them, who waited", analyze_gil},
+        {"path", "the critical path", analyze_path},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
 };

@@ -350,7 +350,8 @@ static double balance_of(const struct sweep *s)
 	for (size_t i = 0; i < s->chains.charges.n; i++) {
 		const struct charge *c = &s->chains.charges.v[i];
 
-		if (c->what.cause == CAUSE_SERIAL && c->label == LABEL_BALANCE)
+		if (c->what.cause == CAUSE_SERIAL &&
+		    (c->label == LABEL_BARRIER || c->label == LABEL_JOIN))
 			ns += c->ns;
 	}
 	return ns;
