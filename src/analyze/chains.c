@@ -216,7 +216,10 @@ static const struct lock *lock_at(const struct chains *c, uint32_t lock)
 /* The waiter wants what somebody has; else it waits for something to be done. */
 static bool is_strong(const struct chains *c, const struct span *s)
 {
-	if (s->kind != WAIT_LOCK || !lock_at(c, s->lock))
+	const struct lock *l = lock_at(c, s->lock);
+
+	if (s->kind != WAIT_LOCK || !l || l->kind == LOCK_JOIN || l->kind == LOCK_BARRIER ||
+	    l->kind == LOCK_COND)
 		return false;
 	return c->strong[s->lock - 1] || s->evidence == EVIDENCE_OWNER ||
 	       s->evidence == EVIDENCE_HOLDER || s->evidence == EVIDENCE_FOUND;

@@ -12,7 +12,8 @@
 
 struct open_wait {
 	const struct wait *wait;
-	const struct blame *blame;
+	uint32_t blamed; /* trace id */
+	uint8_t evidence;
 	uint32_t next, seen; /* place + 1; number of the walk that came here */
 };
 
@@ -33,6 +34,18 @@ static bool names_holder(const struct report *r, const struct wait *x, const str
 	                                 r->w->locks.v[x->lock - 1].kind == LOCK_JOIN);
 }
 
+/* Of a lock whose owner word names the waiter itself; blame never does. */
+static bool waits_for_itself(const struct report *r, const struct wait *x)
+{
+	const struct task *t = model_task(r->m, x->task);
+	const struct slice *s;
+
+	if (!t || !x->lock || !x->n_slices || x->slice + x->n_slices > t->slices.n)
+		return false;
+	s = &t->slices.v[x->slice + x->n_slices - 1];
+	return s->flags & SW_F_OWNER && s->owner && s->owner == t->ns_tid;
+}
+
 static int collect_open(struct graph *g)
 {
 	const struct waits *w = g->r->w;
@@ -42,16 +55,20 @@ static int collect_open(struct graph *g)
 		const struct wait *x = waits_of(w, model_task_at(g->r->m, i)->id, &n);
 		const struct blame *b;
 		uint64_t *at;
+		bool itself;
 
 		x = n ? &x[n - 1] : NULL;
 		if (!x || !x->open || !x->n_blame)
 			continue;
 		b = &w->blames.v[x->blame + x->n_blame - 1];
-		if (!names_holder(g->r, x, b))
+		itself = waits_for_itself(g->r, x);
+		if (!itself && !names_holder(g->r, x, b))
 			continue;
 		at = hmap_put(&g->index, x->task, 0, NULL);
-		if (!at || vec_push(&g->open, ((struct open_wait){.wait = x, .blame = b})))
+		if (!at || vec_push(&g->open, ((struct open_wait){.wait = x})))
 			return -ENOMEM;
+		g->open.v[g->open.n - 1].blamed = itself ? x->task : b->task;
+		g->open.v[g->open.n - 1].evidence = itself ? EVIDENCE_OWNER : b->evidence;
 		*at = g->open.n;
 	}
 	return 0;
@@ -66,7 +83,7 @@ static bool together(const struct wait *a, const struct wait *b)
 static void link_open(struct graph *g)
 {
 	for (size_t i = 0; i < g->open.n; i++) {
-		const uint64_t *at = hmap_get(&g->index, g->open.v[i].blame->task, 0);
+		const uint64_t *at = hmap_get(&g->index, g->open.v[i].blamed, 0);
 
 		if (at && together(g->open.v[i].wait, g->open.v[*at - 1].wait))
 			g->open.v[i].next = (uint32_t)*at;
@@ -105,7 +122,7 @@ static int add_cycle(struct graph *g, struct report *r, uint32_t first)
 		        .task = o->wait->task,
 		        .holds = g->open.v[before].wait->lock,
 		        .waits_for = o->wait->lock,
-		        .evidence = o->blame->evidence,
+		        .evidence = o->evidence,
 		        .since_ns = o->wait->start_ns,
 		};
 

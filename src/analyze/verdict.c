@@ -123,8 +123,21 @@ static double percent(const struct report *r, double ns)
 	return r->capacity_ns ? 100 * ns / (double)r->capacity_ns : 0;
 }
 
+static void lock_text(const struct report *r, const struct cause_row *row, char *out, size_t n)
+{
+	const struct lock *l =
+	        row->id && row->id <= r->w->locks.n ? &r->w->locks.v[row->id - 1] : NULL;
+
+	if (!l || !*row->name)
+		snprintf(out, n, "a lock that is not known");
+	else if (l->name_from && !strcmp(l->name_from, "site"))
+		snprintf(out, n, "a %s %s", lock_kind_key(l->kind), row->name);
+	else
+		snprintf(out, n, "%s%s", strchr(row->name, ' ') ? "" : "lock ", row->name);
+}
+
 /* A cause as the object of "by" or "for". */
-static void row_text(const struct cause_row *row, char *out, size_t n)
+static void row_text(const struct report *r, const struct cause_row *row, char *out, size_t n)
 {
 	const char *name = row->name;
 
@@ -133,8 +146,7 @@ static void row_text(const struct cause_row *row, char *out, size_t n)
 		snprintf(out, n, "the %s", *name ? name : "GIL");
 		break;
 	case CAUSE_LOCK:
-		snprintf(out, n, "%s%s", strchr(name, ' ') ? "" : "lock ",
-		         *name ? name : "unknown");
+		lock_text(r, row, out, n);
 		break;
 	case CAUSE_SERIAL:
 		snprintf(out, n, "what %s does alone", name);
@@ -212,7 +224,7 @@ static void say_serialized(struct report *r, const struct tally *t, const char *
 {
 	char by[200];
 
-	row_text(t->top, by, sizeof(by));
+	row_text(r, t->top, by, sizeof(by));
 	say(r, t, "SERIALIZED by %s: %s", by, cpus);
 }
 
@@ -247,7 +259,7 @@ static void say_others(struct report *r, const struct tally *t)
 		if (row == t->top || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
 		    (double)row->ns < MENTION * t->capacity)
 			continue;
-		row_text(row, text, sizeof(text));
+		row_text(r, row, text, sizeof(text));
 		append(r->headline, sizeof(r->headline), "%s %s %.0f %%",
 		       named ? "," : "; idle CPUs also for", text, percent(r, (double)row->ns));
 		named++;
@@ -310,18 +322,19 @@ static void set_headline(struct report *r, const struct tally *t)
 static void set_next_step(struct report *r, const struct tally *t)
 {
 	const struct cause_row *row = t->top;
-	char where[300], name[64];
+	char where[220], name[64], lock[200];
 
 	if (!row || r->verdict == VERDICT_PARALLEL || r->verdict == VERDICT_IDLE)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));
 	who(r->m, row->task, name, sizeof(name));
+	row_text(r, row, lock, sizeof(lock));
 	switch (row->cause) {
 	case CAUSE_GIL:
 	case CAUSE_LOCK:
 		if (*where)
 			append(r->next_step, sizeof(r->next_step),
-			       "what %s does while it holds %s: mostly %s", name, row->name, where);
+			       "what %s does while it holds %s: mostly %s", name, lock, where);
 		break;
 	case CAUSE_SERIAL:
 	case CAUSE_NO_TASK:
