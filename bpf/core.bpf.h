@@ -170,8 +170,17 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 	return 0;
 }
 
-/* The content hash of the current task's stack, its frames sent when they are new; 0 = none. */
-u64 stack_take(void *ctx, u32 space, u64 ts, u32 task, bool user) __hidden;
+/* --- stack.bpf.c, unwind.bpf.c --- */
+
+/* The content hash of the current task's stack (its state is s), its frames sent when they are
+ * new; 0 = none. */
+u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user) __hidden;
+/* Did the user stack just taken on this CPU end where a table was missing that is on its way? A
+ * later look will see more. */
+bool stack_wanted(void) __hidden;
+/* The current task's user stack by tables: sets frames, end, flags and wanted. Returns the number
+ * of frames, 0 = not by this way. Not static: see hash_frames(). */
+__noinline u32 unwind_user(struct mt_stack *sc, u32 space, u32 task);
 
 /* The same of another task's kernel stack, for walks over tasks: one at a time. */
 u64 stack_of_task(struct task_struct *t, u32 task, u64 ts) __hidden;

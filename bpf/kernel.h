@@ -40,7 +40,7 @@ enum {
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
-enum { BPF_F_NO_PREALLOC = 1 };
+enum { BPF_F_NO_PREALLOC = 1, BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_LOCAL_STORAGE_GET_F_CREATE = 1 };
 enum { BPF_F_USER_STACK = 1 << 8 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
@@ -113,8 +113,16 @@ struct file {
 	struct inode *f_inode;
 	struct path f_path;
 };
+struct rb_node {
+	struct rb_node *rb_right;
+	struct rb_node *rb_left;
+};
+struct rb_root {
+	struct rb_node *rb_node;
+};
 struct vm_area_struct {
 	unsigned long vm_start;
+	unsigned long vm_end;
 	unsigned long vm_flags;
 	unsigned long vm_pgoff;
 	struct file *vm_file;
@@ -162,8 +170,30 @@ typedef struct {
 struct percpu_counter {
 	s64 count;
 };
+struct vm_area_struct___rb { /* before 6.1 (763ecb035029) */
+	unsigned long vm_start;
+	unsigned long vm_end;
+	struct rb_node vm_rb;
+};
+struct maple_tree {
+	void *ma_root;
+};
+struct maple_range_64 {
+	unsigned long pivot[15];
+	void *slot[16];
+};
+struct maple_arange_64 {
+	unsigned long pivot[9];
+	void *slot[10];
+};
+typedef struct {
+	void *vdso;
+} mm_context_t;
 struct mm_struct {
 	unsigned long arg_start, arg_end;
+	struct maple_tree mm_mt; /* since 6.1 */
+	unsigned long exec_vm;
+	mm_context_t context;
 	unsigned long hiwater_rss;
 	struct percpu_counter rss_stat[4]; /* since 6.2 */
 };
@@ -172,6 +202,9 @@ struct mm_rss_stat___old {
 };
 struct mm_struct___old { /* before 6.2 (f1a7941243c1) */
 	struct mm_rss_stat___old rss_stat;
+};
+struct mm_struct___rb { /* before 6.1 */
+	struct rb_root mm_rb;
 };
 struct signal_struct {
 	atomic_t live;
@@ -231,6 +264,9 @@ struct bpf_iter__task {
 
 #pragma clang attribute pop
 
+struct bpf_raw_tracepoint_args {
+	u64 args[1];
+};
 struct bpf_perf_event_data;
 struct bpf_dynptr;
 struct bpf_timer;

@@ -57,7 +57,7 @@ static __always_inline void touched(void *ctx, struct task_state *s, u64 bytes)
 	if (!cfg.touch_bytes || sum < cfg.touch_bytes)
 		return;
 	s->touch_credit = 0;
-	send_touch(s, TOUCH_FIRST, sum, stack_take(ctx, s->space, bpf_ktime_get_ns(), s->id, true));
+	send_touch(s, TOUCH_FIRST, sum, stack_take(ctx, s, bpf_ktime_get_ns(), true));
 }
 
 static __always_inline void copied(void *ctx, struct task_state *s, u64 bytes)
@@ -66,7 +66,7 @@ static __always_inline void copied(void *ctx, struct task_state *s, u64 bytes)
 	s->cow_credit += bytes;
 	if (!cfg.touch_bytes || s->cow_credit < cfg.touch_bytes)
 		return;
-	s->cow_stack = stack_take(ctx, s->space, bpf_ktime_get_ns(), s->id, true);
+	s->cow_stack = stack_take(ctx, s, bpf_ktime_get_ns(), true);
 	s->cow_bytes = s->cow_credit;
 	s->cow_credit = 0;
 }

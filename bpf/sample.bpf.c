@@ -17,8 +17,8 @@ int mt_sample(struct bpf_perf_event_data *ctx)
 		return 0;
 	ts = bpf_ktime_get_ns();
 	if (cfg.stacks) {
-		kstack = stack_take(ctx, s->space, ts, s->id, false);
-		ustack = stack_take(ctx, s->space, ts, s->id, true);
+		kstack = stack_take(ctx, s, ts, false);
+		ustack = stack_take(ctx, s, ts, true);
 	}
 	e = ring_reserve(mt_sample, ts, MT_EV_SAMPLE, s->id);
 	if (!e)

@@ -154,9 +154,9 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 		}
 		s->credit_ns -= cfg.stack_price_ns;
 	}
-	slot->kstack = e->kstack = stack_take(ctx, s->space, ts, s->id, false);
-	slot->ustack = e->ustack = stack_take(ctx, s->space, ts, s->id, true);
-	slot->has_stack = 1;
+	slot->kstack = e->kstack = stack_take(ctx, s, ts, false);
+	slot->ustack = e->ustack = stack_take(ctx, s, ts, true);
+	slot->has_stack = !stack_wanted();
 	slot->blocked_ns = 0;
 }
 

@@ -49,7 +49,8 @@
 	X(FUTEX_KEY, 18, mt_futex_key)                                                 \
 	X(FILE, 19, mt_file)                                                           \
 	X(TOUCH, 20, mt_touch)                                                         \
-	X(GIL, 24, mt_gil_ev)
+	X(GIL, 24, mt_gil_ev)                                                          \
+	X(WANT, 25, mt_want) /* a file without unwinding tables yet */
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -206,7 +207,7 @@ struct mt_stack {
 	__u16 flags;		/* STACK_F_* */
 	__u16 n;		/* native frames, first in frames[] */
 	__u16 n_py;		/* Python frames, behind them: two words each, struct mt_pyframe */
-	__u32 pad;
+	__u32 wanted;		/* ended where a table was missing that is on its way */
 	__u64 frames[MT_MAX_USER_FRAMES + 2 * MT_MAX_PY_FRAMES];	/* only n + 2 * n_py are sent */
 };
 
@@ -278,6 +279,14 @@ struct mt_py_space {
 	__u64 head;		/* … its interpreter, while it is the only one */
 };
 
+/* A mapped file that a stack led to and that has no unwinding tables yet. */
+struct mt_want {
+	struct mt_hdr h;
+	__u64 key;		/* its inode's address */
+	__u64 start, end, offset;	/* the mapping */
+	__u32 ino, space;
+};
+
 /* A GIL at its first sight in a space: found by its signature, or copied at fork. */
 struct mt_gil_ev {
 	struct mt_hdr h;
@@ -314,7 +323,7 @@ struct mt_cfg {
 	__u32 page_shift;
 	__u32 has_prev_state;	/* unused by the programs themselves: which variant is loaded */
 	__u32 find_vma;		/* the kernel has bpf_find_vma() (5.17) */
-	__u32 pad;
+	__u32 unwind;		/* by tables; else by frame pointers only */
 	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
 	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */

@@ -3,7 +3,7 @@
 #
 # check-layers.sh - does every include point the allowed way?
 #
-#   cli -> collect -> { trace, symbol, python } -> base
+#   cli -> collect -> { trace, symbol, python, unwind } -> base
 #   cli -> report -> { analyze, symbol };  analyze -> locks -> model -> trace -> base
 #
 # A directory may include its own headers and those of the directories below it.
@@ -24,7 +24,8 @@ allowed() {
 	locks) echo 'base.h trace.h model.h waits.h' ;;
 	analyze) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
 	report) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
-	collect) echo 'base.h trace.h symbol.h python.h collect.h mt_abi.h' ;;
+	unwind) echo 'base.h unwind.h mt_flags.h mt_unwind.h' ;;
+	collect) echo 'base.h trace.h symbol.h python.h unwind.h collect.h mt_abi.h mt_unwind.h' ;;
 	cli) echo 'base.h trace.h model.h waits.h report.h symbol.h collect.h' ;;
 	esac
 }
@@ -38,7 +39,7 @@ elfutils/|symbol
 libiberty/|symbol
 lzma|symbol
 jansson|report
-zlib|trace symbol
+zlib|trace symbol unwind
 sys/capability|collect'
 
 bad=0

@@ -8,6 +8,7 @@
  *     perfmaps.c executable mappings as they happen (perf's MMAP2 records)
  *     drain.c    that stream into trace records, with everything interned
  *     ident.c    what locks and channels are: files, sockets, objects
+ *     tables.c   unwinding tables for the BPF programs; builder.c, a process that makes them
  *     footprint.c PSS and USS from /proc within a budget
  *     mapped.c   the workload's files, opened while they can be
  *     symbols.c  names at the end, without privilege
@@ -107,6 +108,21 @@ int session_py_space(struct session *s, uint32_t space, const struct mt_py_space
 /* Where the GIL of the space's main interpreter will be. */
 int session_gil_hint(struct session *s, uint32_t space, const struct mt_gil_hint *hint);
 
+/* What unwinding by tables needs of it. */
+struct session_unwind {
+	struct session *session;
+	int words_fd, files_fd; /* the maps */
+	uint32_t n_words;       /* room for tables */
+};
+/* false: not in use (--stacks=off, another machine than x86-64). */
+bool session_unwind(struct session *s, struct session_unwind *out);
+/* The inode behind one of our own mappings. 0 or -errno. */
+struct session_file_key {
+	uint64_t key;
+	uint32_t ino;
+};
+int session_file_key(struct session *s, uint64_t addr, struct session_file_key *out);
+
 /* --- rings.c -------------------------------------------------------------------------- */
 
 struct rings;
@@ -171,6 +187,27 @@ int pycodes_add(struct pycodes *p, const struct mt_pycode *e, const struct py_bu
 /* n frames into PY_FRAME()s, at most n. false: a code object has not been seen yet. */
 bool pycodes_stack(struct pycodes *p, uint32_t space, const struct mt_pyframe *f, size_t n,
                    uint64_t *out, size_t *n_out);
+/* --- tables.c: unwinding tables, made by a process without privilege ------------------------- */
+
+struct tables;
+/* Starts that process, as `who`, with what argv (may be NULL) will load. 0 or -errno. */
+int tables_begin(struct tables **out, char *const argv[], const struct invoker *who);
+/* Once the programs are loaded. 0 or -errno. All below take t NULL: then nothing happens. */
+int tables_connect(struct tables *t, const struct session_unwind *k);
+void tables_free(struct tables *t);
+int tables_fd(const struct tables *t); /* readable: tables_poll() has something to do; or -1 */
+/* Puts what has been made into the kernel. */
+void tables_poll(struct tables *t);
+/* Waits (a little) until the command's own files are there. */
+void tables_settle(struct tables *t);
+/* Process pid has that file mapped. */
+void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid);
+struct table_totals {
+	uint64_t files, rows, bytes;
+	uint64_t without; /* files that have no table, or none that is understood */
+	uint64_t no_room; /* … of these, for lack of room */
+};
+struct table_totals tables_totals(const struct tables *t);
 
 /* --- drain.c ------------------------------------------------------------------------------ */
 
@@ -187,6 +224,7 @@ struct live_task {
 struct drain;
 struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run_mode);
 void drain_free(struct drain *d);
+void drain_tables(struct drain *d, struct tables *t); /* who is told of files without tables */
 /* Writes everything up to until_ts. 0 or -errno (of the trace file). */
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
 /* From now on Python's frames are recorded; p outlives d. */

@@ -25,6 +25,7 @@ struct pending_map {
 struct drain {
 	struct trace_writer *w;
 	struct symbolizer *sym;
+	struct tables *tables;
 	bool run_mode;
 	int error; /* of the trace file; sticky */
 	struct strtab *strings;
@@ -609,6 +610,15 @@ static void write_early(struct drain *d, size_t n)
 	        d->early_stacks.n * sizeof(d->early_stacks.v[0]));
 }
 
+static void on_want(struct drain *d, const struct mt_hdr *h)
+{
+	const struct mt_want *e = (const void *)h;
+	const struct live_task *t = task_get(d, h->task);
+
+	if (t)
+		tables_want(d->tables, e, t->tgid);
+}
+
 static void on_waitv(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_waitv *e = (const void *)h;
@@ -676,6 +686,7 @@ static const struct {
         [MT_EV_STACK] = {on_stack, offsetof(struct mt_stack, frames)},
         [MT_EV_PYCODE] = {on_pycode, offsetof(struct mt_pycode, table)},
         [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
+        [MT_EV_WANT] = {on_want, sizeof(struct mt_want)},
         [MT_EV_GIL] = {on_gil, sizeof(struct mt_gil_ev)},
         [MT_EV_PYTHREAD] = {on_pythread, sizeof(struct mt_pythread)},
         [MT_EV_TOUCH] = {on_touch, sizeof(struct mt_touch)},
@@ -835,6 +846,12 @@ void drain_jit_maps(struct drain *d)
 		if (t->tid == t->tgid)
 			mapped_perf_map(d->sym, t, t->space);
 	}
+}
+
+void drain_tables(struct drain *d, struct tables *t)
+{
+	if (d)
+		d->tables = t;
 }
 
 size_t drain_alive(const struct drain *d)

@@ -34,7 +34,7 @@
 #define BEGINNING_NS   30000000     /* after an exec: until an interpreter has started */
 #define SETTLE_NS      20000000 /* at the end: tasks that switch in this time end exactly there */
 
-enum { EV_SIGNAL = 1, EV_CHILD = 2 };
+enum { EV_SIGNAL = 1, EV_CHILD = 2, EV_TABLES = 3 };
 
 struct recording_run {
 	const struct collect_opts *o;
@@ -44,6 +44,7 @@ struct recording_run {
 	struct session *session;
 	struct perfmaps *maps;
 	struct pyspaces *pyspaces;
+	struct tables *tables;
 	struct symbolizer *sym;
 	struct trace_writer *w;
 	struct drain *d;
@@ -148,6 +149,23 @@ static int check_privileges(struct err *err)
 	        missing);
 }
 
+static void connect_tables(struct recording_run *r)
+{
+	struct session_unwind k;
+	int rc;
+
+	if (!r->tables)
+		return;
+	rc = session_unwind(r->session, &k) ? tables_connect(r->tables, &k) : -ENOTSUP;
+	if (rc) {
+		if (rc != -ENOTSUP)
+			log_warn("no unwinding tables: %s", strerror(-rc));
+		tables_free(r->tables);
+		r->tables = NULL;
+	}
+	drain_tables(r->d, r->tables);
+}
+
 /* What runs with full privilege. */
 static int prepare(struct recording_run *r, struct err *err)
 {
@@ -158,6 +176,9 @@ static int prepare(struct recording_run *r, struct err *err)
 		                : invoker_get(&r->who, err);
 	if (!rc)
 		rc = check_pids(r->o, err);
+	/* It makes tables while the programs load. Without it there still are frame pointers. */
+	if (!rc && r->o->stacks != STACKS_OFF && tables_begin(&r->tables, r->o->argv, &r->who))
+		log_warn("no unwinding tables: %s", strerror(errno));
 	if (!rc)
 		rc = open_outputs(r, err);
 	/* The command is forked before signals are blocked and descriptors multiply. */
@@ -169,6 +190,7 @@ static int prepare(struct recording_run *r, struct err *err)
 		rc = session_new(&r->session, r->o, err);
 	if (rc)
 		return rc;
+	connect_tables(r);
 	r->maps = perfmaps_new(err);
 	if (!r->maps)
 		return -EPERM;
@@ -226,6 +248,8 @@ static int start(struct recording_run *r, struct err *err)
 	rc = rc ? rc : watch(r, r->signal_fd, EV_SIGNAL);
 	if (r->o->argv)
 		rc = rc ? rc : watch(r, r->target.pidfd, EV_CHILD);
+	if (tables_fd(r->tables) >= 0)
+		rc = rc ? rc : watch(r, tables_fd(r->tables), EV_TABLES);
 	if (rc)
 		return err_set(err, rc, rc == -ENOSPC ? MT_EXIT_DISK_FULL : MT_EXIT_FAIL,
 		               "cannot begin the recording: %s", strerror(-rc));
@@ -237,6 +261,7 @@ static int start(struct recording_run *r, struct err *err)
 	rc = r->o->argv ? follow_run(r, err) : follow_attached(r, err);
 	if (!rc)
 		footprint_init(&r->fp, r->o->footprint_permille, now_ns());
+	tables_settle(r->tables);
 	if (!rc && r->o->argv)
 		rc = target_release(&r->target, r->o->argv[0], err);
 	return rc;
@@ -380,6 +405,8 @@ static int wait_events(struct recording_run *r, int timeout_ms)
 			on_signal(r);
 		else if (ev[i].data.u64 == EV_CHILD)
 			on_child(r);
+		else if (ev[i].data.u64 == EV_TABLES)
+			tables_poll(r->tables);
 		else
 			r->woken = true;
 	}
@@ -462,6 +489,7 @@ static void write_quality(struct recording_run *r)
 {
 	struct session_cost costs[32];
 	struct session_totals t;
+	struct table_totals tables;
 	struct rusage ru;
 	uint64_t total_ns = 0, total_runs = 0;
 	size_t n;
@@ -486,6 +514,13 @@ static void write_quality(struct recording_run *r)
 	           ((uint64_t)ru.ru_utime.tv_sec + (uint64_t)ru.ru_stime.tv_sec) * 1000000000 +
 	                   ((uint64_t)ru.ru_utime.tv_usec + (uint64_t)ru.ru_stime.tv_usec) * 1000);
 	write_cost(r, "recorder memory peak bytes", (uint64_t)ru.ru_maxrss * 1024, 0);
+	tables = tables_totals(r->tables);
+	write_cost(r, "unwinding tables bytes", tables.bytes, 0);
+	write_cost(r, "unwinding tables", tables.files, 0);
+	if (tables.no_room)
+		note_write(r->d, r->w,
+		           "the unwinding tables of some files found no room: their frames were "
+		           "walked by frame pointers");
 	write_cost(r, "footprint", r->fp.reads, r->fp.spent_ns);
 	if (r->fp.late)
 		note_write(
@@ -502,6 +537,9 @@ static void write_quality(struct recording_run *r)
 
 static void close_recorder(struct recording_run *r)
 {
+	drain_tables(r->d, NULL);
+	tables_free(r->tables);
+	r->tables = NULL;
 	session_free(r->session);
 	perfmaps_free(r->maps);
 	r->session = NULL;

@@ -20,6 +20,7 @@
 #define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
 #define RSS_INTERVAL_NS    10000000
 #define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
+#define UNWIND_WORDS       (2u << 20) /* 16 MiB: the tables of some 100 large libraries */
 
 struct session {
 	struct mpvtrace_bpf *skel;
@@ -30,6 +31,7 @@ struct session {
 	struct rings *rings;
 	struct bpf_link *attach_link, *finish_link;
 	int finish_fd;
+	bool unwind;
 	int stats_fd; /* cost measuring window, -1 = over */
 	uint64_t window_seen, window_start_ns, window_ns;
 	VEC(struct session_cost) costs;
@@ -149,6 +151,59 @@ static bool preempt_count_readable(const struct btf *btf)
 #endif
 }
 
+static void choose_unwinding(struct session *s, const struct collect_opts *o)
+{
+#if defined(__x86_64__)
+	s->unwind = o->stacks != STACKS_OFF;
+#else
+	(void)o;
+#endif
+	if (!s->unwind)
+		return;
+#if defined(__x86_64__)
+	bpf_program__set_autoload(s->skel->progs.mt_file_key, true);
+	bpf_map__set_max_entries(s->skel->maps.unwind_words, UNWIND_WORDS);
+#endif
+	session_feature(s, "unwind-tables");
+}
+
+bool session_unwind(struct session *s, struct session_unwind *out)
+{
+#if defined(__x86_64__)
+	*out = (struct session_unwind){
+	        .session = s,
+	        .words_fd = bpf_map__fd(s->skel->maps.unwind_words),
+	        .files_fd = bpf_map__fd(s->skel->maps.unwind_files),
+	        .n_words = UNWIND_WORDS,
+	};
+	return s->unwind;
+#else
+	(void)s;
+	(void)out;
+	return false;
+#endif
+}
+
+int session_file_key(struct session *s, uint64_t addr, struct session_file_key *out)
+{
+#if defined(__x86_64__)
+	uint64_t args[1] = {addr};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
+	int fd = bpf_program__fd(s->skel->progs.mt_file_key);
+
+	if (fd < 0 || bpf_prog_test_run_opts(fd, &opts))
+		return fd < 0 ? -ENOTSUP : -errno;
+	out->key = s->skel->bss->file_key;
+	out->ino = s->skel->bss->file_ino;
+	return out->key ? 0 : -ENOENT;
+#else
+	(void)s;
+	(void)addr;
+	(void)out;
+	return -ENOTSUP;
+#endif
+}
+
 /* Turns on the programs whose tracepoints this kernel has. */
 static int choose_programs(struct session *s, const struct collect_opts *o, struct err *err)
 {
@@ -198,6 +253,7 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	}
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
+	choose_unwinding(s, o);
 	btf__free(btf);
 	return 0;
 }
@@ -241,6 +297,7 @@ static void configure(struct session *s, const struct collect_opts *o)
 	cfg->ring_mask = (uint32_t)s->n_rings - 1;
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
 	cfg->find_vma = s->find_vma;
+	cfg->unwind = s->unwind;
 	cfg->page_shift = log2_floor((uint64_t)sysconf(_SC_PAGESIZE));
 	cfg->wake_bytes = s->ring_bytes / 8;
 	cfg->stack_price_ns = STACK_PRICE_NS;

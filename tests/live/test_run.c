@@ -422,7 +422,7 @@ Test(run, attach_until_the_end)
 	proc_start(
 	        &w,
 	        ARGS("/bin/sh", "-c",
-	             fmt("sleep %s; /bin/true; sleep 0.3; exit 3", slow_machine() ? "12" : "0.6")),
+	             fmt("sleep %s; /bin/true; sleep 0.3; exit 3", slow_machine() ? "12" : "2")),
 	        NULL);
 	sleep_s(0.2);
 	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", w.pid), "-o", out_file("a.mpv"),

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* builder_priv.h: the process that makes unwinding tables, see builder.c. */
+#ifndef MT_BUILDER_PRIV_H
+#define MT_BUILDER_PRIV_H
+
+#include "collect_priv.h"
+#include "unwind.h"
+
+struct builder {
+	pid_t pid;
+	int sock; /* readable: an answer, or it has gone */
+};
+/* An answer. */
+struct built {
+	uint32_t id;    /* of the request; 0 = a file of the command (preloaded); BUILD_ID_* */
+	int32_t status; /* 0, or -errno: no table */
+	uint32_t base_block, n_blocks, n_rows, n_words;
+	uint32_t has_table, has_file;
+};
+#define BUILD_ID_VDSO 0xfffffffe
+#define BUILD_ID_DONE 0xffffffff /* the command's files are all there */
+
+/* Starts it, as `who`; it begins with the vDSO and what argv (may be NULL) will load. 0 or
+ * -errno. */
+int builder_start(struct builder *b, char *const argv[], const struct invoker *who);
+void builder_stop(struct builder *b);
+/* Asks for the table of fd's file. 0 or -errno. */
+int builder_request(struct builder *b, uint32_t id, int fd);
+/* 1 and an answer, its descriptors the caller's (-1 = none); 0 = none yet; -errno = it has gone. */
+int builder_receive(struct builder *b, struct built *out, int *table_fd, int *file_fd);
+
+#endif

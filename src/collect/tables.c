@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tables.c: the unwinding tables in the kernel. A file is known there by its inode's address,
+ * which is its own as long as somebody holds the inode: we do, by a mapping of its first page.
+ * Which address that is the kernel side tells (mt_file_key), looking at that same mapping:
+ * device numbers from stat() are not what mappings show on stacked file systems.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
+
+#include "builder_priv.h"
+#include "mt_unwind.h"
+
+#define SETTLE_MS 200 /* a command whose files take longer starts with some stacks short */
+
+struct table_file {
+	uint64_t key;
+	void *pin; /* our mapping of its first page */
+	uint32_t ino;
+	uint32_t first, n_words; /* its place, n_words 0 = none */
+	bool answered;
+};
+
+struct tables {
+	struct builder b;
+	struct session_unwind k;
+	uint64_t *words; /* the kernel's array, mapped */
+	uint32_t n_words, used;
+	VEC(struct table_file) files; /* id - 1 */
+	struct hmap by_key;
+	struct table_totals totals;
+	bool preloaded;
+};
+
+/* --- the kernel side -----------------------------------------------------------------------------
+ */
+
+static void set_state(struct tables *t, const struct table_file *f, const struct mt_file_table *v)
+{
+	if (bpf_map_update_elem(t->k.files_fd, &f->key, v, BPF_ANY))
+		log_debug("unwinding table: %s", strerror(errno));
+}
+
+static void set_none(struct tables *t, struct table_file *f)
+{
+	const struct mt_file_table v = {.state = MT_FILE_NONE, .ino = f->ino};
+
+	f->answered = true;
+	t->totals.without++;
+	set_state(t, f, &v);
+}
+
+static size_t page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Holds the file and finds out its key. 0 or -errno. */
+static int pin(struct tables *t, int fd, struct table_file *f)
+{
+	struct session_file_key key = {0};
+	int rc;
+
+	f->pin = mmap(NULL, page_size(), PROT_READ, MAP_PRIVATE, fd, 0);
+	if (f->pin == MAP_FAILED)
+		return -errno;
+	rc = session_file_key(t->k.session, (uint64_t)(uintptr_t)f->pin, &key);
+	if (!rc && key.key <= MT_FILE_KEY_VDSO)
+		rc = -ENOENT;
+	if (rc) {
+		munmap(f->pin, page_size());
+		return rc;
+	}
+	f->key = key.key;
+	f->ino = key.ino;
+	return 0;
+}
+
+static void unpin(const struct table_file *f)
+{
+	if (f->pin)
+		munmap(f->pin, page_size());
+}
+
+/* Remembers it: its id, 0 = no memory. */
+static uint32_t add_file(struct tables *t, const struct table_file *f)
+{
+	uint64_t *slot = hmap_put(&t->by_key, f->key, 0, NULL);
+
+	if (!slot || t->files.n >= MT_FILES_MAX || vec_push(&t->files, *f)) {
+		unpin(f);
+		return 0;
+	}
+	*slot = t->files.n;
+	return (uint32_t)t->files.n;
+}
+
+/* Copies the table into the kernel's array and says that it is there. */
+static void install(struct tables *t, struct table_file *f, const struct built *a, int fd)
+{
+	struct mt_file_table v = {.state = MT_FILE_READY,
+	                          .ino = f->ino,
+	                          .first = t->used,
+	                          .base_block = a->base_block,
+	                          .n_blocks = a->n_blocks,
+	                          .n_rows = a->n_rows};
+	size_t bytes = (size_t)a->n_words * sizeof(uint64_t);
+
+	if (a->n_words > t->n_words - t->used ||
+	    (uint64_t)a->n_blocks + 1 + a->n_rows != a->n_words) {
+		t->totals.no_room++;
+		set_none(t, f);
+		return;
+	}
+	if (pread_full(fd, t->words + t->used, bytes, 0) != (ssize_t)bytes) {
+		set_none(t, f);
+		return;
+	}
+	f->first = t->used;
+	f->n_words = a->n_words;
+	f->answered = true;
+	t->used += a->n_words;
+	t->totals.files++;
+	t->totals.rows += a->n_rows;
+	set_state(t, f, &v);
+}
+
+/* --- answers of the builder
+ * ------------------------------------------------------------------------ */
+
+static struct table_file *file_of_answer(struct tables *t, const struct built *a, int file_fd)
+{
+	struct table_file f = {0};
+	uint32_t id = a->id;
+
+	if (id == BUILD_ID_VDSO) {
+		f.key = MT_FILE_KEY_VDSO;
+		id = add_file(t, &f);
+	} else if (!id) {
+		if (file_fd < 0 || pin(t, file_fd, &f))
+			return NULL;
+		if (hmap_get(&t->by_key, f.key, 0)) {
+			unpin(&f);
+			return NULL;
+		}
+		id = add_file(t, &f);
+	}
+	if (!id || id > t->files.n || t->files.v[id - 1].answered)
+		return NULL;
+	return &t->files.v[id - 1];
+}
+
+static void on_answer(struct tables *t, const struct built *a, int table_fd, int file_fd)
+{
+	struct table_file *f;
+
+	if (a->id == BUILD_ID_DONE) {
+		t->preloaded = true;
+		return;
+	}
+	f = file_of_answer(t, a, file_fd);
+	if (!f)
+		return;
+	if (a->status || table_fd < 0)
+		set_none(t, f);
+	else
+		install(t, f, a, table_fd);
+}
+
+/* It has died: what it was asked for will not come. */
+static void on_gone(struct tables *t)
+{
+	log_debug("the process that makes unwinding tables has gone");
+	builder_stop(&t->b);
+	t->preloaded = true;
+	for (size_t i = 0; i < t->files.n; i++)
+		if (!t->files.v[i].answered)
+			set_none(t, &t->files.v[i]);
+}
+
+void tables_poll(struct tables *t)
+{
+	struct built a;
+	int table_fd, file_fd, rc;
+
+	if (!t || t->b.sock < 0)
+		return;
+	while ((rc = builder_receive(&t->b, &a, &table_fd, &file_fd)) == 1) {
+		on_answer(t, &a, table_fd, file_fd);
+		if (table_fd >= 0)
+			close(table_fd);
+		if (file_fd >= 0)
+			close(file_fd);
+	}
+	if (rc < 0)
+		on_gone(t);
+}
+
+void tables_settle(struct tables *t)
+{
+	uint64_t until = now_ns() + SETTLE_MS * 1000000ull, now;
+
+	while (t && !t->preloaded && (now = now_ns()) < until) {
+		struct pollfd p = {.fd = t->b.sock, .events = POLLIN};
+
+		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR)
+			return;
+		tables_poll(t);
+	}
+}
+
+/* --- files seen in stacks
+ * ------------------------------------------------------------------------------ */
+
+/* The file that is mapped there, and nothing but a regular file: opening a device does things. */
+static int open_mapped(const char *path)
+{
+	char self[32];
+	int at = open(path, O_PATH | O_CLOEXEC), fd = -errno;
+	struct stat st;
+
+	if (at < 0)
+		return fd;
+	fd = -ENXIO;
+	if (!fstat(at, &st) && S_ISREG(st.st_mode)) {
+		snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+		fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		if (fd < 0)
+			fd = -errno;
+	}
+	close(at);
+	return fd;
+}
+
+/* By name, where the mapping itself cannot be opened (it needs CAP_CHECKPOINT_RESTORE). */
+static int open_by_name(uint32_t pid, uint64_t start)
+{
+	struct buf b = {0};
+	char path[4200], *line, *save = NULL;
+	int fd = -ESRCH;
+
+	snprintf(path, sizeof(path), "/proc/%u/maps", pid);
+	if (read_file_at(AT_FDCWD, path, 64u << 20, &b) || buf_put(&b, "", 1)) {
+		buf_release(&b);
+		return fd;
+	}
+	for (line = strtok_r((char *)b.p, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		uint64_t at;
+		int name = 0;
+
+		if (sscanf(line, "%" SCNx64 "-%*x %*s %*x %*x:%*x %*u %n", &at, &name) < 1 ||
+		    at != start || !name)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%u/root%s", pid, line + name);
+		fd = open_mapped(path);
+		break;
+	}
+	buf_release(&b);
+	return fd;
+}
+
+/* 0: it will be answered. */
+static int want(struct tables *t, const struct mt_want *e, uint32_t pid)
+{
+	struct table_file f = {0};
+	char path[96];
+	uint32_t id;
+	int fd, rc;
+
+	snprintf(path, sizeof(path), "/proc/%u/map_files/%llx-%llx", pid,
+	         (unsigned long long)e->start, (unsigned long long)e->end);
+	fd = open_mapped(path);
+	if (fd == -EPERM || fd == -EACCES)
+		fd = open_by_name(pid, e->start);
+	if (fd < 0)
+		return fd;
+	rc = pin(t, fd, &f);
+	if (!rc && f.key != e->key) {
+		unpin(&f);
+		rc = -ESTALE;
+	}
+	if (!rc) {
+		id = add_file(t, &f);
+		rc = id ? builder_request(&t->b, id, fd) : -ENOMEM;
+	}
+	close(fd);
+	return rc;
+}
+
+void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
+{
+	struct table_file f = {.key = e->key, .ino = e->ino};
+	int rc;
+
+	if (!t || hmap_get(&t->by_key, e->key, 0))
+		return;
+	rc = t->b.sock < 0 ? -EPIPE : want(t, e, pid);
+	log_debug("unwinding table of %llx in %u: %s", (unsigned long long)e->start, pid,
+	          rc ? strerror(-rc) : "asked for");
+	if (!rc)
+		return;
+	if (rc == -ENOENT || rc == -ESRCH || rc == -ESTALE) /* it has gone: ask again next time */
+		bpf_map_delete_elem(t->k.files_fd, &e->key);
+	else
+		set_none(t, &f);
+}
+
+/* --- life
+ * -------------------------------------------------------------------------------------------------
+ */
+
+int tables_begin(struct tables **out, char *const argv[], const struct invoker *who)
+{
+	struct tables *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	rc = builder_start(&t->b, argv, who);
+	if (rc) {
+		tables_free(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+int tables_connect(struct tables *t, const struct session_unwind *k)
+{
+	void *p = mmap(NULL, (size_t)k->n_words * sizeof(uint64_t), PROT_READ | PROT_WRITE,
+	               MAP_SHARED, k->words_fd, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	t->k = *k;
+	t->words = p;
+	t->n_words = k->n_words;
+	tables_poll(t);
+	return 0;
+}
+
+int tables_fd(const struct tables *t)
+{
+	return t ? t->b.sock : -1;
+}
+
+struct table_totals tables_totals(const struct tables *t)
+{
+	struct table_totals none = {0}, all;
+
+	if (!t)
+		return none;
+	all = t->totals;
+	all.bytes = (uint64_t)t->used * sizeof(uint64_t);
+	return all;
+}
+
+void tables_free(struct tables *t)
+{
+	if (!t)
+		return;
+	builder_stop(&t->b);
+	if (t->words)
+		munmap(t->words, (size_t)t->n_words * sizeof(uint64_t));
+	for (size_t i = 0; i < t->files.n; i++)
+		unpin(&t->files.v[i]);
+	vec_release(&t->files);
+	hmap_release(&t->by_key);
+	free(t);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * unwind_priv.h: how the table builder's parts fit together.
+ *
+ *     image.c   the ELF file: headers, segments, sections, bounded reads
+ *     cfi.c     CIEs and FDEs: which code an FDE covers
+ *     cfa.c     an FDE's instructions: the rows of that code
+ *     build.c   rows of a whole file, sorted, with their index
+ *     remote.c  walking a stack by tables
+ *     needed.c  which libraries a program will load
+ */
+#ifndef MT_UNWIND_PRIV_H
+#define MT_UNWIND_PRIV_H
+
+#include "unwind.h"
+
+/* --- image.c --- */
+
+#define IMAGE_MAX_SEGMENTS 1024
+#define IMAGE_MAX_SECTIONS 65536
+
+struct image_segment {
+	uint64_t off, filesz, vaddr;
+	uint32_t type; /* PT_* */
+	bool exec;
+};
+/* Bytes of the file, and the address they are loaded at. */
+struct image_bytes {
+	struct buf data;
+	uint64_t vaddr;
+};
+struct image {
+	int fd;
+	uint64_t size;
+	VEC(struct image_segment) segments;
+	struct image_bytes eh_frame, debug_frame;
+	uint64_t eh_hdr; /* address of .eh_frame_hdr, 0 = none */
+};
+/* Reads headers and segments only. 0 or -errno (-ENOEXEC). */
+int image_open(struct image *im, int fd);
+/* Then the call frame information, whichever there is. 0 or -errno. */
+int image_frames(struct image *im);
+void image_release(struct image *im);
+/* n bytes of the file at off, appended to b. 0 or -errno. */
+int image_read(const struct image *im, uint64_t off, uint64_t n, struct buf *b);
+/* Offset in the file of a loaded address, and how many bytes of its segment follow in the file.
+ * exec: only segments that are. 0 or -ENOENT. */
+int image_offset(const struct image *im, uint64_t vaddr, bool exec, uint64_t *off, uint64_t *left);
+
+/* --- reading numbers (cfi.c): past the end they fail, once and for all --- */
+
+struct cursor {
+	const uint8_t *p, *end;
+	bool bad;
+};
+uint64_t cursor_uint(struct cursor *c, unsigned bytes);
+int64_t cursor_sint(struct cursor *c, unsigned bytes);
+uint64_t cursor_uleb(struct cursor *c);
+int64_t cursor_sleb(struct cursor *c);
+void cursor_skip(struct cursor *c, uint64_t n);
+static inline size_t cursor_left(const struct cursor *c)
+{
+	return c->bad ? 0 : (size_t)(c->end - c->p);
+}
+
+/* --- cfa.c --- */
+
+/* What is followed of the register rules at one place. */
+struct cfa_state {
+	enum { CFA_REG, CFA_INFO, CFA_BAD } cfa; /* INFO: an expression, known by its bytes */
+	uint32_t reg;
+	int64_t off;
+	uint32_t info; /* CFA_INFO: kind, flags and offset as in a row */
+	enum { BP_SAME, BP_CFA, BP_AT_BP, BP_BAD } bp;
+	int64_t bp_off;
+	enum { RA_CFA, RA_BOTTOM, RA_BAD } ra;
+	int64_t ra_off;
+};
+struct cie {
+	uint64_t at; /* where it was, to know it again */
+	uint64_t code_align;
+	int64_t data_align;
+	uint8_t fde_enc;
+	bool signal, augmented, valid;
+	struct cfa_state initial;
+};
+/* Told each row: from vaddr on. Non-zero stops. */
+typedef int (*cfa_row)(void *ctx, uint64_t vaddr, uint32_t info);
+/* Follows the instructions; start: address of the first row. fn NULL: a CIE's, which leave
+ * *s as they end. 0, -EINVAL for what cannot be understood, or what fn returned. */
+int cfa_run(const struct cie *cie, struct cfa_state *s, struct cursor *ins, uint64_t start,
+            uint64_t end, cfa_row fn, void *ctx);
+
+/* --- cfi.c --- */
+
+struct fde {
+	uint64_t start, end; /* code, [start, end) */
+	uint32_t ins, ins_n; /* its instructions: where in the section's bytes */
+	uint32_t cie;        /* where its CIE is */
+	bool debug;          /* in .debug_frame */
+};
+typedef VEC(struct fde) fde_vec;
+/* Adds the section's FDEs. What cannot be understood is left out. 0 or -ENOMEM, -E2BIG. */
+int cfi_list(const struct image *im, const struct image_bytes *sec, bool debug, fde_vec *out);
+/* The CIE at `at` of the section; *cie may hold the one of an earlier call. False: unusable. */
+bool cfi_cie(const struct image_bytes *sec, bool debug, uint64_t at, struct cie *cie);
+
+#endif
