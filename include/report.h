@@ -141,13 +141,17 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
  * The first is the default. Append-only. */
 #define VIEWS(X) \
 	X(OFF_CPU, "off-cpu", false, "time blocked (not the time then spent waiting for a CPU)") \
-	X(ON_CPU, "on-cpu", false, "samples of running code")
+	X(ON_CPU, "on-cpu", false, "samples of running code") \
+	X(FUTEX, "futex", true, "time blocked, by the lock that was waited for") \
+	X(WAKE, "wake", true, "time blocked, and below each stack who ended the wait") \
+	X(SERIAL, "serial", true, "time in which one task ran and others waited for it") \
+	X(CRITICAL_PATH, "critical-path", true, "what bounded the wall time")
 /* Whose time: first frames of each stack. NAME: process, then thread, by name. */
 enum export_by { EXPORT_BY_NAME, EXPORT_BY_TASK, EXPORT_BY_PROCESS, EXPORT_BY_LOCK };
 struct export_opts {
 	const char *view;	/* NULL = the format's first */
 	const char *task;	/* only tasks with this tid or name; NULL = all */
-	int by;			/* enum export_by */
+	int by;			/* enum export_by; view futex: NAME means LOCK */
 	bool reverse;		/* innermost frame first: merges callers under callees */
 	bool no_marks;		/* folded: no _[k], _[i], _[p] behind names */
 	double min_ratio;	/* frames with a smaller share are summed up; 0 = the format's default */

@@ -76,30 +76,88 @@ static int put_missing(struct flame *f, const struct view_row *row)
 	return flame_put_mark(f, "[no%sstack]", dash);
 }
 
-/* The waiter's chain without its lock; f->chain is empty or holds the lock. */
-static int put_stacks(struct flame *f, const struct view_row *row, const struct task *t)
+/* The lock or channel, or why there is none. */
+static int put_lock(struct flame *f, const struct view_row *row)
 {
-	size_t before;
-	int err = 0;
+	const struct waits *w = f->r->w;
 
-	if (!f->o->reverse)
-		err = flame_put_who(f, t, false);
-	before = f->chain.n;
-	if (f->o->reverse) {
-		err = err ? err : flame_put_stack(f, row->kstack, true);
-		while (f->chain.n > before && is_switching(f, f->chain.v[before]))
-			memmove(f->chain.v + before, f->chain.v + before + 1,
-			        (--f->chain.n - before) * sizeof(*f->chain.v));
-		err = err ? err : flame_put_stack(f, row->ustack, true);
+	if (row->lock && w && row->lock <= w->locks.n)
+		return flame_put_mark(f, "%s", w->locks.v[row->lock - 1].name);
+	if (row->channel && w && row->channel <= w->channels.n)
+		return flame_put_mark(f, "%s", w->channels.v[row->channel - 1].name);
+	return flame_put_mark(f, "[no lock]");
+}
+
+/* Who ended the wait, from the waking call outward. */
+static int put_waker(struct flame *f, const struct view_row *row)
+{
+	const struct task *t = row->waker ? model_task(f->r->m, row->waker) : NULL;
+	int err = flame_put_mark(f, "--");
+
+	err = err ? err : flame_put_stack(f, row->waker_kstack, true);
+	err = err ? err : flame_put_stack(f, row->waker_ustack, true);
+	if (err)
+		return err;
+	return t ? flame_put_who(f, t, true) : flame_put_mark(f, "[nobody of the workload]");
+}
+
+/* What the piece of the path is: running needs no word. */
+static int put_state(struct flame *f, const struct view_row *row)
+{
+	if (row->state == 'Q')
+		return flame_put_mark(f, "[no CPU free]");
+	if (row->state != 'B')
+		return 0;
+	return row->lock || row->channel ? put_lock(f, row)
+	                                 : flame_put_mark(f, "[%s]", cause_text(row->cause));
+}
+
+static int put_stack_outward(struct flame *f, const struct view_row *row)
+{
+	size_t before = f->chain.n;
+	int err = flame_put_stack(f, row->kstack, true);
+
+	while (!err && f->chain.n > before && is_switching(f, f->chain.v[before]))
+		memmove(f->chain.v + before, f->chain.v + before + 1,
+		        (--f->chain.n - before) * sizeof(*f->chain.v));
+	return err ? err : flame_put_stack(f, row->ustack, true);
+}
+
+static int put_stack_inward(struct flame *f, const struct view_row *row)
+{
+	int err = flame_put_stack(f, row->ustack, false);
+
+	return err ? err : flame_put_stack(f, row->kstack, false);
+}
+
+/* The task's stack, or what stands for it. A path's waits say what they are. */
+static int put_stacks(struct flame *f, const struct view_row *row)
+{
+	size_t before = f->chain.n;
+	int err = f->o->reverse ? put_stack_outward(f, row) : put_stack_inward(f, row);
+
+	if (err || f->chain.n > before || row->state == 'Q' || row->state == 'B')
+		return err;
+	return put_missing(f, row);
+}
+
+/* All of a row's frames into f->chain. */
+static int put_chain(struct flame *f, const struct view_row *row, const struct task *t)
+{
+	bool reverse = f->o->reverse, by_lock = f->by == EXPORT_BY_LOCK;
+	bool wake = !strcmp(f->view, "wake");
+	int err = by_lock ? put_lock(f, row) : 0;
+
+	if (reverse) {
+		err = err ? err : put_state(f, row);
+		err = err ? err : put_stacks(f, row);
+		err = err ? err : flame_put_who(f, t, true);
 	} else {
-		err = err ? err : flame_put_stack(f, row->ustack, false);
-		err = err ? err : flame_put_stack(f, row->kstack, false);
+		err = err ? err : flame_put_who(f, t, false);
+		err = err ? err : put_stacks(f, row);
+		err = err ? err : put_state(f, row);
 	}
-	if (!err && f->chain.n == before)
-		err = put_missing(f, row);
-	if (!err && f->o->reverse)
-		err = flame_put_who(f, t, true);
-	return err;
+	return !err && wake ? put_waker(f, row) : err;
 }
 
 static int add_row(struct flame *f, const struct view_row *row)
@@ -115,7 +173,7 @@ static int add_row(struct flame *f, const struct view_row *row)
 		return -ENOMEM;
 	f->n_tasks += added;
 	f->chain.n = 0;
-	err = put_stacks(f, row, t);
+	err = put_chain(f, row, t);
 	for (size_t i = 0; i < f->chain.n && i < FLAME_MAX_DEPTH && !err; i++)
 		node = child(f, node, f->chain.v[i], &err);
 	if (!err)
@@ -135,35 +193,16 @@ static void add_up(struct flame *f)
 	}
 }
 
-static int add_stack_rows(struct flame *f, bool on_cpu)
-{
-	const struct stack_row *rows;
-	size_t n = on_cpu ? model_on_cpu(f->r->m, &rows) : model_off_cpu(f->r->m, &rows);
-	int err = 0;
-
-	for (size_t i = 0; i < n && !err; i++) {
-		struct view_row row = {
-		        .task = rows[i].task,
-		        .ustack = rows[i].ustack,
-		        .kstack = rows[i].kstack,
-		        .cause = rows[i].cause,
-		        .weight = on_cpu ? rows[i].count : rows[i].blocked_ns,
-		};
-
-		err = add_row(f, &row);
-	}
-	f->unit = on_cpu ? "samples" : "us";
-	return err;
-}
-
 static int add_rows(struct flame *f, struct err *err)
 {
-	char safe[64];
+	struct view_rows rows;
+	int code = report_view(f->r, f->view, &rows, err);
 
-	if (!strcmp(f->view, "on-cpu") || !strcmp(f->view, "off-cpu"))
-		return add_stack_rows(f, !strcmp(f->view, "on-cpu"));
-	return err_set(err, -ENOENT, MT_EXIT_USAGE, "there is no view %s",
-	               fmt_safe(safe, sizeof(safe), f->view));
+	f->unit = rows.unit;
+	for (size_t i = 0; i < rows.rows.n && !code; i++)
+		code = add_row(f, &rows.rows.v[i]);
+	vec_release(&rows.rows);
+	return code;
 }
 
 static int check_task(const struct flame *f, struct err *err)
@@ -201,6 +240,12 @@ int flame_build(struct flame *f, const struct report *r, const struct export_opt
 
 	*f = (struct flame){.r = r, .o = o, .folded = folded};
 	f->view = o->view ? o->view : "off-cpu";
+	f->by = o->by;
+	if (f->by == EXPORT_BY_NAME && !strcmp(f->view, "futex"))
+		f->by = EXPORT_BY_LOCK;
+	if (f->by == EXPORT_BY_LOCK && strcmp(f->view, "futex") && strcmp(f->view, "critical-path"))
+		return err_set(err, -EINVAL, MT_EXIT_USAGE,
+		               "view %s is not by locks: --view futex is", f->view);
 	code = check_task(f, err);
 	if (code)
 		return code;

@@ -189,7 +189,7 @@ static uint32_t process_frame(struct flame *f, const struct task *t)
 		fmt_safe(name, sizeof(name), p->comm);
 	else
 		task_name(name, sizeof(name), t);
-	if (f->o->by == EXPORT_BY_NAME || f->o->by == EXPORT_BY_LOCK)
+	if (f->by == EXPORT_BY_NAME || f->by == EXPORT_BY_LOCK)
 		snprintf(text, sizeof(text), "%s", name);
 	else
 		snprintf(text, sizeof(text), "%s-%" PRIu32, name, p ? p->pid : t->tgid);
@@ -203,10 +203,10 @@ static int thread_frame(struct flame *f, const struct task *t, uint32_t *id)
 	char text[160], name[128];
 
 	*id = 0;
-	if (f->o->by == EXPORT_BY_PROCESS)
+	if (f->by == EXPORT_BY_PROCESS)
 		return 0;
 	task_name(name, sizeof(name), t);
-	if (f->o->by == EXPORT_BY_TASK) {
+	if (f->by == EXPORT_BY_TASK) {
 		if (t->tid == (p ? p->pid : t->tgid))
 			return 0;
 		snprintf(text, sizeof(text), "%s-%" PRIu32, name, t->tid);

@@ -49,6 +49,7 @@ struct flame {
 	const struct report *r;
 	const struct export_opts *o;
 	bool folded;             /* names for folded stacks: no ';', no blanks, marks */
+	int by;                  /* enum export_by */
 	const char *view, *unit; /* "us" (weights are ns), "samples", "bytes" */
 	struct strtab *texts;
 	VEC(struct flame_frame) frames; /* [0] unused */

@@ -252,3 +252,93 @@ Test(folded, a_full_disk_is_an_error)
 	fclose(out);
 	model_free(m);
 }
+
+/* --- views of what was waited for ------------------------------------------------------------- */
+
+static struct model *with_slices(struct tb *tb)
+{
+	struct model_opts o = {.flags = MODEL_SLICES};
+	struct model *m = tb_load(tb, &o);
+
+	cr_assert(m);
+	tb_free(tb);
+	return m;
+}
+
+/* All that was blocked on locks is in the view, below the lock's name. */
+Test(folded, futex_by_lock)
+{
+	struct model *m = with_slices(workers());
+	struct export_opts o = {.view = "futex", .no_marks = true};
+	char *text = folded(m, &o), *line = text;
+
+	cr_expect_eq(sum_of(text), 201000, "four workers 30 ms each, the join 81 ms: %s", text);
+	while (*line) {
+		cr_expect(strncmp(line, "app;", 4), "a lock comes first: %s", line);
+		line = strchr(line, '\n') + 1;
+	}
+	cr_expect(strstr(text, ";app;worker-2;main;work;lock_wait;futex_wait 30000\n"), "%s", text);
+	free(text);
+	o.by = EXPORT_BY_TASK;
+	text = folded(m, &o);
+	cr_expect(strstr(text, "app-1001;worker-2-1004;main;work;lock_wait;futex_wait 30000\n"),
+	          "%s", text);
+	free(text);
+	model_free(m);
+}
+
+/* Below the waiter's stack who woke it. */
+Test(folded, wake)
+{
+	struct model *m = with_slices(workers());
+	struct export_opts o = {.view = "wake"};
+	char *text = folded(m, &o);
+
+	cr_expect(strstr(text, "app;worker-1;main;work;lock_wait;futex_wait_[k];--;worker-0;app "
+	                       "30000\n"),
+	          "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(folded, views_need_their_data)
+{
+	struct model *with = with_slices(two_processes()), *without = loaded(two_processes());
+	struct export_opts o = {.view = "futex"};
+	struct err err = {0};
+
+	cr_expect_lt(export_try(without, "folded", &o, stderr, &err), 0);
+	cr_expect(strstr(err.msg, "futex"), "%s", err.msg);
+	o = (struct export_opts){.view = "off-cpu", .by = EXPORT_BY_LOCK};
+	cr_expect_lt(export_try(with, "folded", &o, stderr, &err), 0);
+	cr_expect_eq(err.status, MT_EXIT_USAGE, "%s", err.msg);
+	model_free(with);
+	model_free(without);
+}
+
+/* Every view of the table is known to report_view(), and makes an export or says why not. */
+Test(folded, every_view)
+{
+	static const char *const names[] = {
+#define X(NAME, name, slices, help) name,
+	        VIEWS(X)
+#undef X
+	};
+	struct model *m = with_slices(workers());
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		for (size_t f = 0; f < n_exporters; f++) {
+			struct export_opts o = {.view = names[i], .reverse = i % 2};
+			struct err err = {0};
+			char *text = NULL;
+			size_t n = 0;
+			FILE *out = open_memstream(&text, &n);
+			int code = export_try(m, exporters[f].name, &o, out, &err);
+
+			fclose(out);
+			cr_expect(!code || code == -ENODATA, "%s: %s", names[i], err.msg);
+			free(text);
+		}
+	}
+	model_free(m);
+}
