@@ -71,6 +71,7 @@ struct task {
 	uint64_t call_ns;			/* its creator's call began to copy the address space; 0 = unknown */
 	uint64_t first_in_ns;			/* it first got a CPU; 0 = never */
 	uint64_t exec_ns;			/* its first exec; 0 = none */
+	uint64_t ready_ns;			/* first seen at work of its own (Python); 0 = unknown */
 	uint64_t exit_ns;			/* it began to exit (its last switch is later); 0 = unknown */
 	bool alive;				/* still there when recording stopped */
 	bool has_base, has_end;			/* kernel counters known at both ends */
@@ -101,6 +102,7 @@ struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared
 struct proc {
 	uint32_t id, pid, ppid, parent;		/* id = leader's task id; parent = task id that created it, or 0 */
 	const char *comm, *exe;			/* exe: file of the last exec, "" = not seen */
+	const char *start_method;		/* exec, fork, spawn, forkserver; NULL = it was there before */
 	const char *args;			/* arguments of the last exec (their first 256 bytes), blanks between; "" = not seen */
 	uint64_t start_ns, end_ns;
 	uint32_t n_tasks, n_execs;

@@ -77,6 +77,19 @@ struct view_rows { VEC(struct view_row) rows; const char *unit; /* "us", "sample
 struct report;
 int report_view(const struct report *r, const char *view, struct view_rows *out, struct err *err);
 
+/* How a task was made. Times in ns since start_ns, the first sign of its creation (absolute: the call in
+ * the parent where it is known, else the moment that the task existed); SPAWN_UNKNOWN = not known or
+ * did not happen. call: until it existed (copy of the page tables included); first_run: it got a CPU;
+ * exec: its first exec; ready: it began with work of its own (Python: the first frame outside of the
+ * interpreter's own modules; else its first wait); teardown: from its exit until it had gone. */
+#define SPAWN_UNKNOWN UINT64_MAX
+struct spawn_row {
+	uint32_t task;
+	const char *method;		/* thread, fork, exec (fork or vfork + exec), spawn, forkserver */
+	uint64_t start_ns, call_ns, first_run_ns, exec_ns, ready_ns, teardown_ns;
+};
+/* Memory of all processes together at one moment: sums of their readings. */
+struct tree_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes; uint32_t procs, unread; };
 /* What is asked of the analyses. Zeroed = defaults. */
 struct analyze_opts {
 	const char *task;	/* critical path of this task (tid or name) instead of the run */
@@ -104,6 +117,9 @@ struct report {
 	VEC(struct what_if_row) what_if;
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
+	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */
+	VEC(struct tree_sample) tree;		/* in time order */
+	struct tree_sample tree_peak;		/* largest PSS; t_ns 0 = never read */
 	uint64_t self_cpu_ns, bpf_ns, bpf_runs;	/* mpvtrace's own cost; see costs_known */
 	bool costs_known;
 	VEC(char *) notes;		/* owned sentences for quality.notes */
@@ -126,6 +142,8 @@ struct report_opts {
 	bool ascii;		/* the terminal shows no UTF-8: "#" for bars, "->" … one character for one */
 	const char *trace_path;	/* for the "recording" and "next" lines; may be NULL */
 };
+/* How this task was made; NULL = it was there before, or is unknown. */
+const struct spawn_row *report_spawn(const struct report *r, uint32_t task);
 /* Is it a sort key that report_text understands? */
 bool report_sort_known(const char *key);
 const char *report_sort_keys(void);		/* "run, runnable, …" for help and errors */

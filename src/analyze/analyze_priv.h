@@ -13,6 +13,8 @@ int analyze_gil(struct report *r, struct err *err);    /* holders and waiters of
 int analyze_causes(struct report *r, struct err *err); /* capacity, shares, serial, verdict */
 int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
 int analyze_path(struct report *r, struct err *err);      /* the critical path */
+int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
+int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */
 int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */
 int analyze_notes(struct report *r, struct err *err);     /* what could not be known */
 

@@ -16,6 +16,8 @@ const struct analysis analyses[] = {
         {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
         {"gil", "GILs: who held them, who waited", analyze_gil},
         {"path", "the critical path", analyze_path},
+        {"spawn", "how tasks were made, and what it cost", analyze_spawn},
+        {"tree", "memory of all processes together", analyze_tree},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
 };
@@ -71,6 +73,8 @@ void report_release(struct report *r)
 	vec_release(&r->notes);
 	vec_release(&r->checks);
 	vec_release(&r->locks);
+	vec_release(&r->spawns);
+	vec_release(&r->tree);
 	memset(r, 0, sizeof(*r));
 }
 

@@ -139,6 +139,8 @@ static int take(struct model *m, const struct trace_record *r)
 	e = order_push(m->order, r->ts, &oldest);
 	e->kind = r->kind;
 	memcpy(&e->sw, r->rec, row->size);
+	if (r->kind == REC_K_EXEC && exec_keep_args(m, &e->exec))
+		return -ENOMEM;
 	return oldest ? run_event(m, oldest) : 0;
 }
 

@@ -302,6 +302,9 @@ int on_task(struct model *m, uint64_t ts, const struct rec_task *r);
 int on_base(struct model *m, uint64_t ts, const struct rec_base *r);
 int on_end(struct model *m, uint64_t ts, const struct rec_end *r);
 int on_exit_event(struct model *m, uint64_t ts, const struct rec_exit *r);
+/* Its bytes are the reader's, and it waits to be sorted: takes them, as a string of the model
+ * whose number stands in args.n from then on. */
+int exec_keep_args(struct model *m, struct rec_exec *r);
 int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r);
 int on_rename(struct model *m, uint64_t ts, const struct rec_rename *r);
 int tasks_finish(struct model *m); /* closes lives; sets wall end */

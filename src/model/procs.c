@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <string.h>
 
 #include "model_priv.h"
 
@@ -118,6 +119,26 @@ static void clip_samples(const struct model *m, struct proc *p)
 	p->footprint.n = n;
 }
 
+/* CPython's multiprocessing tells itself by the arguments of what it starts. The fork server's
+ * children are forked by it, not by the process that asked for them. */
+static const char *start_method(const struct model *m, const struct lproc *lp)
+{
+	const struct ltask *by = task_get(m, lp->p.parent);
+	const struct lproc *parent = by ? proc_get(m, by->t.proc) : NULL;
+
+	if (!by)
+		return lp->p.n_execs ? "exec" : NULL;
+	if (strstr(lp->p.args, "from multiprocessing.spawn import") ||
+	    strstr(lp->p.args, "--multiprocessing-fork"))
+		return "spawn";
+	if (lp->p.n_execs)
+		return "exec";
+	if (parent && strstr(strtab_get(m->strings, parent->args),
+	                     "from multiprocessing.forkserver import main"))
+		return "forkserver";
+	return "fork";
+}
+
 int procs_finish(struct model *m)
 {
 	for (size_t i = 0; i < m->listed.n; i++) {
@@ -130,6 +151,7 @@ int procs_finish(struct model *m)
 		struct lproc *lp = &m->procs.v[i];
 
 		set_names(m, lp);
+		lp->p.start_method = start_method(m, lp);
 		set_peak(lp);
 		clip_samples(m, &lp->p);
 		if (lp->p.alive)

@@ -191,18 +191,21 @@ int on_exit_event(struct model *m, uint64_t ts, const struct rec_exit *r)
 }
 
 /* Arguments as one line for a person. */
-static int take_args(struct model *m, struct lproc *p, const struct rec_bytes *args)
+int exec_keep_args(struct model *m, struct rec_exec *r)
 {
+	const struct rec_bytes *args = &r->args;
 	size_t n = args->n < 512 ? args->n : 512;
 	char text[513];
+	uint32_t id;
 
 	for (size_t i = 0; i < n; i++)
 		text[i] = args->p[i] ? (char)args->p[i] : ' ';
 	while (n && text[n - 1] == ' ')
 		n--;
 	text[n] = 0;
-	p->args = strtab_add(m->strings, text, n, NULL);
-	return p->args ? 0 : -ENOMEM;
+	id = strtab_add(m->strings, text, n, NULL);
+	r->args = (struct rec_bytes){NULL, id};
+	return id || !n ? 0 : -ENOMEM;
 }
 
 int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
@@ -222,8 +225,7 @@ int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
 	if (p) {
 		p->exe = id32(r->file);
 		p->p.n_execs++;
-		if (take_args(m, p, &r->args))
-			return -ENOMEM;
+		p->args = (uint32_t)r->args.n;
 	}
 	if (!lt->t.exec_ns)
 		lt->t.exec_ns = ts;

@@ -62,10 +62,3 @@ const struct footprint_sample *peak_footprint(const struct proc *p)
 	}
 	return best;
 }
-
-const char *start_method(const struct proc *p)
-{
-	if (p->n_execs)
-		return "exec";
-	return p->parent ? "fork" : NULL;
-}

@@ -23,7 +23,4 @@ bool counters_known(const struct task *t);
 bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes);
 /* The sample with the largest PSS; NULL = none was taken. */
 const struct footprint_sample *peak_footprint(const struct proc *p);
-/* How the process began, as far as was seen: "exec", "fork", or NULL. */
-const char *start_method(const struct proc *p);
-
 #endif

@@ -54,6 +54,29 @@ static void set_ids(struct jout *j, json_t *o, const struct task *t)
 	j_set(j, o, "first_comm", j_text(t->first_comm));
 }
 
+/* How the task was made: keys of a process's `spawn` and a thread's. */
+static json_t *json_spawn(struct jout *j, uint32_t task)
+{
+	const struct spawn_row *s = report_spawn(j->r, task);
+	json_t *o = json_object();
+	const struct {
+		const char *key;
+		uint64_t ns;
+	} steps[] = {
+	        {"fork_ns", s ? s->call_ns : SPAWN_UNKNOWN},
+	        {"first_run_ns", s ? s->first_run_ns : SPAWN_UNKNOWN},
+	        {"exec_ns", s ? s->exec_ns : SPAWN_UNKNOWN},
+	        {"ready_ns", s ? s->ready_ns : SPAWN_UNKNOWN},
+	        {"teardown_ns", s ? s->teardown_ns : SPAWN_UNKNOWN},
+	};
+
+	j_set(j, o, "method", j_text(s ? s->method : NULL));
+	j_set(j, o, "start_ns", s ? j_time(j, s->start_ns) : json_null());
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		j_set(j, o, steps[i].key, j_known(steps[i].ns != SPAWN_UNKNOWN, steps[i].ns));
+	return o;
+}
+
 json_t *json_task(struct jout *j, const struct task *t)
 {
 	json_t *o = json_object(), *blocked = json_object(), *switches = json_object();
@@ -81,6 +104,7 @@ json_t *json_task(struct jout *j, const struct task *t)
 	j_set(j, o, "futex_waits", j_u64(t->futex_waits));
 	j_set(j, o, "wakes_given", j_u64(t->wakes_given));
 	j_set(j, o, "samples", j_u64(t->samples));
+	j_set(j, o, "spawn", json_spawn(j, t->id));
 	return o;
 }
 
@@ -129,12 +153,9 @@ static json_t *samples(struct jout *j, const struct proc *p)
 
 json_t *json_process(struct jout *j, const struct proc *p)
 {
-	static const char *const steps[] = {"fork_ns", "first_run_ns", "exec_ns", "ready_ns"};
 	const struct footprint_sample *f = peak_footprint(p);
-	json_t *o = json_object(), *spawn = json_object();
+	json_t *o = json_object();
 
-	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
-		j_set(j, spawn, steps[i], json_null());
 	j_set(j, o, "pid", j_u64(p->pid));
 	j_set(j, o, "ppid", j_u64(p->ppid));
 	j_set(j, o, "comm", j_text(p->comm));
@@ -143,7 +164,7 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	j_set(j, o, "end_ns", j_time(j, p->end_ns));
 	j_set(j, o, "tasks", j_u64(p->n_tasks));
 	j_set(j, o, "exit_status", p->alive ? json_null() : j_status(p->exit_status));
-	j_set(j, o, "start_method", j_text(start_method(p)));
+	j_set(j, o, "start_method", j_text(p->start_method));
 	j_set(j, o, "rss_peak_bytes", j_known(p->rss_peak_bytes, p->rss_peak_bytes));
 	j_set(j, o, "rss_peak_from_kernel", json_boolean(p->rss_peak_from_kernel));
 	j_set(j, o, "pss_bytes", j_known(f, f ? f->pss_bytes : 0));
@@ -153,8 +174,35 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	j_set(j, o, "cow_bytes",
 	      j_known(p->cow_known, sat_mul(p->cow_pages, model_recording(j->m)->page_size)));
 	j_set(j, o, "cow_faults", j_u64(p->wp_faults));
-	j_set(j, o, "spawn", spawn);
+	j_set(j, o, "args", j_text(p->args && p->args[0] ? p->args : NULL));
+	j_set(j, o, "spawn", json_spawn(j, p->id));
 	j_set(j, o, "samples", samples(j, p));
+	return o;
+}
+
+static json_t *tree_sample(struct jout *j, const struct tree_sample *s)
+{
+	json_t *o = json_object();
+
+	j_set(j, o, "t_ns", j_time(j, s->t_ns));
+	j_set(j, o, "rss_bytes", j_u64(s->rss_bytes));
+	j_set(j, o, "pss_bytes", j_u64(s->pss_bytes));
+	j_set(j, o, "uss_bytes", j_u64(s->uss_bytes));
+	j_set(j, o, "processes", j_u64(s->procs));
+	j_set(j, o, "unread", j_u64(s->unread));
+	return o;
+}
+
+json_t *json_memory(struct jout *j)
+{
+	const struct tree_sample *peak = &j->r->tree_peak;
+	json_t *o = json_object(), *a = json_array();
+
+	for (size_t i = 0; i < j->r->tree.n; i++)
+		j_add(j, a, tree_sample(j, &j->r->tree.v[i]));
+	j_set(j, o, "pss_peak_bytes", j_known(peak->t_ns, peak->pss_bytes));
+	j_set(j, o, "peak", peak->t_ns ? tree_sample(j, peak) : json_null());
+	j_set(j, o, "samples", a);
 	return o;
 }
 
