@@ -238,21 +238,12 @@ static __always_inline bool read_frame(struct py_scratch *sc, const struct mt_py
 }
 
 /* Frames from `frame` on, at most `max` of them, into sc; their hash. */
-__noinline u64 py_collect(u32 space, u64 frame, u32 max)
+static __always_inline u64 collect(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame,
+                                   u32 max)
 {
-	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
-	struct py_scratch *sc = py_frames();
-	const struct mt_py_layout *l;
+	bool shims = l->frame_owner != MT_PY_NO && l->frame_entry == MT_PY_NO;
 	u64 h = 0xcbf29ce484222325ULL;
 
-	if (!sp || !sc)
-		return 0;
-	l = layout_of(sp);
-	if (!l)
-		return 0;
-	sc->n = 0;
-	sc->cut = 0;
-	sc->flags = STACK_F_PY;
 	for (u32 i = 0; i < MT_MAX_PY_FRAMES + 32; i++) {
 		struct mt_pyframe *f;
 		u64 code;
@@ -261,17 +252,12 @@ __noinline u64 py_collect(u32 space, u64 frame, u32 max)
 		if (!frame)
 			break;
 		n = sc->n;
-		if (n >= MT_MAX_PY_FRAMES || n >= max) {
-			sc->flags |= STACK_F_PY_PART;
-			break;
-		}
-		if (!read_frame(sc, l, frame)) {
+		if (n >= MT_MAX_PY_FRAMES || n >= max || !read_frame(sc, l, frame)) {
 			sc->flags |= STACK_F_PY_PART;
 			break;
 		}
 		frame = sc->raw[l->frame_prev >> 3 & (PY_FRAME_WORDS - 1)];
-		if (l->frame_owner != MT_PY_NO && l->frame_entry == MT_PY_NO &&
-		    byte_of(sc, l->frame_owner) >= 3) {
+		if (shims && byte_of(sc, l->frame_owner) >= 3) {
 			/* The interpreter's own frame below the first one of a C call. */
 			sc->frames[(n - 1) & 127].entry = 1;
 			h += n;
@@ -285,50 +271,39 @@ __noinline u64 py_collect(u32 space, u64 frame, u32 max)
 		f = &sc->frames[n & 127];
 		f->code = code;
 		f->instr = instr_of(sc, l, code);
-		f->entry = l->frame_owner == MT_PY_NO   ? 1
-		           : l->frame_entry != MT_PY_NO ? byte_of(sc, l->frame_entry) & 1
-		                                        : 0;
-		h = mix(mix(h, code), f->instr * 2 + f->entry);
+		if (!shims)
+			f->entry = l->frame_entry == MT_PY_NO || byte_of(sc, l->frame_entry) & 1;
+		else
+			f->entry = 0;
+		h = mix(h, code) + f->instr * 2 + f->entry;
 		sc->n = n + 1;
 	}
 	return h ? h : 1;
 }
 
-__noinline u64 py_first(u32 space)
+u64 py_walk_some(u32 space, u32 max)
 {
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_scratch *sc;
 	const struct mt_py_layout *l;
-	u64 fs, t;
+	u64 fs, t, frame;
 
 	if (!sp)
 		return 0;
 	l = layout_of(sp);
+	sc = py_frames();
 	fs = thread_pointer(bpf_get_current_task_btf());
-	if (!l || !fs)
+	if (!l || !sc || !fs)
 		return 0;
 	t = tstate_of(sp, l, space, fs);
-	return t ? first_frame(l, t) : 0;
-}
-
-u64 py_walk(u32 space)
-{
-	u64 frame = py_first(space);
-
-	return frame ? py_collect(space, frame, MT_MAX_PY_FRAMES) : 0;
-}
-
-u64 py_site(u32 space)
-{
-	u64 frame = py_first(space);
-
-	return frame ? py_collect(space, frame, 2) : 0;
-}
-
-u32 py_epoch(u32 space)
-{
-	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
-
-	return sp ? sp->epoch : 0;
+	frame = t ? first_frame(l, t) : 0;
+	if (!frame)
+		return 0;
+	sc->n = 0;
+	sc->cut = 0;
+	sc->flags = STACK_F_PY;
+	sc->epoch = sp->epoch;
+	return collect(sc, l, frame, max);
 }
 
 /* --- code objects ------------------------------------------------------------------------------
@@ -476,5 +451,6 @@ u32 py_note_codes(u32 space, u64 ts, u32 task)
 	}
 	if (changed)
 		__sync_fetch_and_add(&sp->epoch, 1);
+	sc->epoch = sp->epoch;
 	return changed;
 }

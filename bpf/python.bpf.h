@@ -21,7 +21,7 @@ struct py_scratch {
 	u32 n; /* frames */
 	u32 flags; /* STACK_F_PY, STACK_F_PY_PART */
 	u32 cut; /* frames kept + 1, when some turned out to be none */
-	u32 pad;
+	u32 epoch; /* of the space: grows when a code object's address was found reused */
 	u64 raw[PY_FRAME_WORDS];
 	struct mt_pyframe frames[128]; /* MT_MAX_PY_FRAMES used; a power of two for the verifier */
 	struct mt_pycode code;
@@ -46,16 +46,40 @@ extern struct py_spaces_map py_spaces SEC(".maps");
 /* How many spaces were ever put into py_spaces: while 0, nothing is looked up. */
 extern volatile __u32 py_spaces_n;
 
-/* The walk. 0: no Python here (py_scratch is not valid then). Global functions, so that the
- * verifier looks at them once. */
-u64 py_walk(u32 space);
+/* The walk, at most `max` frames (MT_MAX_PY_FRAMES is the most). 0: no Python here (py_scratch is
+ * not valid then). Global functions, so that the verifier looks at them once. */
+u64 py_walk_some(u32 space, u32 max);
 /* Sends PYCODE for each frame's code object that was not seen yet, or is no longer what it was.
  * Returns whether there was one of these: then the stack's contents mean something new. */
 u32 py_note_codes(u32 space, u64 ts, u32 task);
+
+/* Where the Python frames' part of a stack is; NULL: there is none. */
+static __always_inline struct py_scratch *py_frames(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&py_scratch, &zero);
+}
+
 /* What identifies the Python code that waits: a hash of the innermost two frames; 0 = none. */
-u64 py_site(u32 space);
-/* Stacks of one space differ from those of before a code object's address was reused. */
-u32 py_epoch(u32 space);
+static __always_inline u64 py_site(u32 space)
+{
+	return py_walk_some(space, 2);
+}
+
+static __always_inline u64 py_walk(u32 space)
+{
+	return py_walk_some(space, MT_MAX_PY_FRAMES);
+}
+
+/* Of the space that was walked last: stacks differ from those before an address was reused. */
+static __always_inline u32 py_epoch(u32 space)
+{
+	struct py_scratch *sc = py_frames();
+
+	return sc ? sc->epoch : 0;
+}
+
 /* Were addresses of code objects reused there? Then it may happen again at any time. */
 static __always_inline bool py_reuses(u32 space)
 {
@@ -68,14 +92,6 @@ static __always_inline u64 py_mix(u64 native, u64 py, u64 epoch)
 
 	h ^= h >> 32;
 	return h ? h : 1;
-}
-
-/* Where the Python frames' part of a stack is; NULL: there is none. */
-static __always_inline struct py_scratch *py_frames(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&py_scratch, &zero);
 }
 
 /* A forked child's interpreter is where its parent's was. */
