@@ -68,7 +68,8 @@ struct view_row {
 	uint32_t waker, waker_ustack, waker_kstack;	/* view wake */
 	uint32_t lock, channel;				/* view futex; critical-path */
 	uint8_t cause;					/* enum cause or enum block_cause, by view */
-	char state;					/* critical-path: R, Q, B */
+	char state;					/* critical-path: R, Q, B; wake without a waker:
+							 * T timer, I interrupt or kernel thread */
 	uint64_t weight;				/* ns; on-cpu: samples; first-touch, cow: bytes */
 };
 /* Rows of a view: on-cpu, off-cpu, futex, wake, critical-path, serial … . 0, -ENOENT for an unknown view,

@@ -70,6 +70,16 @@ static int on_cpu(struct builder *b)
 	return stack_rows(b, true);
 }
 
+/* What woke a task when no task of ours did. */
+static char other_waker(const struct slice *s)
+{
+	if (s->waker)
+		return 0;
+	if (s->waker_flags & WK_F_TIMER)
+		return 'T';
+	return s->waker_flags & (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_KTHREAD) ? 'I' : 0;
+}
+
 /* The blocked slices of a wait, each with its own stacks. */
 static int wait_rows(struct builder *b, const struct wait *x, bool wakers)
 {
@@ -85,10 +95,14 @@ static int wait_rows(struct builder *b, const struct wait *x, bool wakers)
 		        .cause = s->cause,
 		        .lock = wakers ? 0 : x->lock,
 		        .waker = wakers ? s->waker : 0,
+		        .state = (char)(wakers ? other_waker(s) : 0),
 		        .weight = s->queued_ns > s->out_ns ? s->queued_ns - s->out_ns : 0,
 		};
 
-		err = put(b, &row, wakers ? s->waker : x->lock);
+		if (wakers)
+			err = put(b, &row, s->waker ? s->waker : UINT32_MAX - (uint8_t)row.state);
+		else
+			err = put(b, &row, x->lock);
 	}
 	return err;
 }

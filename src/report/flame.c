@@ -98,7 +98,11 @@ static int put_waker(struct flame *f, const struct view_row *row)
 	err = err ? err : flame_put_stack(f, row->waker_ustack, true);
 	if (err)
 		return err;
-	return t ? flame_put_who(f, t, true) : flame_put_mark(f, "[nobody of the workload]");
+	if (t)
+		return flame_put_who(f, t, true);
+	return flame_put_mark(f, row->state == 'T'   ? "[timeout]"
+	                         : row->state == 'I' ? "[interrupt or kernel]"
+	                                             : "[nobody of the workload]");
 }
 
 /* What the piece of the path is: running needs no word. */

@@ -49,6 +49,10 @@ bool frame_is_wait_code(const char *frame);
 /* The task's name made safe; "unknown" for 0 and tasks that are not known. Returns out. */
 char *task_label(char *out, size_t n, const struct model *m, uint32_t task);
 
+/* A lock's name without what its place in a list says already: "in result (_base.py:451)" of
+ * "waited for in …". Not made safe. */
+const char *lock_short_name(const struct lock *l);
+
 /* --- groups of things that look alike ----------------------------------------------------- */
 
 /* Things with names that differ in numbers only ("worker-0", "worker-1") and the same role form a

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Locks and channels with the most waiting: who waited, for whom, and where. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,10 +86,12 @@ static const struct column lock_columns[] = {
 };
 
 /* Locks that are named only by the place where they were waited for, and have it in common, are
- * one row: a thousand futures, the mutex of each of many objects. */
+ * one row: a thousand futures, the mutex of each of many objects. So are the ends of threads whose
+ * names differ in numbers only. */
 struct bundle {
 	struct lock sum; /* lists are its own */
 	size_t n;
+	char label[sizeof(((struct lock *)0)->name)];
 };
 struct bundles {
 	VEC(struct bundle) list;
@@ -100,6 +103,31 @@ struct bundles {
 static bool named_by_site(const struct lock *l)
 {
 	return l->name_from && !strcmp(l->name_from, "site");
+}
+
+/* What the locks of a bundle have in common: "join of worker-…" for "join of worker-12 (4711)". */
+static void bundle_label(char *out, size_t n, const struct lock *l)
+{
+	const char *p = lock_short_name(l);
+	size_t len = strlen(p), used = 0, tail;
+
+	if (l->kind != LOCK_JOIN) {
+		snprintf(out, n, "%s", p);
+		return;
+	}
+	tail = len && p[len - 1] == ')' ? strspn(p + len - 1, ")") : 0;
+	while (tail && tail < len && isdigit((unsigned char)p[len - tail - 1]))
+		tail++;
+	if (tail > 1 && tail + 2 <= len && !strncmp(p + len - tail - 2, " (", 2))
+		len -= tail + 2;
+	for (size_t i = 0; i < len && used + 4 < n; i++) {
+		bool digit = isdigit((unsigned char)p[i]);
+
+		if (digit && i && isdigit((unsigned char)p[i - 1]))
+			continue;
+		used += (size_t)snprintf(out + used, n - used, digit ? "…" : "%c", p[i]);
+	}
+	out[used] = '\0';
 }
 
 static void merge_tasks(struct bundles *b, struct lock *into, const struct lock *l, bool blockers)
@@ -138,13 +166,16 @@ static void merge_lock(struct bundles *b, struct bundle *into, const struct lock
 
 static void add_bundle(struct bundles *b, const struct lock *l)
 {
-	uint32_t name = strtab_add(b->names, l->name, strlen(l->name), NULL);
-	bool alone = !named_by_site(l), added = true;
-	uint64_t *slot = name ? hmap_put(&b->by_name, alone ? l->id : name,
-	                                 alone ? UINT64_MAX : (uint64_t)l->kind, &added)
-	                      : NULL;
 	struct bundle fresh = {.sum = {.kind = l->kind, .shared = l->shared, .py = l->py}};
+	bool alone = !named_by_site(l) && l->kind != LOCK_JOIN, added = true;
+	uint64_t *slot;
+	uint32_t name;
 
+	bundle_label(fresh.label, sizeof(fresh.label), l);
+	name = strtab_add(b->names, fresh.label, strlen(fresh.label), NULL);
+	slot = name ? hmap_put(&b->by_name, alone ? l->id : name,
+	                       alone ? UINT64_MAX : (uint64_t)l->kind, &added)
+	            : NULL;
 	if (!slot) {
 		b->err = -ENOMEM;
 		return;
@@ -173,15 +204,11 @@ static void bundles_release(struct bundles *b)
 	strtab_free(b->names);
 }
 
-/* Named after the place: the place alone, and how many such locks there are. */
 static void add_name(struct table *tab, const struct bundle *b)
 {
-	static const char before[] = "waited for ";
-	const char *name = b->sum.name;
+	const char *name = b->n > 1 ? b->label : lock_short_name(&b->sum);
 	char full[sizeof(b->sum.name) + 32];
 
-	if (named_by_site(&b->sum) && !strncmp(name, before, strlen(before)))
-		name += strlen(before);
 	if (b->n > 1)
 		snprintf(full, sizeof(full), "%s (%zu)", name, b->n);
 	else

@@ -24,8 +24,9 @@ static const char *piece_text(const struct report *r, const struct path_row *p, 
 	if (p->state == 'Q')
 		snprintf(out, n, "%s", "no CPU free");
 	else if (p->lock && r->w && p->lock <= r->w->locks.n)
-		snprintf(out, n, "%s",
-		         fmt_safe(name, sizeof(name), r->w->locks.v[p->lock - 1].name));
+		snprintf(
+		        out, n, "%s",
+		        fmt_safe(name, sizeof(name), lock_short_name(&r->w->locks.v[p->lock - 1])));
 	else if (p->channel && r->w && p->channel <= r->w->channels.n)
 		snprintf(out, n, "%s",
 		         fmt_safe(name, sizeof(name), r->w->channels.v[p->channel - 1].name));

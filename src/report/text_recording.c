@@ -205,11 +205,18 @@ static void print_notes(struct tx *t)
 /* The picture that shows most of what the verdict says. */
 static const char *best_view(const struct report *r)
 {
+	const struct cause_row *top = NULL;
 	const struct stack_row *rows;
 
 	if ((r->verdict == VERDICT_CPU_BOUND || r->verdict == VERDICT_PARALLEL) &&
 	    model_on_cpu(r->m, &rows))
 		return "on-cpu";
+	for (size_t i = 0; i < r->breakdown.n && !top; i++)
+		top = r->breakdown.v[i].cause == CAUSE_WORK ? NULL : &r->breakdown.v[i];
+	if (top && r->w && (top->cause == CAUSE_LOCK || top->cause == CAUSE_GIL))
+		return "futex";
+	if (top && top->cause == CAUSE_SERIAL && r->serial.n)
+		return "serial";
 	return model_off_cpu(r->m, &rows) ? "off-cpu" : NULL;
 }
 

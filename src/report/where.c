@@ -142,3 +142,11 @@ char *task_label(char *out, size_t n, const struct model *m, uint32_t task)
 	}
 	return task_name(out, n, t);
 }
+
+const char *lock_short_name(const struct lock *l)
+{
+	static const char before[] = "waited for ";
+	size_t n = strlen(before);
+
+	return !strncmp(l->name, before, n) && l->name[n] ? l->name + n : l->name;
+}
