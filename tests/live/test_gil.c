@@ -4,6 +4,7 @@
  * against what uprobes inside the interpreter saw at the same time.
  */
 #include <glob.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -97,6 +98,72 @@ Test(gil, every_version)
 		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
 		check_cpu4(&r, py[i].program);
 	}
+}
+
+/* --- several GILs ------------------------------------------------------------------------- */
+
+/* Threads of one GIL in the truth have one GIL in the recording, others another one. */
+static void check_apart(const struct recording *r, size_t threads, size_t gils)
+{
+	const struct gil_holder *h[16];
+	uint64_t number[16];
+	struct err err = {0};
+	struct gil_facts f;
+	size_t n = 0;
+
+	cr_assert_eq(gil_facts(r->trace, &f, &err), 0, "%s", err.msg);
+	cr_assert(f.tiled);
+	cr_assert_eq(json_array_size(r->truth), threads, "%zu lines of %zu",
+	             json_array_size(r->truth), threads);
+	for (; n < threads; n++) {
+		json_t *line = json_array_get(r->truth, n);
+		uint64_t tid = u64_at(line, "tid");
+
+		number[n] = u64_at(line, "gil");
+		h[n] = gil_holder(&f, (uint32_t)tid);
+		cr_assert(h[n] && h[n]->hold_ns, "thread %" PRIu64 " never held its GIL", tid);
+		cr_assert_gt(h[n]->most_ns, h[n]->hold_ns / 10 * 9,
+		             "thread %" PRIu64 " held several", tid);
+		for (size_t k = 0; k < n; k++)
+			cr_assert_eq(h[k]->gil == h[n]->gil, number[k] == number[n],
+			             "GILs of threads %u and %u", h[k]->tid, h[n]->tid);
+	}
+	cr_assert_geq(f.n_used, gils, "%zu GILs were used", f.n_used);
+}
+
+Test(gil, forked)
+{
+	struct python py[16];
+	size_t n = pythons(py, 16);
+
+	for (size_t i = 0; i < n; i++) {
+		struct recording r =
+		        record(NONE, ARGS(py[i].program, workload("gils.py"), "fork", "0.4"));
+
+		cr_assert_eq(r.p.status, 0, "%s: %s", py[i].program, r.p.err);
+		check_apart(&r, 6, 3);
+	}
+}
+
+Test(gil, sub_interpreters)
+{
+	struct python py[16];
+	size_t n = pythons(py, 16), tested = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct proc p = run(ARGS(py[i].program, "-c",
+		                         "import sys; sys.exit(sys.version_info < (3, 12))"));
+		struct recording r;
+
+		if (p.status)
+			continue;
+		r = record(NONE, ARGS(py[i].program, workload("gils.py"), "sub", "0.4"));
+		cr_assert_eq(r.p.status, 0, "%s: %s", py[i].program, r.p.err);
+		check_apart(&r, 4, 3);
+		tested++;
+	}
+	if (!tested)
+		cr_skip("no Python here has interpreters with GILs of their own");
 }
 
 /* --- the right one is blamed -------------------------------------------------------------- */

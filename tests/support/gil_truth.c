@@ -67,6 +67,7 @@ static void add_spans(struct gil_facts *f, const struct loaded *l, size_t gil)
 {
 	size_t n;
 	const struct gil_span *s = gil_timeline_spans(l->tl, gil, &n);
+	uint64_t by_gil[ARRAY_LEN(f->holders)] = {0};
 	bool held = false;
 
 	for (size_t i = 0; i < n; i++) {
@@ -80,10 +81,16 @@ static void add_spans(struct gil_facts *f, const struct loaded *l, size_t gil)
 			f->unknown_ns += ns;
 		if (h && s[i].state == BLAME_HELD) {
 			h->hold_ns += ns;
+			by_gil[h - f->holders] += ns;
 			held = true;
 		}
 	}
 	f->n_used += held;
+	for (size_t i = 0; i < f->n_holders; i++)
+		if (by_gil[i] > f->holders[i].most_ns) {
+			f->holders[i].most_ns = by_gil[i];
+			f->holders[i].gil = gil;
+		}
 }
 
 static void add_waits(struct gil_facts *f, const struct loaded *l, const struct task *t)

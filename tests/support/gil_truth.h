@@ -8,7 +8,8 @@
 
 #include "uprobe.h"
 
-struct gil_holder { uint32_t tid; uint64_t hold_ns, wait_ns; };
+/* gil: index of the one that it held the longest. */
+struct gil_holder { uint32_t tid; uint64_t hold_ns, wait_ns, most_ns; size_t gil; };
 struct gil_facts {
 	size_t n_gils, n_mains;
 	uint32_t version;		/* of the first one that has one; 0 = none */
