@@ -50,6 +50,17 @@ struct path_row {
 };
 struct deadlock_edge { uint32_t task, holds, waits_for; /* lock ids */ uint32_t ustack, kstack; uint8_t evidence; uint64_t since_ns; };
 struct deadlock { VEC(struct deadlock_edge) edges; };
+/* What a task does as the recording ends. state: 'R' running, 'Q' ready, 'B' blocked; then kind … evidence
+ * are those of its open wait: waits_for is the task that it waits for, 0 = none of ours is known. */
+struct graph_row {
+	uint32_t task; char state;
+	uint8_t kind, evidence;		/* enum wait_kind, enum evidence */
+	uint32_t lock, channel, waits_for;
+	uint64_t since_ns;
+	bool before;			/* it waited already when recording began: since_ns is that moment */
+	uint32_t deadlock;		/* index + 1 into deadlocks */
+	uint32_t ustack, kstack;	/* where it waits; where a running one was last seen */
+};
 /* Gain of the whole run if one cause were gone: wall / predicted wall; null = has_range false. */
 struct what_if_row { char change[96]; uint8_t cause; uint32_t id; double speedup, low, high; uint64_t wall_ns; };
 struct gil_task { uint32_t task; uint64_t hold_ns, wait_ns, waits; };
@@ -112,6 +123,7 @@ struct report {
 	VEC(struct serial_row) serial;		/* by ns */
 	VEC(struct path_row) path;
 	VEC(struct deadlock) deadlocks;
+	VEC(struct graph_row) graph;	/* tasks that live when recording ends, in order of appearance */
 	enum verdict verdict;
 	char headline[400];		/* one sentence */
 	char next_step[400];		/* what to look at next; "" = nothing */
@@ -153,6 +165,10 @@ const char *report_damage(char *out, size_t n, const struct trace_info *info);
 /* 0 or -errno of the stream. */
 int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
 int report_json(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
+
+/* The wait-for graph at the end of the recording: deadlocks first, then each task that others wait
+ * for with those below it, then the rest. (JSON: wait_graph of the report.) 0 or -errno of the stream. */
+int report_graph_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
 
 /* --- export: a table of formats and a table of views ---------------------------------------- */
 

@@ -12,6 +12,7 @@ int analyze_waits(struct report *r, struct err *err);  /* locks, channels, logic
 int analyze_gil(struct report *r, struct err *err);    /* holders and waiters of each GIL */
 int analyze_causes(struct report *r, struct err *err); /* capacity, shares, serial, verdict */
 int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
+int analyze_graph(struct report *r, struct err *err);     /* who waits for whom at the end */
 int analyze_path(struct report *r, struct err *err);      /* the critical path */
 int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
 int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */

@@ -13,6 +13,7 @@ const struct analysis analyses[] = {
         {"futex", "futexes by waiting time", analyze_futex},
         {"waits", "locks, channels and who waited for whom", analyze_waits},
         {"deadlocks", "cycles of tasks that wait for each other for ever", analyze_deadlocks},
+        {"graph", "who waits for whom when recording ends", analyze_graph},
         {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
         {"gil", "GILs: who held them, who waited", analyze_gil},
         {"path", "the critical path", analyze_path},
@@ -66,6 +67,7 @@ void report_release(struct report *r)
 	vec_release(&r->serial);
 	vec_release(&r->path);
 	vec_release(&r->deadlocks);
+	vec_release(&r->graph);
 	vec_release(&r->what_if);
 	vec_release(&r->gils);
 	vec_release(&r->watch);

@@ -81,12 +81,13 @@ struct plain_settings {
 };
 
 extern const struct opt_group general_group, output_group, record_group, user_group, attach_group,
-        view_group, export_group;
+        view_group, export_group, snapshot_group;
 
 /* The program, with argv as from the shell. Returns the exit status; stdout has been checked. */
 int cli_main(int argc, char **argv);
 
 int cmd_run(const struct command *cmd, int argc, char **argv);
+int cmd_snapshot(const struct command *cmd, int argc, char **argv);
 int cmd_attach(const struct command *cmd, int argc, char **argv);
 int cmd_report(const struct command *cmd, int argc, char **argv);
 int cmd_export(const struct command *cmd, int argc, char **argv);
@@ -163,6 +164,8 @@ int record(struct record_settings *set);
 /* Chooses the trace file: the user's name, or the default, or its next free variant (in buf;
  * other_name tells). 0 or -errno with *err (it exists, nothing is free). */
 int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *err);
+/* Threads among the ids become their processes, each once; says so. */
+void threads_to_processes(struct pid_list *list);
 /* Defaults of the options. */
 void record_defaults(struct record_settings *set);
 

@@ -23,7 +23,7 @@ static uint32_t process_of(uint32_t tid)
 
 /* htop, ps -L and logs name threads: each stands for its process. What is not there is left for
  * collect() to complain about. */
-static void threads_to_processes(struct pid_list *list)
+void threads_to_processes(struct pid_list *list)
 {
 	size_t n = 0;
 

@@ -114,6 +114,15 @@ static const struct opt attach_opts[] = {
 	  .help = "the processes, with all threads and descendants; may be given several times" },
 };
 
+static const struct opt snapshot_opts[] = {
+#define TO(member) .offset = offsetof(struct record_settings, member)
+	{ 'd', "duration", "TIME", OPT_DURATION, TO(collect.duration_ns), .min = 1000000, .max = 60000000000ull,
+	  .help = "how long to watch (default 0.5s)" },
+	{ 0, "json", "FILE", OPT_STRING, COMPLETE_FILE, TO(view.json),
+	  .help = "write what was seen as JSON to FILE (wait_graph, deadlocks); - = to stdout instead of the text" },
+#undef TO
+};
+
 static const struct opt view_opts[] = {
 #define TO(member) .offset = offsetof(struct view_settings, member)
 	{ 0, "json", "FILE", OPT_STRING, COMPLETE_FILE, TO(json),
@@ -178,6 +187,7 @@ const struct opt_group
 	record_group = { "Recording", record_opts, ARRAY_LEN(record_opts) },
 	user_group = { "Running the command", user_opts, ARRAY_LEN(user_opts) },
 	attach_group = { "Processes", attach_opts, ARRAY_LEN(attach_opts) },
+	snapshot_group = { "Snapshot", snapshot_opts, ARRAY_LEN(snapshot_opts) },
 	view_group = { "Report", view_opts, ARRAY_LEN(view_opts) },
 	export_group = { "Export", export_opts, ARRAY_LEN(export_opts) },
 	output_group = { "Output files", output_opts, ARRAY_LEN(output_opts) },
@@ -193,6 +203,11 @@ static const struct opt_use run_uses[] = {
 	{ &attach_group, 0 },
 	{ &record_group, 0 },
 	{ &view_group, offsetof(struct record_settings, view) },
+	{ &output_group, offsetof(struct record_settings, out) },
+	{ &general_group, offsetof(struct record_settings, general) },
+}, snapshot_uses[] = {
+	{ &attach_group, 0 },
+	{ &snapshot_group, 0 },
 	{ &output_group, offsetof(struct record_settings, out) },
 	{ &general_group, offsetof(struct record_settings, general) },
 }, report_uses[] = {
@@ -233,6 +248,18 @@ const struct command commands[] = {
 	  .examples = {
 		{ "sudo mpvtrace attach -p 4711 -d 10", "Ten seconds of process 4711." },
 		{ "sudo mpvtrace attach -p \"$(pgrep -d, -x gunicorn)\" -d 30", "All processes of a name." },
+	  } },
+	{ .name = "snapshot", .operands = "-p PID[,PID…]", .run = cmd_snapshot,
+	  .opts = { snapshot_uses, ARRAY_LEN(snapshot_uses), false },
+	  .summary = "who waits for whom in a running program, now; finds deadlocks",
+	  .about =
+	  "Watches running processes for half a second, with what their tasks have been waiting for since "
+	  "before, and prints who waits for whom: deadlocks first, then each task that others wait for and "
+	  "those below it. The processes go on; no file is kept. Needs root. The exit status is 0 also when "
+	  "there is a deadlock.\n",
+	  .examples = {
+		{ "sudo mpvtrace snapshot -p 4711", "Why does process 4711 hang?" },
+		{ "sudo mpvtrace snapshot -p 4711 --json - | jq .deadlocks", "The same for a script." },
 	  } },
 	{ .name = "report", .operands = "[FILE]", .run = cmd_report, .complete = COMPLETE_TRACE,
 	  .opts = { report_uses, ARRAY_LEN(report_uses), false },

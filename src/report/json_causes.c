@@ -280,6 +280,46 @@ static void put_deadlocks(struct jout *j)
 	j_array_end(j);
 }
 
+static json_t *graph_row(struct jout *j, const struct graph_row *g)
+{
+	static const char *const kinds[] = {
+#define X(NAME, key) key,
+	        WAIT_KINDS(X)
+#undef X
+	};
+	bool blocked = g->state == 'B';
+	json_t *o = json_object();
+
+	j_set_task(j, o, g->task);
+	j_set(j, o, "state",
+	      j_text(g->state == 'R' ? "running"
+	             : blocked       ? "blocked"
+	                             : "runnable"));
+	j_set(j, o, "kind", j_text(blocked && g->kind < ARRAY_LEN(kinds) ? kinds[g->kind] : NULL));
+	j_set(j, o, "lock", id_of(g->lock));
+	j_set(j, o, "channel", id_of(g->channel));
+	j_set(j, o, "waits_for", tid_of(j, g->waits_for));
+	j_set(j, o, "evidence",
+	      j_text(g->waits_for ? evidence_key((enum evidence)g->evidence) : NULL));
+	j_set(j, o, "since_ns", j_time(j, g->since_ns));
+	j_set(j, o, "since_before", json_boolean(g->before));
+	j_set(j, o, "frames", j_stack(j, g->ustack, g->kstack));
+	return o;
+}
+
+/* Who waits for whom when recording ends: tasks that live on. */
+static void put_graph(struct jout *j)
+{
+	if (!j->r->w) {
+		j_member(j, "wait_graph", json_null());
+		return;
+	}
+	j_array(j, "wait_graph");
+	for (size_t i = 0; i < j->r->graph.n && !j->err; i++)
+		j_element(j, graph_row(j, &j->r->graph.v[i]));
+	j_array_end(j);
+}
+
 static json_t *what_if(struct jout *j)
 {
 	json_t *a;
@@ -378,6 +418,7 @@ void json_causes(struct jout *j)
 	put_channels(j);
 	put_path(j);
 	put_deadlocks(j);
+	put_graph(j);
 	j_member(j, "what_if", what_if(j));
 	j_member(j, "gil", gils(j));
 	j_member(j, "watch", watch(j));
