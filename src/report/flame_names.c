@@ -16,32 +16,6 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
-static bool begins(const char *s, const char *with)
-{
-	return !strncmp(s, with, strlen(with));
-}
-
-/* Code of a language's runtime: what the program's author did not write and cannot change. */
-static bool is_runtime(const char *module, const char *name)
-{
-	static const char *const modules[] = {"libpython", "python",  "pypy",    "libpypy",
-	                                      "ld-linux",  "ld-musl", "ld.so",   "libjvm",
-	                                      "node",      "libnode", "libruby", "ruby",
-	                                      "libperl",   "perl",    "libmono"};
-	static const char *const functions[] = {"_start",  "__libc_start", "start_thread", "clone",
-	                                        "__clone", "runtime.",     "std::rt::"};
-
-	for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
-		if (begins(module, modules[i]))
-			return true;
-	}
-	for (size_t i = 0; name && i < ARRAY_LEN(functions); i++) {
-		if (begins(name, functions[i]))
-			return true;
-	}
-	return false;
-}
-
 uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum flame_kind kind)
 {
 	static const char *const marks[FLAME_KIND_N] = {
@@ -112,7 +86,7 @@ static uint32_t frame_id(struct flame *f, const struct frame *fr)
 		kind = FLAME_PYTHON;
 	else if (fr->kind == FRAME_INLINED)
 		kind = FLAME_INLINED;
-	else if (is_runtime(module, fr->name))
+	else if (frame_is_runtime(fr))
 		kind = FLAME_RUNTIME;
 	else
 		kind = fr->name && fr->name[0] ? FLAME_NATIVE : FLAME_UNKNOWN;

@@ -46,6 +46,8 @@ char *folded_name(char *out, size_t n, const char *name);
 bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack);
 /* Is the function one that all waits of a kind pass through: futex_wait, pthread_mutex_lock …? */
 bool frame_is_wait_code(const char *frame);
+/* Is it code of a language's runtime: what the program's author did not write and cannot change? */
+bool frame_is_runtime(const struct frame *f);
 /* The task's name made safe; "unknown" for 0 and tasks that are not known. Returns out. */
 char *task_label(char *out, size_t n, const struct model *m, uint32_t task);
 

@@ -11,10 +11,11 @@ static int add_row(struct spots *s, const struct stack_row *row)
 	struct spot_part part = {.task = row->task, .ns = row->blocked_ns};
 	bool added = false;
 	uint64_t *slot;
-	uint32_t text;
+	uint32_t text, stack;
 
 	s->total = sat_add(s->total, row->blocked_ns);
 	text = stack_name(&s->names, row->ustack);
+	stack = text ? row->ustack : row->kstack;
 	text = text ? text : stack_name(&s->names, row->kstack);
 	if (!text) {
 		s->without = sat_add(s->without, row->blocked_ns);
@@ -24,7 +25,7 @@ static int add_row(struct spots *s, const struct stack_row *row)
 	if (!slot)
 		return -ENOMEM;
 	if (added) {
-		struct spot fresh = {.text = text, .cause = row->cause};
+		struct spot fresh = {.text = text, .stack = stack, .cause = row->cause};
 
 		*slot = s->list.n;
 		if (vec_push(&s->list, fresh))

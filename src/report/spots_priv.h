@@ -9,8 +9,9 @@
 #include "report/names_priv.h"
 
 struct spot {
-	uint32_t text; /* stack_text(): the program's frames; the kernel's only when there are none
-	                */
+	uint32_t text;  /* stack_text(): the program's frames; the kernel's only when there are none
+	                 */
+	uint32_t stack; /* one of those that read so */
 	uint8_t cause;
 	uint64_t ns;
 	size_t first, n; /* parts[first … first+n), by task */

@@ -11,6 +11,7 @@
 #define DEFAULT_STACKS 5
 #define SMALL          200 /* of all blocked time: stacks with less than 1/200 are left to "more" */
 #define FRAME_COLUMNS  40  /* a longer name is shortened */
+#define MIN_INNERMOST  3
 #define ARROW          " → "
 #define INDENT         4
 #define NAMED_TASKS    3
@@ -25,60 +26,89 @@ static const char *const cause_name[] = {
 
 /* Frames of one stack, outermost first, shortened. */
 struct frames {
-	char name[STACK_MAX_FRAMES + 1][FRAME_COLUMNS * 4 + 4];
+	struct frame raw[STACK_MAX_FRAMES];
+	char name[STACK_MAX_FRAMES][FRAME_COLUMNS * 4 + 4];
 	size_t n;
 };
 
 /* How each of Python's threads begins. */
-static bool begins_thread(const char *frame)
+static bool begins_thread(const struct frame *f)
 {
-	const char *space = strchr(frame, ' '), *name = space ? strrchr(space, '.') : NULL;
+	const char *file = f->src ? strrchr(f->src, '/') : NULL, *name = strrchr(f->name, '.');
 
-	name = name ? name + 1 : space ? space + 1 : frame;
-	return !strncmp(frame, "threading.py:", 13) &&
-	       (!strcmp(name, "_bootstrap") || !strcmp(name, "_bootstrap_inner"));
+	name = name ? name + 1 : f->name;
+	return f->kind == FRAME_PYTHON && file && !strcmp(file, "/threading.py") &&
+	       (!strcmp(name, "_bootstrap") || !strcmp(name, "_bootstrap_inner") ||
+	        !strcmp(name, "run"));
 }
 
-/* Of the waiting code of libraries only the function that was called. */
-static void split(struct frames *f, const char *text)
+static bool has_python(const struct frame *f, size_t n)
 {
-	bool waiting = false;
+	for (size_t i = 0; i < n; i++) {
+		if (f[i].kind == FRAME_PYTHON)
+			return true;
+	}
+	return false;
+}
+
+/* Of the waiting code of libraries only the function that was called; of a Python program not the
+ * interpreter. */
+static void list_frames(struct frames *f, const struct model *m, uint32_t stack)
+{
+	size_t n = model_frames(m, stack, f->raw, STACK_MAX_FRAMES);
+	bool waiting = false, python = has_python(f->raw, n);
 
 	f->n = 0;
-	while (*text && f->n < ARRAY_LEN(f->name)) {
-		size_t n = strcspn(text, "\n");
-		char full[FRAME_MAX_BYTES];
+	while (n-- > 0) {
+		char text[FRAME_MAX_BYTES], safe[FRAME_MAX_BYTES];
+		const struct frame *one = &f->raw[n];
 
-		snprintf(full, sizeof(full), "%.*s", (int)n, text);
-		if (!frame_is_dull(text, n) && !begins_thread(full) &&
-		    !(waiting && frame_is_wait_code(full))) {
-			waiting = frame_is_wait_code(full);
-			utf8_shorten(f->name[f->n], sizeof(f->name[0]), full, FRAME_COLUMNS);
-			f->n++;
-		}
-		text += n + (text[n] != '\0');
+		frame_text(text, sizeof(text), one);
+		if (frame_is_dull(text, strlen(text)) || (one->name && begins_thread(one)) ||
+		    (python && frame_is_runtime(one)) || (waiting && frame_is_wait_code(text)))
+			continue;
+		waiting = frame_is_wait_code(text);
+		fmt_safe(safe, sizeof(safe), text);
+		utf8_shorten(f->name[f->n++], sizeof(f->name[0]), safe, FRAME_COLUMNS);
 	}
 }
 
-/* The outermost frame and as many of the innermost as fit. */
-static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
+/* How many of the innermost frames fit beside `head` columns for what stands before them. */
+static size_t innermost(const struct frames *f, unsigned columns, size_t head)
 {
 	size_t arrow = utf8_width(ARROW), used = 0, from = f->n;
-	int err = 0;
 
 	while (from > 0) {
 		size_t more = utf8_width(f->name[from - 1]) + (from < f->n ? arrow : 0);
-		size_t rest = from > 1 ? utf8_width(f->name[0]) + 2 * arrow + 1 : 0;
 
-		if (used + more + rest > columns && from < f->n)
+		if (used + more + (from > 1 ? head : 0) > columns && from < f->n)
 			break;
 		used += more;
 		from--;
 	}
-	if (from > 0)
-		err = buf_printf(b, "%s%s", f->name[0], from > 1 ? ARROW "…" : "");
-	for (size_t i = from; i < f->n && !err; i++)
-		err = buf_printf(b, "%s%s", b->n ? ARROW : "", f->name[i]);
+	return f->n - from;
+}
+
+/* The outermost frame and as many of the innermost as fit; the latter alone, when few would. */
+static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
+{
+	size_t arrow = utf8_width(ARROW), told;
+	bool outermost = true;
+	int err = 0;
+
+	if (!f->n)
+		return 0;
+	told = innermost(f, columns, utf8_width(f->name[0]) + 2 * arrow + 1);
+	if (told < f->n && told < MIN_INNERMOST) {
+		outermost = false;
+		told = innermost(f, columns, arrow + 1);
+	}
+	if (told < f->n && outermost)
+		err = buf_printf(b, "%s" ARROW, f->name[0]);
+	if (!err && told + outermost < f->n)
+		err = buf_printf(b, "…" ARROW);
+	for (size_t i = f->n - told; i < f->n && !err; i++)
+		err = buf_printf(b, "%s%s", f->name[i], i + 1 < f->n ? ARROW : "");
 	return err;
 }
 
@@ -128,7 +158,7 @@ static int print_spot(struct tx *t, const struct spots *s, const struct spot *sp
 	char ns[32], share[16];
 	int err = put_tasks(&tasks, s, spot), pad;
 
-	split(f, stack_text(&s->names, spot->text));
+	list_frames(f, s->m, spot->stack);
 	err = err ? err : put_frames(&frames, f, t->width - INDENT);
 	if (!err) {
 		fmt_ns(ns, sizeof(ns), spot->ns);

@@ -40,6 +40,36 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
+static bool begins(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+/* Code of a language's runtime: what the program's author did not write and cannot change. */
+bool frame_is_runtime(const struct frame *f)
+{
+	static const char *const modules[] = {"libpython", "python",  "pypy",    "libpypy",
+	                                      "ld-linux",  "ld-musl", "ld.so",   "libjvm",
+	                                      "node",      "libnode", "libruby", "ruby",
+	                                      "libperl",   "perl",    "libmono"};
+	static const char *const functions[] = {"_start",  "__libc_start", "start_thread", "clone",
+	                                        "__clone", "runtime.",     "std::rt::"};
+
+	const char *module = base_name(f->module);
+
+	if (f->kind == FRAME_PYTHON || f->kind == FRAME_KERNEL)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+		if (begins(module, modules[i]))
+			return true;
+	}
+	for (size_t i = 0; f->name && i < ARRAY_LEN(functions); i++) {
+		if (begins(f->name, functions[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Libraries that every program waits through. */
 static bool is_plumbing(const char *module)
 {
