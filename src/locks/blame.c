@@ -229,15 +229,21 @@ static bool has_timeline(const struct build *b, const struct lock *l, size_t *gi
 /* --- locks
  * --------------------------------------------------------------------------------------------- */
 
+/* Which thread it is for says the word; of CPython's own joins, who ended them. */
 static int blame_join(struct build *b, struct wait *x)
 {
-	const struct lock *l = &b->w->locks.v[x->lock - 1];
+	struct lock *l = &b->w->locks.v[x->lock - 1];
 	struct blame piece = {.task = l->join_task, .evidence = EVIDENCE_OWNER};
 
-	if (piece.task && x->waker)
+	if (piece.task && x->waker) {
 		piece.agrees = piece.task == x->waker ? 1 : 2;
-	else if (x->waker)
+		l->owner_known++;
+		l->owner_agree += piece.agrees == 1;
+		l->owner_differ += piece.agrees == 2;
+	} else if (x->waker) {
 		piece = (struct blame){.task = x->waker, .evidence = EVIDENCE_POSTER};
+		l->join_task = x->waker;
+	}
 	return blame_whole(b, x, piece);
 }
 

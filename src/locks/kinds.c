@@ -85,15 +85,27 @@ static void vote(const char *name, struct kind_vote *v)
 	v->park |= matches_any(park_functions, ARRAY_LEN(park_functions), name, n);
 }
 
+/* Up to 3.12, a thread's end is a lock of CPython's own that only join() waits for. */
+static void vote_python(const struct frame *f, struct kind_vote *v)
+{
+	v->py_join |= !v->python && strstr(f->name, "_wait_for_tstate_lock");
+	v->python = true;
+}
+
 static struct kind_vote read_stack(const struct model *m, uint32_t ustack)
 {
 	struct kind_vote v = {.kind = LOCK_KIND_N};
 	struct frame frames[DEEPEST];
 	size_t n = model_frames(m, ustack, frames, DEEPEST);
 
-	for (size_t i = 0; i < n; i++)
-		if (frames[i].name && frames[i].kind != FRAME_PYTHON)
+	for (size_t i = 0; i < n; i++) {
+		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
+			vote_python(&frames[i], &v);
+		else if (frames[i].name)
 			vote(frames[i].name, &v);
+	}
+	if (v.py_join)
+		v.kind = LOCK_JOIN;
 	return v;
 }
 
@@ -110,9 +122,15 @@ int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out)
 		return -ENOMEM;
 	if (added) {
 		*out = read_stack(b->m, ustack);
-		*at = out->kind | (uint64_t)out->py << 8 | (uint64_t)out->park << 9;
+		*at = out->kind | (uint64_t)out->py << 8 | (uint64_t)out->park << 9 |
+		      (uint64_t)out->python << 10;
 		return 0;
 	}
-	*out = (struct kind_vote){.kind = *at & 0xff, .py = *at >> 8 & 1, .park = *at >> 9 & 1};
+	*out = (struct kind_vote){
+	        .kind = *at & 0xff,
+	        .py = *at >> 8 & 1,
+	        .park = *at >> 9 & 1,
+	        .python = *at >> 10 & 1,
+	};
 	return 0;
 }

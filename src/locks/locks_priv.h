@@ -30,8 +30,8 @@ enum {
 struct word {
 	uint32_t votes[LOCK_KIND_N]; /* waits whose stack names a function of this kind */
 	uint32_t waits, posted, py_votes, park_votes;
+	uint32_t python; /* waits with Python frames on the stack */
 	uint32_t owners; /* waits with the id of another live task in the owner's place */
-	uint32_t is_two, is_rw, is_zero; /* by expected value: 2; 2 or 3; 0 */
 	bool pi, bitset;
 	uint32_t ustack; /* of the first wait that has one, rather one that says the kind */
 	bool stack_says;
@@ -81,6 +81,8 @@ struct kind_vote {
 	uint8_t kind; /* enum lock_kind, LOCK_KIND_N = nothing said */
 	bool py;      /* CPython's own lock */
 	bool park;    /* … in its parking lot */
+	bool python;  /* it has Python frames */
+	bool py_join; /* … of Thread.join */
 };
 int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out);
 

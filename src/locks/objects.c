@@ -112,30 +112,43 @@ static uint8_t most_votes(const struct word *w)
 	return best;
 }
 
+/* A variable of a glibc type's size with the word at the place of that type's. */
+static uint8_t guess_by_object(const struct futex_object *o, bool bitset)
+{
+	if (!o || !bitset)
+		return LOCK_FUTEX;
+	if (o->size == 32 && o->off == 0)
+		return LOCK_SEMAPHORE;
+	if (o->size == 48 && o->off >= 32 && o->off <= 44)
+		return LOCK_COND;
+	if (o->size == 56 && (o->off == 0 || o->off == 8 || o->off == 12))
+		return LOCK_RWLOCK;
+	return LOCK_FUTEX;
+}
+
 /* Without a stack that tells: the operation and the values of glibc's own locks. */
 static uint8_t guess(const struct build *b, const struct futex *f, const struct word *w)
 {
-	const struct gil *gils;
-	bool python = model_gils(b->m, &gils) != 0, most_two = w->is_two * 2 > w->waits;
+	const uint64_t *words = f->words;
+	uint64_t n = words[0] + words[1] + words[2] + words[3] + words[4];
 
 	if (w->owners * 2 > w->waits)
 		return LOCK_MUTEX;
 	if (!w->bitset)
-		return most_two ? LOCK_MUTEX : LOCK_FUTEX;
-	if (w->is_rw * 2 > w->waits && !most_two)
+		return words[2] * 2 > n ? LOCK_MUTEX : LOCK_FUTEX;
+	if (words[3] && (words[2] + words[3]) * 2 > n)
 		return LOCK_RWLOCK;
-	/* CPython allocates its locks one by one; a condition has its words past 16. */
-	if (python && f->is_private && w->is_zero == w->waits && f->addr % 16 == 0)
+	/* CPython allocates its locks one by one, the mappings of shared ones begin with them;
+	 * a condition has its words past 16. */
+	if (w->python * 2 > w->waits && words[0] == n && f->addr % 16 == 0)
 		return LOCK_SEMAPHORE;
-	return LOCK_FUTEX;
+	return guess_by_object(model_futex_object(b->m, f->space, f->addr), w->bitset);
 }
 
 static void set_kind(const struct build *b, const struct futex *f, struct place *p)
 {
 	const struct word *w = &b->words.v[p->futex];
 	uint32_t thread = f->is_private ? 0 : model_task_by_ctid(b->m, f->space, f->addr);
-	bool python_guess;
-
 	if (w->pi) {
 		p->kind = LOCK_MUTEX;
 	} else if (most_votes(w) != LOCK_FUTEX || !w->waits) {
@@ -145,8 +158,7 @@ static void set_kind(const struct build *b, const struct futex *f, struct place 
 	} else {
 		p->kind = guess(b, f, w);
 	}
-	python_guess = p->kind == LOCK_SEMAPHORE && most_votes(w) == LOCK_FUTEX;
-	p->py = w->py_votes * 2 > w->waits || python_guess;
+	p->py = p->kind == LOCK_SEMAPHORE && (w->py_votes + w->python) * 2 > w->waits;
 }
 
 static struct place place_of(const struct build *b, uint32_t index)

@@ -4,15 +4,6 @@
 
 #include "locks_priv.h"
 
-static void add_value(struct word *w, const struct site *site)
-{
-	uint32_t expected = site ? (uint32_t)site->a[2] : UINT32_MAX;
-
-	w->is_two += expected == 2;
-	w->is_rw += expected == 2 || expected == 3;
-	w->is_zero += expected == 0;
-}
-
 static int add_wait(struct build *b, const struct task *t, const struct slice *s)
 {
 	struct word *w = &b->words.v[s->futex - 1];
@@ -28,7 +19,7 @@ static int add_wait(struct build *b, const struct task *t, const struct slice *s
 	w->park_votes += v.park;
 	w->posted += slice_posted(b, s);
 	w->owners += slice_owner(b, t, s, !model_futex_at(b->m, s->futex - 1)->is_private) != 0;
-	add_value(w, model_site(b->m, s->site));
+	w->python += v.python;
 	/* A stack that says nothing of the kind is cut short. */
 	if (s->ustack && (!w->ustack || (v.kind < LOCK_KIND_N && !w->stack_says))) {
 		w->ustack = s->ustack;
