@@ -80,7 +80,11 @@ static __always_inline void describe_state(struct mt_task *e, struct task_struct
 		return;
 	e->nr = regs_syscall(t, regs, &e->args, &arch);
 	e->arch = arch;
+	if (s->flags & TS_HELD)
+		return;
+	e->ip = regs_ip(regs);
 	e->sp = regs_sp(regs);
+	e->bp = regs_bp(regs);
 	e->wait_flags = e->nr < 0 ? SW_F_FAULT : SW_F_SYSCALL;
 	if (BPF_CORE_READ_BITFIELD(t, in_iowait))
 		e->wait_flags |= SW_F_IOWAIT;
@@ -123,7 +127,7 @@ static __always_inline void send_task(struct task_struct *t, struct task_state *
 	e->wait_flags = 0;
 	e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
 	e->ctid = (u64)t->clear_child_tid;
-	e->sp = e->kstack = e->file = 0;
+	e->ip = e->sp = e->bp = e->kstack = e->file = 0;
 	e->call_ns = s->call_ts && s->call_ts < ts ? ts - s->call_ts : 0;
 	if (flags & TASK_F_ATTACHED)
 		describe_state(e, t, s, ts);

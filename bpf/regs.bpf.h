@@ -36,6 +36,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define thread_pointer(t) ((t)->thread.fsbase)
 #define regs_ip(r) ((r)->ip)
 #define regs_sp(r) ((r)->sp)
+#define regs_bp(r) ((r)->bp)
 #define MT_NR_FUTEX 202
 #define MT_NR_CLONE(nr)	 ((nr) == 56 || (nr) == 57 || (nr) == 58 || (nr) == 435)
 /* Calls by what they block on, for call_class: each row [number or range] = class. */
@@ -63,6 +64,7 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 #define thread_pointer(t) ((t)->thread.uw.tp_value)
 #define regs_ip(r) ((r)->pc)
 #define regs_sp(r) ((r)->sp)
+#define regs_bp(r) ((r)->regs[29])
 #define MT_NR_FUTEX 98
 #define MT_NR_CLONE(nr)	 ((nr) == 220 || (nr) == 435)
 #define MT_CALLS(FD, SEND, POLL, MSG, SEM)                                                       \

@@ -152,7 +152,7 @@ struct mt_task {
 	__u32 wait_flags;				/* attached and blocked: SW_F_* */
 	struct mt_args args;
 	__u64 ctid;					/* its clear_child_tid word */
-	__u64 sp;					/* attached and blocked: user stack pointer … */
+	__u64 ip, sp, bp;				/* attached and blocked: user registers … */
 	__u64 kstack, file;				/* … content hash, id of a FILE record */
 	__u64 call_ns;					/* before h.ts, the call in the parent began; 0 unknown */
 };

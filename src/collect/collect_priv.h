@@ -271,7 +271,7 @@ int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint
 /* The variables that the futex words lie in. Ends the counting of waits. */
 int ident_objects(struct ident *id, struct symbolizer *sym);
 /* Fills in what an attached task has been waiting for, from its memory. */
-void ident_attached(const struct mt_task *e, struct rec_task *r);
+int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r);
 
 /* The line of a /proc/PID/maps text that covers addr: 0 or -ENOENT. path lies in text, as it is
  * there, n bytes, "" for anonymous memory. */

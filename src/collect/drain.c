@@ -295,7 +295,7 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	bool new_proc = e->tid == e->tgid;
 
 	if (e->wait_flags)
-		ident_attached(e, &r);
+		check(d, ident_attached(d->ident, e, &r));
 	if (e->space_parent || (new_proc && (e->flags & TASK_F_ATTACHED)))
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);
 	if (new_proc)

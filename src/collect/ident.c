@@ -66,7 +66,7 @@ void ident_by_maps(struct ident *id)
 	id->by_maps = true;
 }
 
-/* --- mappings of a process ------------------------------------------------------------------ */
+/* --- mappings of a process --------------------------------------------------------------- */
 
 int maps_find(const char *text, uint64_t addr, struct mapping *out)
 {
@@ -180,26 +180,33 @@ static bool is_shared(const struct mt_switch *e)
 	return e->nr != NR_FUTEX_WAITV && !(e->args.a1 & FUTEX_PRIVATE);
 }
 
-int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint32_t pid)
+/* Counts a wait on that word. */
+static int word_used(struct ident *id, uint32_t space, uint64_t addr)
 {
-	uint64_t addr = e->park ? e->park : e->addr, *i;
-	struct futex_word word = {.addr = addr, .space = space};
-	bool added;
+	struct futex_word word = {.addr = addr, .space = space, .uses = 1};
+	uint64_t *i = hmap_get(&id->words, space, addr);
 
-	i = hmap_get(&id->words, space, addr);
 	if (i) {
 		id->used.v[*i - 1].uses++;
-	} else if (id->words.n < WORDS_MAX) {
-		i = hmap_put(&id->words, space, addr, &added);
-		if (!i || vec_push(&id->used, word))
-			return -ENOMEM;
-		*i = id->used.n;
+		return 0;
 	}
-	return id->by_maps && is_shared(e) ? key_from_maps(id, e, space, pid) : 0;
+	if (id->words.n >= WORDS_MAX)
+		return 0;
+	i = hmap_put(&id->words, space, addr, NULL);
+	if (!i || vec_push(&id->used, word))
+		return -ENOMEM;
+	*i = id->used.n;
+	return 0;
 }
 
-/* --- files
- * ------------------------------------------------------------------------------------------ */
+int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint32_t pid)
+{
+	int rc = word_used(id, space, e->park ? e->park : e->addr);
+
+	return !rc && id->by_maps && is_shared(e) ? key_from_maps(id, e, space, pid) : rc;
+}
+
+/* --- files ------------------------------------------------------------------------------- */
 
 /* An IPv6 socket that speaks IPv4 is the other end of one that only knows IPv4. */
 static bool is_v4_mapped(const uint8_t a[16])
@@ -235,8 +242,7 @@ int ident_file(struct ident *id, const struct mt_file *e)
 	return trace_write(id->w, REC_K_FILE, e->h.ts, &r);
 }
 
-/* --- tasks that were blocked before the recording
- * --------------------------------------------------- */
+/* --- tasks that were blocked before the recording ---------------------------------------- */
 
 static bool read_memory(uint32_t pid, uint64_t addr, void *p, size_t n)
 {
@@ -278,7 +284,7 @@ static uint64_t futex_address(const struct mt_task *e)
 	return read_memory(e->tgid, e->args.a0, &v, sizeof(v)) ? v.uaddr : 0;
 }
 
-void ident_attached(const struct mt_task *e, struct rec_task *r)
+int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r)
 {
 	const uint64_t park_bytes = 1024; /* as in the programs */
 	uint32_t words[3];
@@ -287,10 +293,10 @@ void ident_attached(const struct mt_task *e, struct rec_task *r)
 
 	r->wait_flags = e->wait_flags & ~(uint64_t)SW_F_FUTEX;
 	if (!(e->wait_flags & SW_F_FUTEX))
-		return;
+		return 0;
 	addr = futex_address(e);
 	if (!addr)
-		return;
+		return 0;
 	r->wait_flags |= SW_F_FUTEX;
 	r->addr = addr;
 	owner_ok = read_memory(e->tgid, addr, words, sizeof(words));
@@ -298,16 +304,16 @@ void ident_attached(const struct mt_task *e, struct rec_task *r)
 	if (addr - e->sp < park_bytes)
 		read_memory(e->tgid, addr - sizeof(park), &park, sizeof(park));
 	if (!still_waits(e))
-		return;
+		return 0;
 	flags = (words_ok ? SW_F_WORD : 0) | (owner_ok ? SW_F_OWNER : 0);
 	r->wait_flags |= flags;
 	r->word = words_ok ? words[0] : 0;
 	r->owner = owner_ok ? words[2] : 0;
 	r->park = park;
+	return word_used(id, e->space, park ? park : addr);
 }
 
-/* --- the end: variables around futex words
- * ------------------------------------------------------------ */
+/* --- the end: variables around futex words ----------------------------------------------- */
 
 static int by_uses(const void *a, const void *b)
 {

@@ -107,6 +107,7 @@ struct ltask {
 	struct wake early_waker;
 	uint64_t def_state; /* TASK.state and site: what an attached task waited in */
 	uint32_t def_site;
+	struct rec_switch *def_wait; /* how that wait would have been recorded; NULL = not known */
 	uint32_t comm, first_comm; /* string ids of the trace */
 };
 

@@ -238,7 +238,9 @@ static int begin_life(struct model *m, struct ltask *lt, uint64_t ts)
 		lt->t.start_ns = ts;
 	lt->first_slice = true;
 	lt->early_wake_ns = 0;
-	if (site) {
+	if (attached && lt->def_wait) {
+		r = *lt->def_wait;
+	} else if (site) {
 		r.flags |= site->is_futex ? SW_F_SYSCALL | SW_F_FUTEX : SW_F_SYSCALL;
 		r.addr = site->s.a[0];
 	}

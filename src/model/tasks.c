@@ -51,6 +51,32 @@ struct ltask *task_need(struct model *m, uint64_t id, uint64_t ts, int *err)
 	return proc_need(m, lt->t.id, err) ? lt : NULL;
 }
 
+/* An attached task's wait, as if the switch that began it had been recorded at the attach. */
+static int define_wait(struct ltask *lt, const struct rec_task *r)
+{
+	const uint64_t known =
+	        SW_F_SYSCALL | SW_F_FUTEX | SW_F_WORD | SW_F_OWNER | SW_F_IOWAIT | SW_F_FAULT;
+
+	if (!(r->flags & TASK_F_ATTACHED) || !(r->wait_flags & known) || !r->state)
+		return 0;
+	lt->def_wait = malloc(sizeof(*lt->def_wait));
+	if (!lt->def_wait)
+		return -ENOMEM;
+	*lt->def_wait = (struct rec_switch){
+	        .state = r->state,
+	        .flags = r->wait_flags & known,
+	        .site = r->site,
+	        .word = r->word,
+	        .owner = r->owner,
+	        .ustack = r->ustack,
+	        .kstack = r->kstack,
+	        .addr = r->addr,
+	        .park = r->park,
+	        .file = r->file,
+	};
+	return 0;
+}
+
 static void define(struct ltask *lt, const struct rec_task *r)
 {
 	struct task *t = &lt->t;
@@ -93,6 +119,9 @@ int on_task(struct model *m, uint64_t ts, const struct rec_task *r)
 	if (!lt)
 		return err;
 	define(lt, r);
+	err = define_wait(lt, r);
+	if (err)
+		return err;
 	proc = proc_need(m, lt->t.proc, &err);
 	tid = hmap_put(&m->proc_tids, lt->t.proc, lt->t.ns_tid ? lt->t.ns_tid : lt->t.tid, NULL);
 	if (!proc || !tid)
@@ -375,6 +404,7 @@ void tasks_release(struct model *m)
 {
 	for (size_t i = 0; i < m->tasks.n; i++) {
 		vec_release(&m->tasks.v[i]->t.slices);
+		free(m->tasks.v[i]->def_wait);
 		free(m->tasks.v[i]);
 	}
 	vec_release(&m->tasks);
