@@ -299,7 +299,9 @@ static int add_tid_life(struct model *m, const struct task *t)
 	        .ns_tid = t->ns_tid ? t->ns_tid : t->tid,
 	        .proc = t->proc,
 	        .task = t->id,
-	        .start_ns = t->start_ns,
+	        /* Who was there before the recording was there when those attached before it were.
+	         */
+	        .start_ns = t->flags & TASK_F_ATTACHED ? 0 : t->start_ns,
 	        .end_ns = t->end_ns,
 	};
 
