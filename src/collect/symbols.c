@@ -85,7 +85,8 @@ int symbols_write(struct symbolizer *sym, int kallsyms_fd, struct drain *d, stru
 		for (line = strtok_r((char *)notes.p, "\n", &save); line;
 		     line = strtok_r(NULL, "\n", &save))
 			note_write(d, w, line);
-	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed, %llu ms, CPU %llu ms",
+	log_debug("symbols: %llu frames, %llu resolved, %llu files, %llu failed, %llu ms, CPU %llu "
+	          "ms",
 	          (unsigned long long)st.frames, (unsigned long long)st.resolved,
 	          (unsigned long long)st.files, (unsigned long long)st.files_failed,
 	          (unsigned long long)((now_ns() - p.begin_ns) / 1000000),

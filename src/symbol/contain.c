@@ -131,32 +131,43 @@ static void confine(const struct resolve *r, pid_t parent)
 	dup2(null, STDOUT_FILENO);
 }
 
+/* Names one unit and says how that went. */
+static int child_unit(struct resolve *r, const struct unit *units, size_t i, enum detail detail,
+                      struct child *c)
+{
+	int err = send_text(c, MSG_UNIT, i, "");
+
+	r->file_notes = r->notes->n = 0;
+	r->st->files_failed = 0;
+	if (!err)
+		err = child_flush(c);
+	if (!err)
+		err = resolve_unit(r, &units[i], detail);
+	if (!err && r->st->files_failed)
+		err = send_text(c, MSG_FAILED, i, "");
+	if (!err && r->notes->n)
+		err = buf_put(r->notes, "", 1);
+	if (!err && r->notes->n)
+		err = send_text(c, MSG_NOTE, i, (char *)r->notes->p);
+	return err;
+}
+
 /* Names units [from, n); the first one from frame `skip` on and with less detail if so asked. */
-static void child_main(struct resolve *r, const struct unit *units, size_t from, size_t n,
-                       enum detail detail, struct child *c)
+static void child_main(const struct resolve *parents, const struct unit *units, size_t from,
+                       size_t n, enum detail detail, struct child *c)
 {
 	struct symbolizer_stats st = {0};
 	struct buf notes = {0};
+	struct resolve r = *parents;
+	int err = 0;
 
-	r->st = &st;
-	r->put = child_put;
-	r->put_ctx = c;
-	r->notes = &notes;
-	for (size_t i = from; i < n; i++, detail = DETAIL_LINES) {
-		r->file_notes = 0;
-		if (send_text(c, MSG_UNIT, i, "") || child_flush(c) ||
-		    resolve_unit(r, &units[i], detail))
-			_exit(1);
-		if (st.files_failed && send_text(c, MSG_FAILED, i, ""))
-			_exit(1);
-		if (notes.n &&
-		    (buf_put(&notes, "", 1) || send_text(c, MSG_NOTE, i, (char *)notes.p)))
-			_exit(1);
-		st.files_failed = notes.n = 0;
-		if (st.timed_out)
-			break;
-	}
-	_exit(child_flush(c) ? 1 : 0);
+	r.st = &st;
+	r.notes = &notes;
+	r.put = child_put;
+	r.put_ctx = c;
+	for (size_t i = from; i < n && !err && !st.timed_out; i++, detail = DETAIL_LINES)
+		err = child_unit(&r, units, i, detail, c);
+	_exit(err || child_flush(c) ? 1 : 0);
 }
 
 /* --- the parent

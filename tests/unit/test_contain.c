@@ -157,7 +157,7 @@ Test(contain, dies_once)
 	struct world w;
 
 	world_open(&w);
-	w.signal = SIGSEGV;
+	w.signal = SIGKILL;
 	w.act_at = FRAMES + 50;
 	w.again = 1;
 	resolve(&w, (struct symbolizer_limits){0});

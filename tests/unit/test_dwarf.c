@@ -108,13 +108,14 @@ Test(dwarf, agrees_with_the_symbol_table, .timeout = 60)
 	struct elf_syms *e = open_self();
 	struct sym s[32], t;
 	size_t with_line = 0, asked = 0;
+	uint64_t here = physical(1);
 
-	for (uint64_t off = 0; off < 1u << 20; off += 61) {
+	cr_assert_eq(dl_iterate_phdr(first_object, &here), 1);
+	for (uint64_t off = here; off < here + (1u << 18); off += 61) {
 		size_t n = elf_syms_chain(e, off, s, ARRAY_LEN(s));
 
-		if (elf_syms_lookup(e, off, &t)) {
+		if (elf_syms_lookup(e, off, &t))
 			continue;
-		}
 		cr_assert(n);
 		cr_expect_str_eq(s[0].name, t.name);
 		cr_expect_eq(s[0].name_off, t.name_off);

@@ -61,19 +61,11 @@ Test(perf_map, the_last_entry_counts)
 
 Test(perf_map, what_is_none)
 {
-	static const char *const texts[] = {"",
-	                                    "\n\n\n",
-	                                    "1000\n",
-	                                    "1000 10\n",
-	                                    "1000 10 \n",
-	                                    "x 10 f\n",
-	                                    "1000 y f\n",
-	                                    "-1 10 f\n",
-	                                    "11111111111111111 10 f\n",
-	                                    "\x7f"
-	                                    "ELF",
-	                                    " 1000 10 f\n",
-	                                    "1000, 10 f\n"};
+	static const char *const texts[] = {
+	        "",           "\n\n\n",       "1000\n",
+	        "1000 10\n",  "1000 10 \n",   "x 10 f\n",
+	        "1000 y f\n", "-1 10 f\n",    "11111111111111111 10 f\n",
+	        "\177ELF",    " 1000 10 f\n", "1000, 10 f\n"};
 	struct names n;
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
