@@ -357,7 +357,7 @@ int gil_segments(const struct gil_timeline *tl, size_t gil, uint64_t t0, uint64_
 		else
 			hi = mid;
 	}
-	for (; lo < n && v[lo].start_ns < t1 && !rc; lo++) {
+	for (; t0 < t1 && lo < n && v[lo].start_ns < t1 && !rc; lo++) {
 		struct gil_span piece = v[lo];
 
 		rc = nobody(t0, piece.start_ns, cb, ctx);
