@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Looking into reports, truths and traces; what holds for every recording. */
 #include "live.h"
+#include "schema.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -249,7 +250,9 @@ static void check_counters(json_t *t, unsigned lenient, struct faulty *f)
 
 static void check_whole(json_t *report, unsigned lenient)
 {
+	char what[4000];
 	uint64_t sum = 0;
+	size_t wrong;
 	json_t *v;
 	size_t i;
 
@@ -259,6 +262,8 @@ static void check_whole(json_t *report, unsigned lenient)
 	cr_expect_eq(sum, u64_at(report, "workload.wall_ns"),
 	             "the histogram adds up to %llu of %llu ns", (unsigned long long)sum,
 	             (unsigned long long)u64_at(report, "workload.wall_ns"));
+	wrong = schema_check(report, lenient & LENIENT_LOSS, what, sizeof(what));
+	cr_expect_eq(wrong, 0, "the report is not what the schema says:\n%s", what);
 	if (lenient & LENIENT_LOSS)
 		return;
 	cr_expect_eq(u64_at(report, "quality.lost"), 0, "%llu events lost",

@@ -1,138 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /* The report as data, schema mpvtrace.report/1. */
 #include "report/json_priv.h"
+#include "../support/schema.h"
+#include "random_trace.h"
 #include "report_test.h"
-
-/* Every key of the schema is there, whatever was recorded. */
-static void expect_keys(json_t *o, const char *const *keys)
-{
-	for (; *keys; keys++)
-		cr_expect(at(o, *keys), "key %s", *keys);
-}
-
-static const char *const document_keys[] = {
-        "schema",
-        "workload.argv",
-        "workload.mode",
-        "workload.wall_ns",
-        "workload.cpus",
-        "workload.exit_status",
-        "tasks",
-        "processes",
-        "locks",
-        "channels",
-        "parallelism.histogram_ns",
-        "parallelism.average",
-        "parallelism.tasks",
-        "serialization.verdict",
-        "serialization.headline",
-        "serialization.capacity_ns",
-        "serialization.breakdown",
-        "critical_path",
-        "deadlocks",
-        "what_if",
-        "gil",
-        "watch",
-        "quality.events",
-        "quality.lost",
-        "quality.lost_by",
-        "quality.checks",
-        "quality.overhead",
-        "quality.notes",
-        NULL,
-};
-static const char *const task_keys[] = {
-        "tid",
-        "ns_tid",
-        "pid",
-        "ppid",
-        "comm",
-        "start_ns",
-        "end_ns",
-        "run_ns",
-        "runnable_ns",
-        "blocked_ns",
-        "blocked.futex",
-        "blocked.join",
-        "blocked.pipe",
-        "blocked.socket",
-        "blocked.poll",
-        "blocked.file",
-        "blocked.sleep",
-        "blocked.child",
-        "blocked.fault",
-        "blocked.stopped",
-        "blocked.other",
-        "switches.voluntary",
-        "switches.involuntary",
-        "kernel.voluntary",
-        "kernel.involuntary",
-        "kernel.run_ns",
-        "kernel.runnable_ns",
-        "exit_status",
-        "faults.minor",
-        "faults.major",
-        "faults.cow",
-        "first_touch_bytes",
-        NULL,
-};
-static const char *const process_keys[] = {
-        "pid",           "ppid",
-        "start_method",  "rss_peak_bytes",
-        "pss_bytes",     "uss_bytes",
-        "shared_bytes",  "cow_bytes",
-        "spawn.fork_ns", "spawn.first_run_ns",
-        "spawn.exec_ns", "spawn.ready_ns",
-        "samples",       NULL,
-};
-static const char *const lock_keys[] = {
-        "id",          "kind",        "name",    "scope",    "waits", "wait_ns", "max_wait_ns",
-        "p50_wait_ns", "p99_wait_ns", "waiters", "blockers", "sites", NULL,
-};
-
-static void expect_task_adds_up(json_t *t)
-{
-	uint64_t sum = 0;
-	const char *key;
-	json_t *v;
-
-	cr_expect_eq(num(t, "run_ns") + num(t, "runnable_ns") + num(t, "blocked_ns"),
-	             num(t, "end_ns") - num(t, "start_ns"), "the states tile the life");
-	json_object_foreach(at(t, "blocked"), key, v) sum += (uint64_t)json_integer_value(v);
-	cr_expect_eq(sum, num(t, "blocked_ns"), "the causes add up");
-}
 
 static void expect_document(json_t *doc)
 {
-	uint64_t sum = 0;
-	size_t i;
-	json_t *v;
+	char what[4000];
 
 	cr_expect_str_eq(json_string_value(at(doc, "schema")), "mpvtrace.report/1");
-	expect_keys(doc, document_keys);
-	json_array_foreach(at(doc, "tasks"), i, v)
-	{
-		expect_keys(v, task_keys);
-		expect_task_adds_up(v);
-	}
-	json_array_foreach(at(doc, "processes"), i, v) expect_keys(v, process_keys);
-	json_array_foreach(at(doc, "locks"), i, v) expect_keys(v, lock_keys);
-	json_array_foreach(at(doc, "parallelism.histogram_ns"), i, v) sum +=
-	        (uint64_t)json_integer_value(v);
-	cr_expect_eq(sum, num(doc, "workload.wall_ns"), "the histogram is the wall");
+	cr_expect_eq(schema_check(doc, false, what, sizeof(what)), 0, "%s", what);
 }
 
 Test(report, json_is_whole)
 {
 	static struct tb *(*const recordings[])(void) = {workers, hostile, bare, crowd_200};
 
-	for (size_t i = 0; i < ARRAY_LEN(recordings); i++) {
-		struct model *m = loaded(recordings[i]());
-		json_t *doc = json_of(m);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(recordings); i++) {
+		struct model_opts o = {.flags = i % 2 ? MODEL_SLICES : 0};
+		struct tb *tb = recordings[i / 2]();
+		struct model *m = tb_load(tb, &o);
+		json_t *doc;
 
+		cr_assert(m);
+		tb_free(tb);
+		doc = json_of(m);
 		expect_document(doc);
 		cr_expect_eq(json_array_size(at(doc, "tasks")), model_n_tasks(m));
 		cr_expect_eq(json_array_size(at(doc, "processes")), model_n_procs(m));
+		cr_expect(i % 2 || json_is_null(at(doc, "critical_path")));
+		json_decref(doc);
+		model_free(m);
+	}
+}
+
+/* Any trace: the schema and its sums hold. */
+Test(report, json_of_random_traces)
+{
+	for (uint64_t seed = 1; seed <= 40; seed++) {
+		struct model_opts o = {.flags = MODEL_SLICES};
+		struct tb *tb = anything(seed);
+		struct model *m = tb_load(tb, &o);
+		json_t *doc;
+
+		cr_assert(m);
+		tb_free(tb);
+		doc = json_of(m);
+
+		expect_document(doc);
 		json_decref(doc);
 		model_free(m);
 	}
