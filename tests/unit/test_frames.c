@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* Native and Python frames in one stack: model_frames(). */
+#include "model_test.h"
+
+#define LIB "/usr/lib/libpython3.11.so.1.0"
+
+enum {
+	LOOP = 0x100,
+	CALL = 0x200,
+	WAIT = 0x300,
+	MAIN = 0x400,
+	NAMELESS = 0x500,
+	COLD = 0x600,
+	LIBC = 0x100000
+};
+
+struct given {
+	const uint64_t *frames;
+	size_t n;
+	const uint64_t *py;
+	size_t n_py;
+	unsigned flags;
+};
+
+/* A trace with that one stack; its frames' names, "p:" before Python's, joined by " < ". */
+static const char *merged(const struct given *g)
+{
+	static char out[4096];
+	struct tb *tb = tb_new();
+	struct rec_stack s = {.id = 900,
+	                      .kind = STACK_USER,
+	                      .space = 1,
+	                      .flags = g->flags,
+	                      .frames = {g->frames, g->n},
+	                      .py = {g->py, g->n_py}};
+	struct rec_pycode c[3] = {{.id = 1,
+	                           .name = tb_string(tb, "f"),
+	                           .file = tb_string(tb, "/a.py"),
+	                           .first_line = 1},
+	                          {.id = 2,
+	                           .name = tb_string(tb, "Klasse.größe"),
+	                           .file = tb_string(tb, "/b.py"),
+	                           .first_line = 5},
+	                          {.id = 3,
+	                           .name = tb_string(tb, "<module>"),
+	                           .file = tb_string(tb, "/a.py"),
+	                           .first_line = 1}};
+	struct frame f[64];
+	struct model *m;
+	size_t n, len = 0;
+
+	tb_task(tb, 1, "python3");
+	tb_map(tb, 1, 0x1000000, 0x1010000, 0, LIB);
+	tb_map(tb, 1, 0x2000000, 0x2010000, 0, "/usr/lib/libc.so.6");
+	tb_symbol(tb, LIB, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
+	tb_symbol(tb, LIB, COLD, "_PyEval_EvalFrameDefault.cold", 4, 0);
+	tb_symbol(tb, LIB, CALL, "PyObject_Vectorcall", 4, 0);
+	tb_symbol(tb, LIB, CALL, "_PyObject_VectorcallTstate", 4, 1);
+	tb_symbol(tb, LIB, WAIT, "lock_acquire", 4, 0);
+	tb_symbol(tb, LIB, MAIN, "Py_BytesMain", 4, 0);
+	tb_symbol(tb, "/usr/lib/libc.so.6", 0x100, "futex_wait", 4, 0);
+	for (size_t i = 0; i < ARRAY_LEN(c); i++)
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c[i]);
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	tb_stacks(tb, 1, 900, 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 2 * MS, 3 * MS);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	n = model_frames(m, 900, f, ARRAY_LEN(f));
+	out[0] = 0;
+	for (size_t i = 0; i < n; i++) {
+		len += (size_t)snprintf(out + len, sizeof(out) - len, "%s%s%s", i ? " < " : "",
+		                        f[i].kind == FRAME_PYTHON    ? "p:"
+		                        : f[i].kind == FRAME_INLINED ? "i:"
+		                                                     : "",
+		                        f[i].name ? f[i].name : "?");
+		if (f[i].kind == FRAME_PYTHON)
+			len += (size_t)snprintf(out + len, sizeof(out) - len, ":%u", f[i].line);
+	}
+	cr_expect_eq(model_frames(m, 900, f, 2), n < 2 ? n : 2, "no more than there is room for");
+	cr_expect_eq(model_frames(m, 901, f, 2), 0);
+	model_free(m);
+	return out;
+}
+
+#define AT(off) (0x1000000 + (off))
+#define WAITING 0x2000100, AT(WAIT)
+#define MERGED(flags_) \
+	merged(&(struct given){frames, ARRAY_LEN(frames), py, ARRAY_LEN(py), STACK_F_PY | (flags_)})
+
+/* main calls f in Python, f calls C, which calls the method, which waits. */
+static const uint64_t py[] = {PY_FRAME(2, 7, 1), PY_FRAME(1, 3, 0), PY_FRAME(3, 9, 1)};
+
+Test(frames, runs_take_the_place_of_the_loop)
+{
+	static const uint64_t frames[] = {WAITING, AT(LOOP), AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(
+	        MERGED(0),
+	        "futex_wait < lock_acquire < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
+	        "PyObject_Vectorcall < p:f:3 < p:<module>:9 < Py_BytesMain");
+}
+
+Test(frames, parts_that_the_compiler_split_off)
+{
+	static const uint64_t frames[] = {WAITING, AT(COLD), AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect(strstr(MERGED(0), "lock_acquire < p:Klasse.größe:7 < i:"));
+}
+
+/* Stripped: the cold part has no name, but there is a run for it. */
+Test(frames, a_loop_without_a_name)
+{
+	static const uint64_t frames[] = {WAITING, AT(NAMELESS), AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(
+	        MERGED(0),
+	        "futex_wait < lock_acquire < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
+	        "PyObject_Vectorcall < p:f:3 < p:<module>:9 < Py_BytesMain");
+}
+
+Test(frames, nothing_is_lost_when_the_native_stack_ends_early)
+{
+	static const uint64_t frames[] = {WAITING, AT(LOOP)};
+	static const uint64_t none[] = {0x2000100};
+
+	cr_expect_str_eq(MERGED(0),
+	                 "futex_wait < lock_acquire < p:Klasse.größe:7 < p:f:3 < p:<module>:9");
+	cr_expect_str_eq(merged(&(struct given){none, 1, py, ARRAY_LEN(py), STACK_F_PY}),
+	                 "futex_wait < p:Klasse.größe:7 < p:f:3 < p:<module>:9");
+	cr_expect_str_eq(merged(&(struct given){none, 0, py, ARRAY_LEN(py), STACK_F_PY}),
+	                 "p:Klasse.größe:7 < p:f:3 < p:<module>:9");
+}
+
+/* A sample in the loop's first instructions: its function has no frame yet. */
+Test(frames, a_loop_that_has_just_been_entered)
+{
+	static const uint64_t frames[] = {AT(LOOP), AT(CALL), AT(LOOP),
+	                                  AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(
+	        MERGED(0),
+	        "_PyEval_EvalFrameDefault < i:_PyObject_VectorcallTstate < PyObject_Vectorcall < "
+	        "p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < PyObject_Vectorcall < p:f:3 < "
+	        "p:<module>:9 < Py_BytesMain");
+}
+
+/* Cut at the limit: the inner frames are there, the outer loops keep their own name. */
+Test(frames, python_frames_that_were_cut)
+{
+	static const uint64_t frames[] = {WAITING,  AT(LOOP), AT(CALL), AT(LOOP),
+	                                  AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(
+	        MERGED(STACK_F_PY_PART),
+	        "futex_wait < lock_acquire < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
+	        "PyObject_Vectorcall < p:f:3 < p:<module>:9 < i:_PyObject_VectorcallTstate < "
+	        "PyObject_Vectorcall < _PyEval_EvalFrameDefault < Py_BytesMain");
+}
+
+Test(frames, code_objects_that_are_not_known)
+{
+	static const uint64_t frames[] = {WAITING, AT(LOOP)};
+	static const uint64_t unknown[] = {PY_FRAME(0, 0, 0), PY_FRAME(77, 4, 0),
+	                                   PY_FRAME(UINT32_MAX, 4, 1)};
+
+	cr_expect_str_eq(merged(&(struct given){frames, ARRAY_LEN(frames), unknown, 3, STACK_F_PY}),
+	                 "futex_wait < lock_acquire < p:?:0 < p:?:4 < p:?:4");
+}
