@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Python frames against what the same program says of itself (sys._current_frames() of threads
+ * that are blocked): every function, file and line, in order, for each CPython on this machine.
+ */
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "live.h"
+#include "pyframes.h"
+
+LIVE_SUITE(python);
+
+#define PYTHONS_MAX 32
+
+/* Interpreters on this machine that we say we can do: Debian's and pyenv's. */
+static size_t pythons(char out[][256])
+{
+	const char *home = getenv("HOME");
+	const char *const places[] = {
+	        "/usr/bin/python3", "/usr/local/bin/python3",
+	        fmt("%s/.pyenv/versions/3.*/bin/python3", home ? home : "/root")};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		glob_t g;
+
+		if (!glob(places[i], 0, NULL, &g))
+			for (size_t j = 0; j < g.gl_pathc && n < PYTHONS_MAX; j++) {
+				struct proc p = run(ARGS(g.gl_pathv[j], "-c",
+				                         "import sys; sys.exit(not (3, 8) <= "
+				                         "sys.version_info < (3, 15))"));
+
+				if (!p.status)
+					snprintf(out[n++], 256, "%s", g.gl_pathv[j]);
+			}
+		globfree(&g);
+	}
+	return n;
+}
+
+static char trace[300], text[PYTEXT_MAX];
+
+/* Its output, and the recording in *m. */
+static const char *record_python(const char *python, const char *script, const char *arg,
+                                 struct model **m)
+{
+	struct proc p;
+
+	snprintf(trace, sizeof(trace), "%s/py.mpv", live_dir);
+	p = run(ARGS(mpvtrace(), "run", "-q", "-f", "-o", trace, "--", python, workload(script),
+	             arg));
+	cr_assert_eq(p.status, 0, "%s %s: status %d: %s", python, script, p.status, p.err);
+	*m = pyframes_load(trace);
+	cr_assert(*m);
+	return p.out;
+}
+
+#define EACH_PYTHON()                                                \
+	static char list[PYTHONS_MAX][256];                          \
+	size_t n_pythons = pythons(list);                            \
+	if (!n_pythons)                                              \
+		cr_skip_test("there is no Python from 3.8 to 3.14"); \
+	for (size_t i = 0; i < n_pythons; i++)
+
+/* --- every frame and line
+ * -------------------------------------------------------------------------- */
+
+static void check_thread(const struct model *m, const char *python, char *line, unsigned *checked)
+{
+	char *save = NULL, *name = strtok_r(line, "\t", &save), *tid = strtok_r(NULL, "\t", &save);
+	const char *frames = strtok_r(NULL, "\t", &save);
+
+	if (!frames)
+		return; /* the report's own lines */
+	pyframes_text(m, pyframes_longest(m, (uint32_t)strtoul(tid, NULL, 10)), text);
+	cr_expect_str_eq(text, frames, "%s, thread %s:\n it says  %s\n recorded %s", python, name,
+	                 frames, text);
+	(*checked)++;
+}
+
+Test(python, every_frame_and_line_of_every_version)
+{
+	EACH_PYTHON()
+	{
+		struct model *m;
+		char *out = strdup(record_python(list[i], "pystacks.py", "12", &m)), *save = NULL;
+		unsigned checked = 0;
+
+		for (char *l = strtok_r(out, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+			check_thread(m, list[i], l, &checked);
+		cr_expect_eq(checked, 9, "%s: %u threads", list[i], checked);
+		pyframes_free(m);
+		free(out);
+	}
+}
+
+/* --- the harder ones
+ * -------------------------------------------------------------------------------- */
+
+Test(python, deeper_than_is_recorded_says_so)
+{
+	EACH_PYTHON()
+	{
+		struct model *m;
+		uint32_t s;
+
+		record_python(list[i], "pyodd.py", "deep", &m);
+		s = pyframes_find(m, "deep@");
+		cr_expect(s, "%s", list[i]);
+		cr_expect(pyframes_cut(m, s), "%s", list[i]);
+		cr_expect_geq(pyframes_text(m, s, text), 90, "%s: %s", list[i], text);
+		pyframes_free(m);
+	}
+}
+
+Test(python, code_of_a_sub_interpreter)
+{
+	EACH_PYTHON()
+	{
+		struct model *m;
+		bool has = strstr(record_python(list[i], "pyodd.py", "sub", &m), "done");
+		bool found = pyframes_find(m, "in_sub_interpreter@<string>:4 < outer@<string>:6 < "
+		                              "<module>@<string>:7");
+
+		cr_expect_eq(found, has, "%s", list[i]);
+		pyframes_free(m);
+	}
+}
+
+/* Each function lives at an address where another one was before. Its name and line are its own. */
+Test(python, reused_addresses)
+{
+	EACH_PYTHON()
+	{
+		unsigned found = 0;
+		struct model *m;
+
+		record_python(list[i], "pyodd.py", "reuse", &m);
+		for (int k = 0; k < 60; k++)
+			found += pyframes_find(m, fmt("made_%02d@<made>:%d <", k, k + 2)) != 0;
+		cr_expect_geq(found, 57, "%s: %u of 60", list[i], found);
+		pyframes_free(m);
+	}
+}
+
+Test(python, children_that_are_gone_at_once)
+{
+	EACH_PYTHON()
+	{
+		struct model *m;
+		unsigned found = 0;
+		uint32_t s;
+
+		record_python(list[i], "pyodd.py", "children", &m);
+		for (size_t pos = 0; (s = pyframes_next(m, &pos));) {
+			pyframes_text(m, s, text);
+			found += strstr(text, "in_child@") && strstr(text, "pyodd.py:60 < ");
+		}
+		cr_expect_geq(found, 20, "%s: %u of 20", list[i], found);
+		pyframes_free(m);
+	}
+}
