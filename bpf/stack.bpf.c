@@ -92,11 +92,10 @@ static __always_inline void send_stack(struct mt_stack *sc, u64 hash, u32 n_py, 
 	sc->h.task = task;
 	sc->n_py = n_py;
 	st->seen++;
-	if (!ring ||
-	    bpf_ringbuf_output(ring, sc,
-	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64) +
-	                               n_py * sizeof(struct mt_pyframe),
-	                       ring_flags())) {
+	if (!ring || bpf_ringbuf_output(ring, sc,
+	                                __builtin_offsetof(struct mt_stack, frames) +
+	                                        n * sizeof(u64) + n_py * sizeof(struct mt_pyframe),
+	                                ring_flags())) {
 		st->lost_ring++;
 		return;
 	}

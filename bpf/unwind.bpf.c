@@ -66,7 +66,7 @@ struct {
 	__type(value, struct mt_file_table);
 } unwind_files SEC(".maps");
 
-/* --- which mapping ------------------------------------------------------------------------- */
+/* --- which mapping --------------------------------------------------------- */
 
 /*
  * One step down a maple tree (lib/maple_tree.c): from a node's entry to that of the slot that
@@ -178,7 +178,7 @@ static __always_inline u64 mapping_at(struct unwind_cpu *u, struct mm_struct *mm
 	return inode;
 }
 
-/* --- which row ------------------------------------------------------------------------------ */
+/* --- which row ------------------------------------------------------------- */
 
 static __always_inline void send_want(struct unwind_cpu *u, u64 key, u32 ino)
 {
@@ -299,8 +299,7 @@ static __always_inline u32 info_at(struct unwind_cpu *u, u64 pc)
 	return info;
 }
 
-/* --- one frame outwards: STACK_END_UNKNOWN = go on ----------------------------------------------
- */
+/* --- one frame outwards: STACK_END_UNKNOWN = go on ------------------------- */
 
 static __always_inline u32 step_signal(struct unwind_cpu *u)
 {

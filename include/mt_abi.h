@@ -16,7 +16,7 @@
 
 #define MT_COMM_LEN 16
 #define MT_MAX_CPUS 1024	/* more CPUs share counters; nothing breaks, counts may race */
-#define MT_MAX_USER_FRAMES 127	/* the kernel's default perf_event_max_stack */
+#define MT_MAX_USER_FRAMES 255	/* CPython to 3.10 has some 4 for each of its own, 24 for an import */
 #define MT_MAX_KERNEL_FRAMES 64
 #define MT_MAX_WAITV 8		/* addresses kept of one futex_waitv (the call allows 128) */
 #define MT_FILE_LEN 200

@@ -30,7 +30,7 @@ struct request {
 };
 enum { OP_PRELOAD = 1, OP_BUILD };
 
-/* --- messages with descriptors --------------------------------------------------------------- */
+/* --- messages with descriptors --------------------------------------------- */
 
 static int send_msg(int sock, const void *msg, size_t n, const int *fds, size_t n_fds)
 {
@@ -93,8 +93,7 @@ static void close_pair(const int fds[2])
 			close(fds[i]);
 }
 
-/* --- in the process -----------------------------------------------------------------------------
- */
+/* --- in the process -------------------------------------------------------- */
 
 struct worker {
 	int sock;
@@ -343,8 +342,7 @@ static void run_worker(int sock, char *const argv[], const struct invoker *who)
 	_exit(0);
 }
 
-/* --- the recorder's side
- * --------------------------------------------------------------------------- */
+/* --- the recorder's side --------------------------------------------------- */
 
 int builder_start(struct builder *b, char *const argv[], const struct invoker *who)
 {

@@ -20,6 +20,19 @@ struct built {
 #define BUILD_ID_VDSO 0xfffffffe
 #define BUILD_ID_DONE 0xffffffff /* the command's files are all there */
 
+/* An executable mapping of a process, from /proc. */
+struct proc_map {
+	uint64_t start, end, offset, dev, inode;
+	bool vdso;
+};
+struct proc_maps {
+	uint32_t pid;
+	struct proc_map *v; /* by address */
+	size_t n, cap;
+};
+/* The table of the file that is mapped there. */
+bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out);
+
 /* Starts it, as `who`; it begins with the vDSO and what argv (may be NULL) will load. 0 or
  * -errno. */
 int builder_start(struct builder *b, char *const argv[], const struct invoker *who);

@@ -9,6 +9,7 @@
  *     drain.c    that stream into trace records, with everything interned
  *     ident.c    what locks and channels are: files, sockets, objects
  *     tables.c   unwinding tables for the BPF programs; builder.c, a process that makes them
+ *     remote.c   stacks of tasks that do not run
  *     footprint.c PSS and USS from /proc within a budget
  *     mapped.c   the workload's files, opened while they can be
  *     symbols.c  names at the end, without privilege
@@ -200,6 +201,9 @@ int tables_fd(const struct tables *t); /* readable: tables_poll() has something 
 void tables_poll(struct tables *t);
 /* Waits (a little) until the command's own files are there. */
 void tables_settle(struct tables *t);
+/* Asks for the tables of all that a process has mapped; tables_settle() waits for them. */
+struct proc_maps;
+void tables_process(struct tables *t, const struct proc_maps *maps);
 /* Process pid has that file mapped. */
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid);
 struct table_totals {
@@ -208,6 +212,18 @@ struct table_totals {
 	uint64_t no_room; /* … of these, for lack of room */
 };
 struct table_totals tables_totals(const struct tables *t);
+
+/* --- remote.c: stacks of tasks that do not run, by their memory ------------------------------- */
+
+struct remote;
+struct remote *remote_new(struct tables *t); /* NULL: no memory */
+void remote_free(struct remote *r);
+/* The process's executable mappings become known, and their tables asked for. */
+int remote_process(struct remote *r, uint32_t pid);
+/* The user stack of an attached task that is still blocked as `e` says: frames (at most max), with
+ * STACK_END_* and STACK_F_*. 0 = none: it moved on, or its process is not known. */
+size_t remote_stack(struct remote *r, const struct mt_task *e, uint64_t *frames, size_t max,
+                    unsigned *end, unsigned *flags);
 
 /* --- drain.c ------------------------------------------------------------------------------ */
 
@@ -225,6 +241,7 @@ struct drain;
 struct drain *drain_new(struct trace_writer *w, struct symbolizer *sym, bool run_mode);
 void drain_free(struct drain *d);
 void drain_tables(struct drain *d, struct tables *t); /* who is told of files without tables */
+void drain_remote(struct drain *d, struct remote *r); /* for attached tasks' stacks; NULL = none */
 /* Writes everything up to until_ts. 0 or -errno (of the trace file). */
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
 /* From now on Python's frames are recorded; p outlives d. */

@@ -26,6 +26,7 @@ struct drain {
 	struct trace_writer *w;
 	struct symbolizer *sym;
 	struct tables *tables;
+	struct remote *remote;
 	bool run_mode;
 	int error; /* of the trace file; sticky */
 	struct strtab *strings;
@@ -262,6 +263,34 @@ static void use_space(struct drain *d, uint32_t space, int more)
 		d->error = d->error ? d->error : -ENOMEM;
 }
 
+#define STACK_WRITTEN (1ull << 32)
+
+/* Of a task that blocked before the recording began. */
+static uint64_t attached_stack(struct drain *d, const struct mt_task *e)
+{
+	uint64_t frames[MT_MAX_USER_FRAMES], hash, *slot, id;
+	struct rec_stack r = {.kind = STACK_USER, .space = e->space};
+	unsigned end, flags = 0;
+	size_t n = remote_stack(d->remote, e, frames, ARRAY_LEN(frames), &end, &flags);
+
+	if (!n)
+		return 0;
+	hash = hash_bytes(frames, n * sizeof(frames[0]), e->space) | 1;
+	id = stack_id(d, hash);
+	slot = hmap_get(&d->stacks, hash, 0);
+	if (!slot || (*slot & STACK_WRITTEN))
+		return id;
+	*slot |= STACK_WRITTEN;
+	r.id = id;
+	r.end = end;
+	r.flags = flags;
+	r.frames = (struct rec_array){frames, n};
+	put(d, REC_K_STACK, e->h.ts, &r);
+	if (symbolizer_stack(d->sym, e->space, e->h.ts, frames, n))
+		d->error = d->error ? d->error : -ENOMEM;
+	return id;
+}
+
 static void on_task(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_task *e = (const void *)h;
@@ -294,8 +323,10 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	uint64_t *slot;
 	bool new_proc = e->tid == e->tgid;
 
-	if (e->wait_flags)
+	if (e->wait_flags) {
 		check(d, ident_attached(d->ident, e, &r));
+		r.ustack = attached_stack(d, e);
+	}
 	if (e->space_parent || (new_proc && (e->flags & TASK_F_ATTACHED)))
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);
 	if (new_proc)
@@ -525,8 +556,6 @@ static void on_touch(struct drain *d, const struct mt_hdr *h)
 
 	put(d, REC_K_TOUCH, h->ts, &r);
 }
-
-#define STACK_WRITTEN (1ull << 32)
 
 static void on_pycode(struct drain *d, const struct mt_hdr *h)
 {
@@ -852,6 +881,11 @@ void drain_tables(struct drain *d, struct tables *t)
 {
 	if (d)
 		d->tables = t;
+}
+
+void drain_remote(struct drain *d, struct remote *r)
+{
+	d->remote = r;
 }
 
 size_t drain_alive(const struct drain *d)

@@ -211,6 +211,22 @@ static int follow_run(struct recording_run *r, struct err *err)
 	return rc ? rc : privileges_reduce(err);
 }
 
+/* The tasks that there are, and the stacks of those that are blocked. */
+static int first_round(struct recording_run *r, const uint32_t *pids, size_t n)
+{
+	struct remote *remote = r->tables ? remote_new(r->tables) : NULL;
+	int rc;
+
+	for (size_t i = 0; remote && i < n; i++)
+		remote_process(remote, pids[i]);
+	tables_settle(r->tables);
+	drain_remote(r->d, remote);
+	rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
+	drain_remote(r->d, NULL);
+	remote_free(remote);
+	return rc;
+}
+
 static int follow_attached(struct recording_run *r, struct err *err)
 {
 	size_t n = r->o->n_pids;
@@ -230,7 +246,7 @@ static int follow_attached(struct recording_run *r, struct err *err)
 	if (!rc && n > r->o->n_pids)
 		rc = session_follow(r->session, pids + r->o->n_pids, n - r->o->n_pids, 0, err);
 	if (!rc)
-		rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
+		rc = first_round(r, pids, n);
 	for (size_t i = 0; i < n && !rc; i++)
 		drain_existing_maps(r->d, pids[i]);
 	free(pids);

@@ -26,6 +26,7 @@ struct table_file {
 	void *pin; /* our mapping of its first page */
 	uint32_t ino;
 	uint32_t first, n_words; /* its place, n_words 0 = none */
+	uint32_t base_block, n_blocks;
 	bool answered;
 };
 
@@ -35,13 +36,13 @@ struct tables {
 	uint64_t *words; /* the kernel's array, mapped */
 	uint32_t n_words, used;
 	VEC(struct table_file) files; /* id - 1 */
-	struct hmap by_key;
+	struct hmap by_key, by_inode; /* by_inode: (device, inode) as /proc shows them -> id */
+	size_t asked;                 /* requests that are not answered yet */
 	struct table_totals totals;
 	bool preloaded;
 };
 
-/* --- the kernel side -----------------------------------------------------------------------------
- */
+/* --- the kernel side ------------------------------------------------------- */
 
 static void set_state(struct tables *t, const struct table_file *f, const struct mt_file_table *v)
 {
@@ -99,7 +100,7 @@ static uint32_t add_file(struct tables *t, const struct table_file *f)
 		unpin(f);
 		return 0;
 	}
-	*slot = t->files.n;
+	*slot = t->files.n; /* the id */
 	return (uint32_t)t->files.n;
 }
 
@@ -126,6 +127,8 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 	}
 	f->first = t->used;
 	f->n_words = a->n_words;
+	f->base_block = a->base_block;
+	f->n_blocks = a->n_blocks;
 	f->answered = true;
 	t->used += a->n_words;
 	t->totals.files++;
@@ -133,8 +136,7 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 	set_state(t, f, &v);
 }
 
-/* --- answers of the builder
- * ------------------------------------------------------------------------ */
+/* --- answers of the builder ------------------------------------------------ */
 
 static struct table_file *file_of_answer(struct tables *t, const struct built *a, int file_fd)
 {
@@ -169,6 +171,8 @@ static void on_answer(struct tables *t, const struct built *a, int table_fd, int
 	f = file_of_answer(t, a, file_fd);
 	if (!f)
 		return;
+	if (a->id && a->id != BUILD_ID_VDSO)
+		t->asked--;
 	if (a->status || table_fd < 0)
 		set_none(t, f);
 	else
@@ -181,6 +185,7 @@ static void on_gone(struct tables *t)
 	log_debug("the process that makes unwinding tables has gone");
 	builder_stop(&t->b);
 	t->preloaded = true;
+	t->asked = 0;
 	for (size_t i = 0; i < t->files.n; i++)
 		if (!t->files.v[i].answered)
 			set_none(t, &t->files.v[i]);
@@ -208,7 +213,7 @@ void tables_settle(struct tables *t)
 {
 	uint64_t until = now_ns() + SETTLE_MS * 1000000ull, now;
 
-	while (t && !t->preloaded && (now = now_ns()) < until) {
+	while (t && (!t->preloaded || t->asked) && (now = now_ns()) < until) {
 		struct pollfd p = {.fd = t->b.sock, .events = POLLIN};
 
 		if (poll(&p, 1, (int)((until - now) / 1000000) + 1) < 0 && errno != EINTR)
@@ -217,8 +222,7 @@ void tables_settle(struct tables *t)
 	}
 }
 
-/* --- files seen in stacks
- * ------------------------------------------------------------------------------ */
+/* --- files seen in stacks -------------------------------------------------- */
 
 /* The file that is mapped there, and nothing but a regular file: opening a device does things. */
 static int open_mapped(const char *path)
@@ -267,32 +271,34 @@ static int open_by_name(uint32_t pid, uint64_t start)
 	return fd;
 }
 
-/* 0: it will be answered. */
-static int want(struct tables *t, const struct mt_want *e, uint32_t pid)
+/* Asks for the table of what process pid has mapped there. key 0: whatever it is. Its id, or
+ * -errno. */
+static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, uint64_t key)
 {
 	struct table_file f = {0};
+	const uint64_t *known;
 	char path[96];
-	uint32_t id;
-	int fd, rc;
+	int fd, rc, id = 0;
 
-	snprintf(path, sizeof(path), "/proc/%u/map_files/%llx-%llx", pid,
-	         (unsigned long long)e->start, (unsigned long long)e->end);
+	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, pid, start, end);
 	fd = open_mapped(path);
 	if (fd == -EPERM || fd == -EACCES)
-		fd = open_by_name(pid, e->start);
+		fd = open_by_name(pid, start);
 	if (fd < 0)
 		return fd;
 	rc = pin(t, fd, &f);
-	if (!rc && f.key != e->key) {
+	known = rc ? NULL : hmap_get(&t->by_key, f.key, 0);
+	if (known || (!rc && key && f.key != key)) {
 		unpin(&f);
-		rc = -ESTALE;
-	}
-	if (!rc) {
-		id = add_file(t, &f);
-		rc = id ? builder_request(&t->b, id, fd) : -ENOMEM;
+		id = known ? (int)*known : 0;
+		rc = known ? 0 : -ESTALE;
+	} else if (!rc) {
+		id = (int)add_file(t, &f);
+		rc = id ? builder_request(&t->b, (uint32_t)id, fd) : -ENOMEM;
+		t->asked += !rc;
 	}
 	close(fd);
-	return rc;
+	return rc ? rc : id;
 }
 
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
@@ -302,10 +308,10 @@ void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 
 	if (!t || hmap_get(&t->by_key, e->key, 0))
 		return;
-	rc = t->b.sock < 0 ? -EPIPE : want(t, e, pid);
+	rc = t->b.sock < 0 ? -EPIPE : want(t, pid, e->start, e->end, e->key);
 	log_debug("unwinding table of %llx in %u: %s", (unsigned long long)e->start, pid,
-	          rc ? strerror(-rc) : "asked for");
-	if (!rc)
+	          rc < 0 ? strerror(-rc) : "asked for");
+	if (rc >= 0)
 		return;
 	if (rc == -ENOENT || rc == -ESRCH || rc == -ESTALE) /* it has gone: ask again next time */
 		bpf_map_delete_elem(t->k.files_fd, &e->key);
@@ -313,9 +319,38 @@ void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 		set_none(t, &f);
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------
- */
+void tables_process(struct tables *t, const struct proc_maps *maps)
+{
+	for (size_t i = 0; t && i < maps->n; i++) {
+		const struct proc_map *m = &maps->v[i];
+		uint64_t *slot;
+		bool added;
+		int id;
+
+		slot = m->inode ? hmap_put(&t->by_inode, m->dev, m->inode, &added) : NULL;
+		if (!slot || !added)
+			continue;
+		id = t->b.sock < 0 ? -EPIPE : want(t, maps->pid, m->start, m->end, 0);
+		*slot = id > 0 ? (uint64_t)id : 0;
+	}
+}
+
+bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out)
+{
+	const uint64_t *id = m->vdso ? hmap_get(&t->by_key, MT_FILE_KEY_VDSO, 0)
+	                             : hmap_get(&t->by_inode, m->dev, m->inode);
+	const struct table_file *f = id && *id ? &t->files.v[*id - 1] : NULL;
+
+	if (!f || !f->n_words)
+		return false;
+	*out = (struct unwind_view){.words = t->words + f->first,
+	                            .n_words = f->n_words,
+	                            .base_block = f->base_block,
+	                            .n_blocks = f->n_blocks};
+	return true;
+}
+
+/* --- life ------------------------------------------------------------------ */
 
 int tables_begin(struct tables **out, char *const argv[], const struct invoker *who)
 {
@@ -374,5 +409,6 @@ void tables_free(struct tables *t)
 		unpin(&t->files.v[i]);
 	vec_release(&t->files);
 	hmap_release(&t->by_key);
+	hmap_release(&t->by_inode);
 	free(t);
 }
