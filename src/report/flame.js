@@ -18,10 +18,11 @@ for (const g of $("f").children) {
 		up = F[up].up;
 	F.push({ g, depth, start, weight, self, up, title, name: title.textContent,
 		 module: g.dataset.m || "", rect: g.querySelector("rect"),
-		 text: g.querySelector("text"), i: F.length, hit: false });
+		 text: g.querySelector("text"), i: F.length, hit: false, level: depth,
+		 runtime: g.classList.contains("r") });
 }
-const deepest = F.reduce((m, f) => Math.max(m, f.depth), 0);
-let zoom = 0, at = -1, width = 1200, flipped = false, query = null;
+let deepest = F.reduce((m, f) => Math.max(m, f.depth), 0);
+let zoom = 0, at = -1, width = 1200, flipped = false, hiding = false, query = null;
 const back = [];
 
 // --- numbers ---------------------------------------------------------------
@@ -66,7 +67,7 @@ const fitting = (s, px) => {
 	return out.length > 1 ? out + "…" : "";
 };
 const place = (f, x, w, old) => {
-	const y = TOP + (flipped ? deepest - f.depth : f.depth) * ROW;
+	const y = TOP + (flipped ? deepest - f.level : f.level) * ROW;
 	f.g.classList.toggle("o", old);
 	f.rect.setAttribute("x", x.toFixed(2));
 	f.rect.setAttribute("y", y);
@@ -82,6 +83,16 @@ const place = (f, x, w, old) => {
 		f.text.setAttribute("y", y + 13);
 	}
 };
+// Hidden frames leave no gap: what they called moves up.
+const gone = f => hiding && f.runtime;
+const settle = () => {
+	deepest = 0;
+	for (const f of F) {
+		const up = F[f.up];
+		f.level = up ? up.level + (gone(up) ? 0 : 1) : 0;
+		deepest = Math.max(deepest, f.level);
+	}
+};
 const draw = () => {
 	const z = F[zoom], room = width - 2 * PAD, end = z.start + z.weight;
 	const above = new Set();
@@ -94,7 +105,7 @@ const draw = () => {
 			x += room * (f.start - z.start) / z.weight;
 			w = room * f.weight / z.weight;
 		}
-		const shown = f.i === zoom || above.has(f.i) || (inside && w >= 0.25 && f.i > zoom);
+		const shown = !gone(f) && (f.i === zoom || above.has(f.i) || (inside && w >= 0.25 && f.i > zoom));
 		f.g.style.display = shown ? "" : "none";
 		if (shown)
 			place(f, x, w, above.has(f.i));
@@ -115,7 +126,7 @@ const resize = () => {
 	}
 	for (const line of svg.querySelectorAll(".full"))
 		line.setAttribute(line.localName === "rect" ? "width" : "x2", width);
-	const bar = $("bar"), wide = Math.min(470, width - 2 * PAD);
+	const bar = $("bar"), wide = Math.min(540, width - 2 * PAD);
 	bar.setAttribute("width", wide);
 	bar.setAttribute("x", width - PAD - wide);
 	const narrow = width < 900;
@@ -130,7 +141,7 @@ const resize = () => {
 };
 
 // --- details --------------------------------------------------------------
-const HELP = "/ search · n N next, previous match · ←↑↓→ move · Enter zoom · Backspace back · r reset · i flip · Esc clear";
+const HELP = "/ search · n N next, previous match · ←↑↓→ move · Enter zoom · Backspace back · r reset · i flip · h hide runtime · Esc clear";
 const tell = i => {
 	const f = F[i];
 	let text = f ? "" : F.length > 1 ? "Point at a frame for its figures, click to zoom; ? shows the keys." :
@@ -254,6 +265,14 @@ const keys = {
 	Backspace: goBack,
 	r: reset,
 	i: () => { flipped = !flipped; draw(); },
+	h: () => {
+		hiding = !hiding && F.some(f => f.runtime);
+		if (hiding && F[zoom].runtime)
+			zoom = 0;
+		settle();
+		resize();
+		$("hide").setAttribute("aria-pressed", hiding);
+	},
 	"?": () => { $("d").textContent = HELP; },
 	Escape: () => {
 		if (query) {
@@ -317,7 +336,7 @@ const toolbar = () => {
 		"background:transparent;color:inherit}#tools input.bad{border-color:#d93025}" +
 		"#tools input:focus{outline:2px solid #d81b72;border-color:transparent}" +
 		"#tools button{padding:4px 9px;border:1px solid #b9c0c8;border-radius:5px;background:transparent;color:inherit;" +
-		"cursor:pointer}#tools button:disabled{opacity:.4;cursor:default}#found{color:#d81b72;font-weight:600;white-space:nowrap}");
+		"cursor:pointer}#tools button[aria-pressed=true]{background:#5b6470;color:#fff}#tools button:disabled{opacity:.4;cursor:default}#found{color:#d81b72;font-weight:600;white-space:nowrap}");
 	const div = make("div", { id: "tools" });
 	const input = make("input", { id: "search", type: "text", placeholder: "search: regex",
 				      spellcheck: "false", "aria-label": "search frames by regular expression" });
@@ -327,8 +346,11 @@ const toolbar = () => {
 		["back", "Back", goBack, "the zoom before (Backspace)"],
 		["reset", "Reset", reset, "everything (r)"],
 		["flip", "Flip", keys.i, "root at the bottom or at the top (i)"],
+		["hide", "Runtime", keys.h, "hide or show frames of the interpreter and runtime (h)"],
 		["help", "?", keys["?"], "keys"]]) {
 		const b = make("button", { id, type: "button", title: hint }, text);
+		if (id === "hide")
+			b.style.display = F.some(f => f.runtime) ? "" : "none";
 		b.addEventListener("click", () => { action(); b.blur(); });
 		div.append(b);
 	}

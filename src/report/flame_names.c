@@ -84,8 +84,8 @@ static uint32_t frame_id(struct flame *f, const struct frame *fr)
 		kind = FLAME_KERNEL;
 	else if (fr->kind == FRAME_PYTHON)
 		kind = FLAME_PYTHON;
-	else if (fr->kind == FRAME_INLINED)
-		kind = FLAME_INLINED;
+	else if (fr->kind == FRAME_INLINED && (f->folded || !frame_is_runtime(fr)))
+		kind = FLAME_INLINED; /* folded stacks have a mark for these, none for runtimes */
 	else if (frame_is_runtime(fr))
 		kind = FLAME_RUNTIME;
 	else

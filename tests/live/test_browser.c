@@ -69,6 +69,10 @@ static const char script[] =
         "worker.querySelector('rect').dispatchEvent(new MouseEvent('mousemove', {bubbles: "
         "true}));\n"
         "R.hover = $('d').textContent;\n"
+        "const low = g => +g.querySelector('rect').getAttribute('y');\n"
+        "const leaf = named('lock_wait')[0], step = low(leaf), n = visible();\n"
+        "key('h'); R.raised = step - low(leaf); R.hidden = n - visible();\n"
+        "key('h'); R.again = low(leaf) === step && visible() === n;\n"
         "R.evil = svg.dataset.evil || null;\n"
         "svg.setAttribute('data-result', btoa(unescape(encodeURIComponent(JSON.stringify(R)))));";
 
@@ -101,8 +105,7 @@ Test(browser, zoom_search_keys)
 	cr_assert(result, "the script ran to its end; status %d\n%.2000s", p.status, p.err);
 	r = decode(result + strlen("data-result=\""));
 	all = real_at(r, "all");
-	cr_expect_eq(u64_at(r, "frames"), 11u,
-	             "all, app, main's wait, two workers with three each");
+	cr_expect_eq(u64_at(r, "frames"), 13u, "all, app, main's wait, two workers with four each");
 	cr_expect_eq(real_at(r, "svg"), real_at(r, "window"), "it fits the window");
 	cr_expect_float_eq(real_at(r, "before") / all, 4.0 / 12, 0.01, "4 of 12 ms: %g of %g",
 	                   real_at(r, "before"), all);
@@ -121,6 +124,9 @@ Test(browser, zoom_search_keys)
 	cr_expect(json_is_true(at(r, "flipped")));
 	cr_expect(strstr(str_at(r, "hover"), "worker-a  4.00 ms (4,000,000 ns) · 33.3 %"), "%s",
 	          str_at(r, "hover"));
+	cr_expect_eq(u64_at(r, "raised"), 18, "one row up without the runtime's frame above");
+	cr_expect_eq(u64_at(r, "hidden"), 2u);
+	cr_expect(json_is_true(at(r, "again")));
 	cr_expect(json_is_null(at(r, "evil")), "a function's name was run as a script");
 	json_decref(r);
 }

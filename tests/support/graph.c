@@ -11,7 +11,7 @@
 /* Two workers of 4 and 2 ms in lock_wait below a function with a hostile name; main in a join. */
 static struct model *model(void)
 {
-	static const uint64_t frames[] = {0x400300, 0x400200, 0x400100};
+	static const uint64_t frames[] = {0x400300, 0x400200, 0x400100, 0x400400};
 	struct tb *tb = tb_new();
 	struct model *m;
 	uint32_t stack;
@@ -21,7 +21,8 @@ static struct model *model(void)
 	tb_symbol(tb, "/usr/bin/app", 0x100, "main", 0, 0);
 	tb_symbol(tb, "/usr/bin/app", 0x200, EVIL, 0, 0);
 	tb_symbol(tb, "/usr/bin/app", 0x300, "lock_wait", 0, 0);
-	stack = tb_stack(tb, STACK_USER, 1, frames, 3);
+	tb_symbol(tb, "/usr/bin/app", 0x400, "start_thread", 0, 0);
+	stack = tb_stack(tb, STACK_USER, 1, frames, 4);
 	tb_run(tb, 1, 0, 1 * MS);
 	for (uint32_t id = 2; id <= 3; id++) {
 		tb_thread(tb, id, 1, id == 2 ? "worker-a" : "worker-b", 1 * MS);
