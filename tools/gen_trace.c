@@ -98,7 +98,7 @@ static void put_names(struct gen *g)
 	}
 }
 
-/* Sites 1 to n: futex word of each pair; then a read and a sleep. */
+/* Sites 1 to n: futex word of each pair; then a read and a sleep; then its wake of each. */
 static void put_sites(struct gen *g)
 {
 	for (unsigned i = 0; i < g->n; i++) {
@@ -112,6 +112,15 @@ static void put_sites(struct gen *g)
 	}
 	put(g, REC_K_SITE, 0, &(struct rec_site){.id = g->n + 1, .nr_plus1 = 1, .arch = 2 << 8});
 	put(g, REC_K_SITE, 0, &(struct rec_site){.id = g->n + 2, .nr_plus1 = 36});
+	for (unsigned i = 0; i < g->n; i++) {
+		struct rec_site r = {.id = g->n + 3 + i,
+		                     .nr_plus1 = 203,
+		                     .a0 = 0x10000 + i / 2 * 64,
+		                     .a1 = 129,
+		                     .a2 = 1};
+
+		put(g, REC_K_SITE, 0, &r);
+	}
 }
 
 static void begin(struct gen *g)
@@ -166,6 +175,9 @@ static void switch_out(struct gen *g, unsigned i, uint64_t flags, uint64_t site)
 	if (flags & SW_F_FUTEX) {
 		r.addr = 0x10000 + i / 2 * 64;
 		r.word = 2;
+		/* Of every other pair the lock is a mutex, which the other thread has. */
+		r.owner = i & 2 ? 100 + (i ^ 1) : 0;
+		r.flags |= i & 2 ? SW_F_OWNER : 0;
 	}
 	if (!(flags & SW_F_RUNNABLE))
 		r.ustack = 1 + (i * 7 + rnd(g, 2)) % STACKS;
@@ -184,7 +196,7 @@ static void wake(struct gen *g, unsigned i, unsigned waker)
 	                       .task = i + 1,
 	                       .waker = waker + 1,
 	                       .flags = WK_F_SYSCALL,
-	                       .site = waker + 1};
+	                       .site = g->n + 3 + waker};
 
 	put(g, REC_K_WAKING, g->now, &r);
 }

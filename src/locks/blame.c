@@ -42,8 +42,7 @@ static int blame_whole(struct build *b, struct wait *x, struct blame piece)
 	return err;
 }
 
-/* --- channels
- * ---------------------------------------------------------------------------------------- */
+/* --- channels ------------------------------------------------------------------------ */
 
 /* Who was last seen at each end of a channel. */
 struct ends {
@@ -93,8 +92,7 @@ static int blame_channel(struct build *b, struct wait *x, const struct ends *end
 	return blame_whole(b, x, piece);
 }
 
-/* --- children
- * ------------------------------------------------------------------------------------------ */
+/* --- children ------------------------------------------------------------------------ */
 
 /* The youngest child process of each process that is still alive. */
 static int find_children(struct build *b, struct hmap *youngest)
@@ -146,7 +144,7 @@ static int blame_child(struct build *b, struct wait *x, const struct hmap *young
 	return blame_whole(b, x, piece);
 }
 
-/* --- GILs ------------------------------------------------------------------------------- */
+/* --- GILs ---------------------------------------------------------------------------- */
 
 struct gil_tiling {
 	struct build *b;
@@ -226,8 +224,7 @@ static bool has_timeline(const struct build *b, const struct lock *l, size_t *gi
 	return false;
 }
 
-/* --- locks
- * --------------------------------------------------------------------------------------------- */
+/* --- locks --------------------------------------------------------------------------- */
 
 /* Which thread it is for says the word; of CPython's own joins, who ended them. */
 static int blame_join(struct build *b, struct wait *x)
@@ -321,9 +318,7 @@ static int blame_locks(struct build *b)
 	return err;
 }
 
-/* --- all
- * ------------------------------------------------------------------------------------------------
- */
+/* --- all ----------------------------------------------------------------------------- */
 
 static int blame_one(struct build *b, struct wait *x, const struct ends *ends,
                      const struct hmap *youngest)

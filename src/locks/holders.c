@@ -45,8 +45,7 @@ struct holders {
 	uint64_t taker_ns;
 };
 
-/* --- facts ---------------------------------------------------------------------------------------
- */
+/* --- facts --------------------------------------------------------------------------- */
 
 static int add_fact(struct holders *h, uint64_t t, enum fact_kind kind, uint32_t task, bool first)
 {
@@ -82,19 +81,69 @@ static int add_wait_facts(struct holders *h, const struct wait *x)
 	return err;
 }
 
-static int by_time(const void *a, const void *b)
+static bool before(const struct fact *x, const struct fact *y)
 {
-	const struct fact *x = a, *y = b;
-
 	if (x->t != y->t)
-		return x->t < y->t ? -1 : 1;
-	if (x->kind != y->kind)
-		return x->kind < y->kind ? -1 : 1;
-	return x->task < y->task ? -1 : x->task > y->task;
+		return x->t < y->t;
+	return x->kind != y->kind ? x->kind < y->kind : x->task < y->task;
 }
 
-/* --- turns
- * ---------------------------------------------------------------------------------------- */
+static size_t run_end(const struct fact *v, size_t from, size_t n)
+{
+	size_t to = from + (from < n);
+
+	while (to < n && !before(&v[to], &v[to - 1]))
+		to++;
+	return to;
+}
+
+static void merge(const struct fact *x, size_t n_x, const struct fact *y, size_t n_y,
+                  struct fact *out)
+{
+	while (n_x && n_y) {
+		bool second = before(y, x);
+
+		*out++ = second ? *y++ : *x++;
+		n_x -= !second;
+		n_y -= second;
+	}
+	while (n_x--)
+		*out++ = *x++;
+	while (n_y--)
+		*out++ = *y++;
+}
+
+/* Sorts by time: the facts of each task are in order already, so runs are merged until one is
+ * left. */
+static int sort_facts(struct holders *h)
+{
+	size_t n = h->facts.n, runs = 2;
+	struct fact *v = h->facts.v, *other;
+
+	if (run_end(v, 0, n) == n)
+		return 0;
+	other = malloc(n * sizeof(*other));
+	if (!other)
+		return -ENOMEM;
+	while (runs > 1) {
+		struct fact *sorted = other;
+
+		runs = 0;
+		for (size_t from = 0, mid, to; from < n; from = to, runs++) {
+			mid = run_end(v, from, n);
+			to = run_end(v, mid, n);
+			merge(v + from, mid - from, v + mid, to - mid, sorted + from);
+		}
+		other = v;
+		v = sorted;
+	}
+	h->facts.v = v;
+	h->facts.cap = n;
+	free(other);
+	return 0;
+}
+
+/* --- turns --------------------------------------------------------------------------- */
 
 static struct turn *now(struct holders *h)
 {
@@ -235,15 +284,14 @@ static int make_turns(struct holders *h)
 	h->turns.n = 0;
 	h->waiting = h->taker = 0;
 	err = vec_push(&h->turns, begin);
-	if (h->facts.n)
-		qsort(h->facts.v, h->facts.n, sizeof(*h->facts.v), by_time);
+	if (!err)
+		err = sort_facts(h);
 	for (size_t i = 0; !err && i < h->facts.n; i++)
 		err = take_fact(h, &h->facts.v[i]);
 	return err ? err : last_turn(h);
 }
 
-/* --- tiling
- * ---------------------------------------------------------------------------------------- */
+/* --- tiling -------------------------------------------------------------------------- */
 
 /* The turn at t. */
 static size_t turn_at(const struct holders *h, uint64_t t)

@@ -16,8 +16,7 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path;
 }
 
-/* --- by variable ---------------------------------------------------------------------------------
- */
+/* --- by variable --------------------------------------------------------------------- */
 
 /* off: of the lock's start in the variable; a variable of the lock's own size is the lock. */
 static void name_object(struct lock *l, const struct futex_object *o, uint64_t word)
@@ -45,8 +44,7 @@ static bool by_object(struct build *b, struct lock *l, const struct futex *f)
 	return true;
 }
 
-/* --- by file
- * -------------------------------------------------------------------------------------- */
+/* --- by file ------------------------------------------------------------------------- */
 
 static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 {
@@ -63,8 +61,7 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 	return true;
 }
 
-/* --- by place
- * -------------------------------------------------------------------------------------- */
+/* --- by place ------------------------------------------------------------------------ */
 
 /* Code that everybody's locks are waited for in. */
 static bool is_machinery(const struct frame *f)
@@ -115,8 +112,7 @@ static bool by_place(struct build *b, struct lock *l)
 	return true;
 }
 
-/* --- all
- * -------------------------------------------------------------------------------------------- */
+/* --- all ----------------------------------------------------------------------------- */
 
 static const struct proc *proc_of_space(const struct build *b, const struct lock *l)
 {

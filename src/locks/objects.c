@@ -31,7 +31,7 @@ struct place {
 	bool py;
 };
 
-/* --- one word -------------------------------------------------------------------------------- */
+/* --- one word ------------------------------------------------------------------------ */
 
 static const struct gil *gil_at(const struct model *m, uint32_t number)
 {
@@ -190,8 +190,7 @@ static struct place place_of(const struct build *b, uint32_t index)
 	return p;
 }
 
-/* --- joining words -----------------------------------------------------------------------------
- */
+/* --- joining words ------------------------------------------------------------------- */
 
 static int by_place(const void *a, const void *b)
 {
@@ -253,8 +252,7 @@ static bool belong(const struct build *b, const struct place *x, const struct pl
 	return false;
 }
 
-/* --- locks -------------------------------------------------------------------------------------
- */
+/* --- locks --------------------------------------------------------------------------- */
 
 static int lock_new(struct build *b, const struct lock *like, uint32_t *number)
 {

@@ -75,8 +75,7 @@ static void tallies_sort(struct tallies *ts)
 		qsort(ts->v.v, ts->v.n, sizeof(*ts->v.v), by_wait);
 }
 
-/* --- one wait
- * ------------------------------------------------------------------------------------- */
+/* --- one wait ------------------------------------------------------------------------ */
 
 struct sums {
 	struct build *b;
@@ -151,8 +150,7 @@ static int add_channel(struct sums *s, size_t i)
 	return err ? err : add_blockers(s, &s->others, x->channel, i);
 }
 
-/* --- lists
- * ---------------------------------------------------------------------------------------- */
+/* --- lists --------------------------------------------------------------------------- */
 
 static uint8_t commonest(const struct tally *t)
 {
@@ -212,11 +210,34 @@ static int list_channels(struct sums *s)
 	return 0;
 }
 
-static int by_length(const void *a, const void *b)
+/* The value that would be at place k if v were sorted; reorders v. Quickselect: linear. */
+static uint64_t nth(uint64_t *v, size_t n, size_t k)
 {
-	const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+	size_t lo = 0, hi = n - 1;
 
-	return x < y ? -1 : x > y;
+	while (lo < hi) {
+		uint64_t pivot = v[lo + (hi - lo) / 2];
+		size_t i = lo, j = hi;
+
+		for (;; i++, j--) {
+			uint64_t swap;
+
+			while (v[i] < pivot)
+				i++;
+			while (v[j] > pivot)
+				j--;
+			if (i >= j)
+				break;
+			swap = v[i];
+			v[i] = v[j];
+			v[j] = swap;
+		}
+		if (k <= j)
+			hi = j;
+		else
+			lo = j + 1;
+	}
+	return v[k];
 }
 
 /* b->order has the waits by lock: those without one first. */
@@ -236,9 +257,8 @@ static int set_percentiles(struct build *b)
 		for (; i < b->order.n && w->waits.v[b->order.v[i]].lock == lock; i++)
 			if (vec_push(&ns, w->waits.v[b->order.v[i]].blocked_ns))
 				goto fail;
-		qsort(ns.v, ns.n, sizeof(*ns.v), by_length);
-		l->p50_ns = ns.v[(ns.n - 1) / 2];
-		l->p99_ns = ns.v[(ns.n - 1) - (ns.n - 1) / 100];
+		l->p50_ns = nth(ns.v, ns.n, (ns.n - 1) / 2);
+		l->p99_ns = nth(ns.v, ns.n, (ns.n - 1) - (ns.n - 1) / 100);
 	}
 	vec_release(&ns);
 	return 0;

@@ -7,8 +7,7 @@
 
 #define WK_INTERRUPT (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_NMI)
 
-/* --- what for ----------------------------------------------------------------------------------
- */
+/* --- what for ------------------------------------------------------------------------ */
 
 static bool is_poll(const struct slice *s)
 {
@@ -91,8 +90,7 @@ static int set_purpose(struct build *b, const struct task *t, const struct slice
 	return err;
 }
 
-/* --- stitching
- * ------------------------------------------------------------------------------------ */
+/* --- stitching ----------------------------------------------------------------------- */
 
 /* A task's last wait while later slices may still belong to it. */
 struct stitch {
@@ -183,8 +181,7 @@ static int stitch_task(struct build *b, const struct task *t)
 	return err ? err : flush(b, &st);
 }
 
-/* --- sleeping on a lock
- * ------------------------------------------------------------------------------ */
+/* --- sleeping on a lock -------------------------------------------------------------- */
 
 static bool nobody_posts(const struct lock *l)
 {

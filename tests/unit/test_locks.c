@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+/* Lock objects: which futex words are one lock, of what kind, and what it is called. */
+#include "locks_test.h"
+
+#define BASE 0x10000
+#define LIBC "/lib/libc.so.6"
+#define CODE 0x400000
+
+/* Process 1 "main" and threads 2 and 3. Thread 1 wakes; libc is mapped. */
+static struct tb *program(void)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_thread(tb, 3, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_on(tb, 3, 2);
+	tb_map(tb, 1, CODE, CODE + 0x10000, 0, LIBC);
+	tb_map(tb, 1, 2 * CODE, 2 * CODE + 0x10000, 0, "/usr/bin/app");
+	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, BASE, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 100 * MS);
+	return tb;
+}
+
+/* A user stack of libc's `function` called by the program's `caller`. */
+static uint32_t stack_in(struct tb *tb, const char *function, const char *caller)
+{
+	static uint64_t places;
+	uint64_t frames[2];
+
+	places = (places + 16) % 0x8000;
+	frames[0] = CODE + 0x100 + places;
+	frames[1] = 2 * CODE + 0x100 + places;
+	tb_symbol(tb, LIBC, frames[0] - CODE, function, 4, 0);
+	tb_symbol(tb, "/usr/bin/app", frames[1] - 2 * CODE, caller, 4, 0);
+	return tb_stack(tb, STACK_USER, 1, frames, 2);
+}
+
+/* Thread `id` waits at addr for 2 ms, in `function` if that is given; woken by 1. */
+static void wait_at(struct tb *tb, uint32_t id, uint64_t t, uint64_t addr, uint32_t op,
+                    uint32_t val, const char *function)
+{
+	tb_run(tb, id, t, t + MS);
+	tb_stacks(tb, id, function ? stack_in(tb, function, "work") : 0, 0);
+	tb_futex(tb, id, addr, op, val, 0, t + 3 * MS, 1);
+	tb_run(tb, id, t + 3 * MS, t + 4 * MS);
+	tb_preempt(tb, id);
+}
+
+static void expect_lock(const struct built *b, uint32_t task, size_t nth, enum lock_kind kind,
+                        uint64_t waits)
+{
+	const struct lock *l = lock_of_wait(b, task, nth);
+
+	cr_expect_eq(l->kind, kind, "wait %zu of %u: %s, not %s", nth, task, lock_kind_key(l->kind),
+	             lock_kind_key(kind));
+	cr_expect_eq(l->waits, waits);
+}
+
+/* Each of glibc's locks by the function waited in: its words are one object, and its neighbours of
+ * the same kind others. */
+static const struct {
+	const char *function;
+	enum lock_kind kind;
+	uint64_t words[3], size; /* offsets of its words, 0-ended after the first */
+	uint32_t op;
+} glibc[] = {
+        {"__lll_lock_wait", LOCK_MUTEX, {0}, 40, TB_FUTEX_WAIT},
+        {"pthread_mutex_timedlock@@GLIBC_2.34", LOCK_MUTEX, {0}, 40, TB_FUTEX_BITSET},
+        {"___pthread_cond_wait", LOCK_COND, {40, 44}, 48, TB_FUTEX_BITSET},
+        {"__pthread_cond_timedwait64", LOCK_COND, {32, 36}, 48, TB_FUTEX_BITSET},
+        {"__new_sem_wait_slow64.constprop.0", LOCK_SEMAPHORE, {0}, 32, TB_FUTEX_BITSET},
+        {"___pthread_rwlock_rdlock", LOCK_RWLOCK, {0, 8, 12}, 56, TB_FUTEX_BITSET},
+        {"__pthread_barrier_wait", LOCK_BARRIER, {4, 16}, 32, TB_FUTEX_WAIT},
+};
+
+Test(locks, glibc_objects_by_function)
+{
+	for (size_t i = 0; i < sizeof(glibc) / sizeof(glibc[0]); i++) {
+		struct tb *tb = program();
+		uint64_t t = 0;
+		struct built b;
+		size_t n = 0;
+
+		for (uint32_t object = 0; object < 2; object++) {
+			uint64_t at = BASE + object * glibc[i].size;
+
+			for (size_t w = 0; w < 3 && (!w || glibc[i].words[w]); w++, t += 5 * MS) {
+				wait_at(tb, 2, t, at + glibc[i].words[w], glibc[i].op, 0,
+				        glibc[i].function);
+				n++;
+			}
+		}
+		b = build_waits(tb);
+		cr_expect_eq(b.w->locks.n, 2, "%s: %zu objects", glibc[i].function, b.w->locks.n);
+		expect_lock(&b, 2, 0, glibc[i].kind, n / 2);
+		built_free(&b);
+	}
+}
+
+/* Stacks that end in the innermost function say nothing: values and operations do. */
+Test(locks, kinds_without_stacks)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL); /* a low-level lock */
+	wait_at(tb, 2, 5 * MS, BASE + 64, TB_FUTEX_LOCK_PI, 1, NULL);
+	wait_at(tb, 2, 10 * MS, BASE + 128, TB_FUTEX_BITSET, 0,
+	        NULL); /* both words of a condition */
+	wait_at(tb, 2, 15 * MS, BASE + 132, TB_FUTEX_BITSET, 0, NULL);
+	wait_at(tb, 2, 20 * MS, BASE + 200, TB_FUTEX_BITSET, 3, NULL); /* a reader */
+	wait_at(tb, 2, 25 * MS, BASE + 256, TB_FUTEX_BITSET, 0, NULL); /* anything */
+	wait_at(tb, 2, 30 * MS, BASE + 320, TB_FUTEX_BITSET, 0, NULL); /* a sem_t by its size */
+	tb_object(tb, 1, BASE + 320, "slots", 0, 32);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 6);
+	expect_lock(&b, 2, 0, LOCK_MUTEX, 1);
+	expect_lock(&b, 2, 1, LOCK_MUTEX, 1);
+	expect_lock(&b, 2, 2, LOCK_COND, 2);
+	expect_lock(&b, 2, 4, LOCK_RWLOCK, 1);
+	expect_lock(&b, 2, 5, LOCK_FUTEX, 1);
+	expect_lock(&b, 2, 6, LOCK_SEMAPHORE, 1);
+	built_free(&b);
+}
+
+/* A PI futex holds its owner's id. */
+Test(locks, pi_owner_is_in_the_word)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_LOCK_PI, 0x80000000u | 1, NULL);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->blames.v[0].evidence, EVIDENCE_OWNER);
+	expect_blame(&b, 2, 0, 2 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
+/* All six words of a GIL, and not the word behind it. */
+Test(locks, a_gil_is_one_lock)
+{
+	static const uint64_t offsets[] = {0x48, 0x4c, 0x50, 0xa0, 0xa4, 0xa8};
+	struct tb *tb = program();
+	struct built b;
+
+	tb_gil(tb, 7, 1, BASE, true, 0x030b07f0);
+	for (size_t i = 0; i < 6; i++)
+		wait_at(tb, 2, i * 5 * MS, BASE + offsets[i], TB_FUTEX_BITSET, 0, NULL);
+	wait_at(tb, 2, 30 * MS, BASE + GIL_BYTES, TB_FUTEX_BITSET, 0, NULL);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 2);
+	expect_lock(&b, 2, 0, LOCK_GIL, 6);
+	expect_lock(&b, 2, 6, LOCK_FUTEX, 1);
+	cr_expect_eq(lock_of_wait(&b, 2, 0)->gil, 7);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "GIL (pid 1001)");
+	built_free(&b);
+}
+
+/* One shared lock under two addresses in two processes; the next word in the file is another. */
+Test(locks, shared_locks_by_what_they_are)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_fork(tb, 4, 1, "child", 0);
+	tb_on(tb, 4, 3);
+	tb_futex_key(tb, 1, BASE, 99, 0x20, "/dev/shm/queue");
+	tb_futex_key(tb, 4, 2 * BASE, 99, 0x20, "/dev/shm/queue");
+	tb_futex_key(tb, 4, 2 * BASE + 64, 99, 0x60, "/dev/shm/queue");
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_SHARED_BITSET, 0, "sem_wait");
+	tb_run(tb, 4, 0, MS);
+	tb_futex(tb, 4, 2 * BASE, TB_FUTEX_SHARED_BITSET, 0, 0, 5 * MS, 1);
+	tb_run(tb, 4, 5 * MS, 6 * MS);
+	tb_futex(tb, 4, 2 * BASE + 64, TB_FUTEX_SHARED_BITSET, 0, 0, 10 * MS, 1);
+	tb_run(tb, 4, 10 * MS, 11 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 2);
+	expect_lock(&b, 4, 0, LOCK_SEMAPHORE, 2);
+	cr_expect(lock_of_wait(&b, 4, 0)->shared);
+	cr_expect_str_eq(lock_of_wait(&b, 4, 0)->name, "/dev/shm/queue+0x20");
+	cr_expect_eq(lock_of_wait(&b, 4, 0)->waiters.n, 2);
+	built_free(&b);
+}
+
+/* A forked process's copy of a private lock is a lock of its own. */
+Test(locks, private_locks_are_their_space_s)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_fork(tb, 4, 1, "child", 0);
+	tb_on(tb, 4, 3);
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL);
+	tb_run(tb, 4, 0, MS);
+	tb_futex(tb, 4, BASE, TB_FUTEX_WAIT, 2, 0, 5 * MS, 1);
+	tb_run(tb, 4, 5 * MS, 6 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 2);
+	built_free(&b);
+}
+
+/* CPython 3.13: each waiter sleeps on its own stack; the word before names the lock. */
+Test(locks, parking_lot)
+{
+	for (int python = 0; python < 2; python++) {
+		struct tb *tb = program();
+		struct built b;
+
+		if (python)
+			tb_gil(tb, 1, 1, 0x900000, true, 0x030d05f0);
+		tb_park(tb, 2, 0x7000);
+		tb_park(tb, 3, 0x7000);
+		wait_at(tb, 2, 0, BASE, TB_FUTEX_BITSET, 0, NULL);
+		wait_at(tb, 3, 0, 2 * BASE, TB_FUTEX_BITSET, 0, NULL);
+		b = build_waits(tb);
+		expect_lock(&b, 2, 0, python ? LOCK_MUTEX : LOCK_FUTEX, python ? 2 : 2);
+		cr_expect_eq(lock_of_wait(&b, 2, 0)->py, python);
+		cr_expect_eq(lock_of_wait(&b, 2, 0)->addr, python ? 0x7000 : 2 * BASE);
+		built_free(&b);
+	}
+}
+
+/* A word that the kernel clears at a thread's end, waited for by other means than a join. */
+Test(locks, clear_child_tid_is_a_join)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_rename(tb, 3, 0, "reaper");
+	tb_ctid(tb, 3, BASE);
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_SHARED_BITSET, 77, NULL);
+	b = build_waits(tb);
+	expect_lock(&b, 2, 0, LOCK_JOIN, 1);
+	cr_expect_str_eq(b.w->locks.v[0].name, "join of reaper");
+	built_free(&b);
+}
+
+Test(locks, joins_of_one_name_are_told_apart)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id < 4; id++) {
+		tb_thread(tb, id, 1, "worker", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, id * 10 * MS);
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 1, 0, MS);
+	tb_join(tb, 1, 2, 20 * MS);
+	tb_run(tb, 1, 20 * MS, 21 * MS);
+	tb_join(tb, 1, 3, 30 * MS);
+	tb_run(tb, 1, 30 * MS, 31 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.n, 2);
+	cr_expect_str_eq(b.w->locks.v[0].name, "join of worker (1002)");
+	cr_expect_str_eq(b.w->locks.v[1].name, "join of worker (1003)");
+	cr_expect_eq(b.w->locks.v[0].owner_agree, 1);
+	built_free(&b);
+}
+
+/* --- names ---------------------------------------------------------------------------------------
+ */
+
+Test(locks, names)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_object(tb, 1, BASE, "cache_lock", 0, 40);
+	tb_object(tb, 1, BASE + 0x68, "pool", 0x48, 0x80); /* a condition at +0x20 of it */
+	tb_object(tb, 1, BASE + 0x108, "table", 8, 48);
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL);
+	wait_at(tb, 2, 5 * MS, BASE + 0x68, TB_FUTEX_BITSET, 0, "pthread_cond_wait");
+	wait_at(tb, 2, 10 * MS, BASE + 0x108, TB_FUTEX_WAIT, 2, NULL);
+	wait_at(tb, 2, 15 * MS, BASE + 0x200, TB_FUTEX_WAIT, 2, "__lll_lock_wait");
+	wait_at(tb, 2, 20 * MS, BASE + 0x300, TB_FUTEX_WAIT, 2, NULL);
+	b = build_waits(tb);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "cache_lock");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name_from, "symbol");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 1)->name, "pool+0x20");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 2)->name, "table+0x8");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 3)->name, "waited for in work (app)");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 3)->name_from, "site");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 4)->name, "0x10300");
+	built_free(&b);
+}
+
+/* A lock that was waited for outside the window only is not listed. */
+Test(locks, those_outside_the_window_are_left_out)
+{
+	const struct model_opts opts = {.flags = MODEL_SLICES, .since_ns = 10 * MS};
+	struct tb *tb = program();
+	struct err err = {0};
+	struct built b;
+
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL);
+	wait_at(tb, 2, 20 * MS, BASE + 64, TB_FUTEX_WAIT, 2, NULL);
+	b.m = load(tb, &opts);
+	b.w = waits_build(b.m, &err);
+	cr_assert(b.w);
+	expect_sound(b.w);
+	cr_expect_eq(b.w->locks.n, 1);
+	cr_expect_eq(b.w->locks.v[0].addr, BASE + 64);
+	built_free(&b);
+}
+
+/* --- sums
+ * ----------------------------------------------------------------------------------------- */
+
+/* Time on locks of a task = what it was blocked in futexes. */
+Test(locks, sums_are_exact)
+{
+	struct tb *tb = program();
+	uint64_t in_locks = 0;
+	struct built b;
+
+	for (uint64_t i = 0; i < 10; i++)
+		wait_at(tb, 2, i * 5 * MS, BASE + i % 3 * 64, TB_FUTEX_WAIT, 2, NULL);
+	b = build_waits(tb);
+	for (size_t i = 0; i < b.w->waits.n; i++)
+		if (b.w->waits.v[i].lock)
+			in_locks += b.w->waits.v[i].blocked_ns;
+	cr_expect_eq(in_locks, model_task(b.m, 2)->blocked_by[BLOCK_FUTEX]);
+	cr_expect_eq(in_locks, 20 * MS);
+	built_free(&b);
+}
