@@ -31,6 +31,10 @@ static int blame_whole(struct build *b, struct wait *x, struct blame piece)
 	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
 	int err = 0;
 
+	if (piece.task == x->task) /* nonsense: nobody wakes itself */
+		piece.task = 0;
+	if (!piece.task)
+		piece.evidence = EVIDENCE_UNKNOWN;
 	piece.state = piece.task ? BLAME_HELD : BLAME_NOBODY;
 	x->blame = (uint32_t)b->w->blames.n;
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++) {

@@ -65,16 +65,6 @@ static void build_release(struct build *b)
 	hmap_release(&b->channel_ids);
 }
 
-static int follow_gils(struct build *b)
-{
-	const struct gil *gils;
-
-	if (!model_gils(b->m, &gils))
-		return 0;
-	b->w->gil = gil_timeline_build(b->m, NULL);
-	return b->w->gil ? 0 : -ENOMEM;
-}
-
 struct waits *waits_build(const struct model *m, struct err *err)
 {
 	const char *arch = model_meta(m, META_MACHINE);
@@ -83,8 +73,7 @@ struct waits *waits_build(const struct model *m, struct err *err)
 
 	if (b.w) {
 		b.w->m = m;
-		code = follow_gils(&b);
-		code = code ? code : build(&b);
+		code = build(&b);
 	}
 	build_release(&b);
 	if (!code)

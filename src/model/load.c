@@ -309,6 +309,8 @@ void model_free(struct model *m)
 	procs_release(m);
 	futexes_release(m);
 	stacks_release(m);
+	referents_release(m);
+	gil_release(m);
 	pycodes_release(m);
 	maps_release(m);
 	timeline_release(&m->running);
