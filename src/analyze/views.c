@@ -148,28 +148,137 @@ static int serial(struct builder *b)
 	return err;
 }
 
+static struct view_row path_view_row(const struct path_row *p)
+{
+	return (struct view_row){
+	        .task = p->task,
+	        .ustack = p->ustack,
+	        .kstack = p->kstack,
+	        .lock = p->lock,
+	        .channel = p->channel,
+	        .cause = p->cause,
+	        .state = p->state,
+	        .weight = p->end_ns > p->start_ns ? p->end_ns - p->start_ns : 0,
+	};
+}
+
+/* 2 bits state, 5 cause, the rest lock or channel (never both). */
+static uint32_t path_kind(const struct path_row *p)
+{
+	uint32_t state = p->state == 'R' ? 0 : p->state == 'Q' ? 1 : 2;
+
+	return state | (uint32_t)p->cause << 2 | (p->lock ? p->lock : p->channel) << 7;
+}
+
+/*
+ * Running pieces of one task and kind: most are shorter than the distance of two samples, so
+ * their time all together is shared by the samples that fell into any of them.
+ */
+struct running {
+	uint64_t ns, samples, left_ns, left_samples;
+};
+
+struct runnings {
+	struct hmap ids; /* task, kind -> place + 1 */
+	VEC(struct running) v;
+};
+
+static struct running *running_of(struct runnings *rs, const struct path_row *p)
+{
+	uint64_t *at = hmap_put(&rs->ids, p->task, path_kind(p), NULL);
+
+	if (at && !*at && !vec_push(&rs->v, (struct running){0}))
+		*at = rs->v.n;
+	return at && *at ? &rs->v.v[*at - 1] : NULL;
+}
+
+/* Calls fn for each sample inside a running piece of its own task. Both lists are in time order. */
+static int each_sample(struct builder *b, struct runnings *rs,
+                       int (*fn)(struct builder *b, struct running *run, const struct path_row *p,
+                                 const struct cpu_sample *s))
+{
+	const struct cpu_sample *samples;
+	size_t n = model_samples(b->r->m, &samples), at = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		const struct path_row *p;
+		struct running *run;
+
+		while (at < b->r->path.n && b->r->path.v[at].end_ns <= samples[i].ts)
+			at++;
+		if (at == b->r->path.n)
+			break;
+		p = &b->r->path.v[at];
+		if (p->state != 'R' || p->task != samples[i].task || p->start_ns > samples[i].ts)
+			continue;
+		run = running_of(rs, p);
+		err = run ? fn(b, run, p, &samples[i]) : -ENOMEM;
+	}
+	return err;
+}
+
+static int count_sample(struct builder *b, struct running *run, const struct path_row *p,
+                        const struct cpu_sample *s)
+{
+	(void)b;
+	(void)p;
+	(void)s;
+	run->samples++;
+	run->left_samples++;
+	return 0;
+}
+
+static int weigh_sample(struct builder *b, struct running *run, const struct path_row *p,
+                        const struct cpu_sample *s)
+{
+	struct view_row row = path_view_row(p);
+	uint64_t part = run->left_samples > 1 ? run->ns / run->samples : run->left_ns;
+
+	row.ustack = s->ustack;
+	row.kstack = s->kstack;
+	row.weight = part;
+	run->left_ns -= part;
+	run->left_samples--;
+	return put(b, &row, path_kind(p));
+}
+
 static int critical_path(struct builder *b)
 {
+	struct runnings rs = {0};
 	int err = 0;
 
 	for (size_t i = 0; i < b->r->path.n && !err; i++) {
 		const struct path_row *p = &b->r->path.v[i];
-		uint32_t state = p->state == 'R' ? 0 : p->state == 'Q' ? 1 : 2;
-		struct view_row row = {
-		        .task = p->task,
-		        .ustack = p->ustack,
-		        .kstack = p->kstack,
-		        .lock = p->lock,
-		        .channel = p->channel,
-		        .cause = p->cause,
-		        .state = p->state,
-		        .weight = p->end_ns > p->start_ns ? p->end_ns - p->start_ns : 0,
-		};
+		struct view_row row = path_view_row(p);
+		struct running *run = p->state == 'R' ? running_of(&rs, p) : NULL;
 
-		/* 2 bits state, 5 cause, the rest lock or channel (never both). */
-		err = put(b, &row,
-		          state | (uint32_t)p->cause << 2 | (p->lock ? p->lock : p->channel) << 7);
+		if (run) {
+			run->ns = add(run->ns, row.weight);
+			run->left_ns = run->ns;
+		} else {
+			err = p->state == 'R' ? -ENOMEM : put(b, &row, path_kind(p));
+		}
 	}
+	if (!err)
+		err = each_sample(b, &rs, count_sample);
+	if (!err)
+		err = each_sample(b, &rs, weigh_sample);
+	/* Never sampled: no stack, but its time is there. */
+	for (size_t i = 0; i < b->r->path.n && !err; i++) {
+		const struct path_row *p = &b->r->path.v[i];
+		struct view_row row = path_view_row(p);
+		struct running *run = p->state == 'R' ? running_of(&rs, p) : NULL;
+
+		if (!run || !run->left_ns)
+			continue;
+		row.ustack = row.kstack = 0;
+		row.weight = run->left_ns;
+		run->left_ns = 0;
+		err = put(b, &row, path_kind(p));
+	}
+	hmap_release(&rs.ids);
+	vec_release(&rs.v);
 	return err;
 }
 

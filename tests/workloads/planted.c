@@ -20,9 +20,9 @@
  *           pdeadlock two processes and two shared mutexes, the same
  *   --ms N (1000)     how long
  *
- * Truth: "planted" {cause, wall_ns, wait_ns, tid}: what the threads waited for that cause by
- * their own clocks, all together, and for the starved what the kernel says; tid is whom they
- * waited for where that is one task. A deadlock does not end by itself.
+ * Truth: "planted" {cause, wall_ns, wait_ns, tid}: what the threads were blocked by that cause,
+ * all together, by their own measure (the starved: what they waited for a CPU); tid is whom they
+ * waited for where that is one task. A deadlock ends by SIGALRM after --life N (20) seconds.
  */
 #include "truth.h"
 #include <netinet/in.h>
@@ -34,6 +34,7 @@
 static uint64_t end_ns, serial_percent;
 static _Atomic uint64_t wait_ns;
 static _Atomic int culprit;
+static unsigned life_s;
 static pthread_mutex_t a_lock = PTHREAD_MUTEX_INITIALIZER, b_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t rw_lock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_barrier_t barrier;
@@ -45,12 +46,46 @@ static bool running(void)
 	return now_ns() < end_ns;
 }
 
+/* What it takes an idle CPU to run who was woken: part of the wait. More is a lack of CPUs. */
+#define LATENCY_NS 100000
+
+struct moment {
+	uint64_t blocked, delay;
+};
+
+/* Time that the calling thread was blocked so far (what is left of the clock's after running and
+ * waiting for a CPU) and time that it waited for a CPU, both as the kernel counts them. */
+static struct moment moment(void)
+{
+	static __thread int fd = -1;
+	unsigned long long run = 0, delay = 0;
+	char buf[128];
+	ssize_t n;
+
+	if (fd < 0)
+		fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	n = pread(fd, buf, sizeof(buf) - 1, 0);
+	must(n > 0, "schedstat");
+	buf[n] = 0;
+	sscanf(buf, "%llu %llu", &run, &delay);
+	return (struct moment){now_ns() - run - delay, delay};
+}
+
+/* Adds a wait that began at t; the clocks differ by some ns. */
+static void add_wait(struct moment t)
+{
+	struct moment now = moment();
+
+	wait_ns += now.blocked > t.blocked ? now.blocked - t.blocked : 0;
+	wait_ns += now.delay - t.delay <= LATENCY_NS ? now.delay - t.delay : 0;
+}
+
 static void timed_lock(pthread_mutex_t *m)
 {
-	uint64_t t = now_ns();
+	struct moment t = moment();
 
 	pthread_mutex_lock(m);
-	wait_ns += now_ns() - t;
+	add_wait(t);
 }
 
 static pthread_t start(void *(*fn)(void *), void *arg, const char *name)
@@ -104,7 +139,10 @@ static void *write_long(void *unused)
 	(void)unused;
 	culprit = gettid_();
 	while (running()) {
+		struct moment t = moment();
+
 		pthread_rwlock_wrlock(&rw_lock);
+		add_wait(t);
 		compute_ns(6 * WORK);
 		pthread_rwlock_unlock(&rw_lock);
 		compute_ns(2 * WORK);
@@ -116,10 +154,10 @@ static void *read_briefly(void *unused)
 {
 	(void)unused;
 	while (running()) {
-		uint64_t t = now_ns();
+		struct moment t = moment();
 
 		pthread_rwlock_rdlock(&rw_lock);
-		wait_ns += now_ns() - t;
+		add_wait(t);
 		compute_ns(WORK);
 		pthread_rwlock_unlock(&rw_lock);
 	}
@@ -160,18 +198,17 @@ static int make_shared(void)
 
 static void contend_shared(struct shared *s)
 {
-	uint64_t waited = 0;
-
+	wait_ns = 0;
 	while (running()) {
-		uint64_t t = now_ns();
+		struct moment t = moment();
 
 		pthread_mutex_lock(&s->a);
-		waited += now_ns() - t;
+		add_wait(t);
 		compute_ns(3 * WORK);
 		pthread_mutex_unlock(&s->a);
 		compute_ns(WORK);
 	}
-	s->wait_ns += waited;
+	s->wait_ns += wait_ns;
 }
 
 static void two_processes(void (*fn)(struct shared *s))
@@ -181,13 +218,15 @@ static void two_processes(void (*fn)(struct shared *s))
 	pid_t child = fork();
 
 	must(child >= 0, "fork");
-	if (!child)
+	if (!child) {
 		s = map_shared(fd); /* the old one stays: this is another address */
+		alarm(life_s);      /* is not inherited */
+	}
 	fn(s);
 	if (!child)
 		_exit(0);
 	waitpid(child, NULL, 0);
-	wait_ns += s->wait_ns;
+	wait_ns = s->wait_ns;
 }
 
 static void lock_in_order(pthread_mutex_t *first, pthread_mutex_t *second, _Atomic int *arrived)
@@ -244,14 +283,14 @@ static void *consume(void *unused)
 {
 	(void)unused;
 	while (running()) {
-		uint64_t t = now_ns();
+		struct moment t = moment();
 
 		pthread_mutex_lock(&a_lock);
 		while (!item)
 			pthread_cond_wait(&ready, &a_lock);
 		item = false;
 		pthread_mutex_unlock(&a_lock);
-		wait_ns += now_ns() - t;
+		add_wait(t);
 		compute_ns(WORK);
 	}
 	return NULL;
@@ -277,10 +316,10 @@ static void stages(void)
 	culprit = child;
 	close(fd[1]);
 	for (;;) {
-		uint64_t t = now_ns();
+		struct moment t = moment();
 		ssize_t n = read(fd[0], &c, 1);
 
-		wait_ns += now_ns() - t;
+		add_wait(t);
 		if (n <= 0)
 			break;
 		compute_ns(WORK);
@@ -293,12 +332,13 @@ static void *at_barrier(void *heavy)
 	if (heavy)
 		culprit = gettid_();
 	for (unsigned i = 0; i < serial_percent; i++) {
-		uint64_t t;
+		struct moment t;
 
 		compute_ns(heavy ? 6 * WORK : 2 * WORK);
-		t = now_ns();
+		t = moment();
 		pthread_barrier_wait(&barrier);
-		wait_ns += heavy ? 0 : now_ns() - t;
+		if (!heavy)
+			add_wait(t);
 	}
 	return NULL;
 }
@@ -356,12 +396,14 @@ static void *sync_file(void *unused)
 	must(fd >= 0, "mkstemp");
 	unlink(path);
 	while (running()) {
-		uint64_t t;
+		struct moment t;
 
+		t = moment();
 		must(pwrite(fd, block, sizeof(block), 0) == sizeof(block), "pwrite");
-		t = now_ns();
+		add_wait(t);
+		t = moment();
 		must(!fsync(fd), "fsync");
-		wait_ns += now_ns() - t;
+		add_wait(t);
 		compute_ns(WORK / 20);
 	}
 	close(fd);
@@ -371,12 +413,12 @@ static void *sync_file(void *unused)
 static void *doze(void *unused)
 {
 	while (running()) {
-		uint64_t t;
+		struct moment t;
 
 		compute_ns(4 * WORK);
-		t = now_ns();
+		t = moment();
 		sleep_ns(4 * WORK);
-		wait_ns += now_ns() - t;
+		add_wait(t);
 	}
 	return unused;
 }
@@ -418,7 +460,8 @@ int main(int argc, char **argv)
 	truth_open(argc, argv);
 	must(cause, "--cause");
 	serial_percent = arg_u64(argc, argv, "--serial", 100);
-	culprit = 0;
+	if (strstr(cause, "deadlock"))
+		life_s = (unsigned)arg_u64(argc, argv, "--life", 20);
 	began = now_ns();
 	end_ns = began + ms * MS;
 	if (!strcmp(cause, "mutex") || !strcmp(cause, "join")) {
@@ -448,8 +491,10 @@ int main(int argc, char **argv)
 	} else if (!strcmp(cause, "daemon")) {
 		wait_for_connection();
 	} else if (!strcmp(cause, "deadlock")) {
+		alarm(life_s);
 		pair(take_a_b, take_b_a);
 	} else if (!strcmp(cause, "pdeadlock")) {
+		alarm(life_s);
 		culprit = getpid();
 		two_processes(deadlock_shared);
 	} else {
