@@ -14,6 +14,7 @@ int analyze_causes(struct report *r, struct err *err); /* capacity, shares, seri
 int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
 int analyze_graph(struct report *r, struct err *err);     /* who waits for whom at the end */
 int analyze_path(struct report *r, struct err *err);      /* the critical path */
+int analyze_watch(struct report *r, struct err *err);     /* responsiveness of chosen tasks */
 int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
 int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */
 int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */

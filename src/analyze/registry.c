@@ -17,6 +17,7 @@ const struct analysis analyses[] = {
         {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
         {"gil", "GILs: who held them, who waited", analyze_gil},
         {"path", "the critical path", analyze_path},
+        {"watch", "what kept chosen tasks from running", analyze_watch},
         {"spawn", "how tasks were made, and what it cost", analyze_spawn},
         {"tree", "memory of all processes together", analyze_tree},
         {"overhead", "what recording cost", analyze_overhead},

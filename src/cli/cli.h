@@ -49,7 +49,7 @@ struct output_settings {
 enum color_mode { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 struct view_settings {
 	const char *json; /* file, "-" = stdout instead of the text, NULL = none */
-	const char *sort, *task;
+	const char *sort, *task, *watch;
 	unsigned top;
 	uint64_t since_ns, until_ns;
 	int color; /* enum color_mode */
@@ -139,6 +139,7 @@ struct session {
 	const char *path;
 	int fd;
 	struct trace_reader *reader;
+	struct analyze_opts wanted; /* set between opening and loading */
 	struct model *model;
 	struct report report;
 };

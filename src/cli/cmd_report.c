@@ -15,6 +15,8 @@ static int report_file(const char *path, const struct report_settings *set, stru
 	if (!rc && set->view.json)
 		rc = out_open(json, set->view.json, set->out.overwrite, err);
 	if (!rc)
+		s.wanted.watch = set->view.watch;
+	if (!rc)
 		rc = session_load(&s, &opts, err);
 	if (!rc)
 		rc = view_render(&s, &set->view, json, json->f != stdout, err);

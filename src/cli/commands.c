@@ -133,6 +133,9 @@ static const struct opt view_opts[] = {
 	  .help = "at most N rows in each table (default 10)" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
 	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
+	{ 0, "watch", "TID|NAME", OPT_STRING, TO(watch),
+	  .help = "how long this task was ready, or kept by a lock, before it ran; main = the first process's "
+		  "main thread" },
 	{ 0, "since", "TIME", OPT_DURATION, TO(since_ns), .max = 365 * DAY_NS,
 	  .help = "leave out what was before TIME, counted from the start of the workload" },
 	{ 0, "until", "TIME", OPT_DURATION, TO(until_ns), .min = 1, .max = 365 * DAY_NS,

@@ -142,7 +142,7 @@ int session_load(struct session *s, const struct model_opts *opts, struct err *e
 	s->model = model_load(s->reader, opts, err);
 	if (!s->model)
 		return err_wrap(err, -EINVAL, "%s", name);
-	rc = report_build(&s->report, s->model, err);
+	rc = report_build_opts(&s->report, s->model, &s->wanted, err);
 	return rc ? err_wrap(err, rc, "%s", name) : 0;
 }
 

@@ -102,6 +102,7 @@ static int show(const struct record_settings *set, int trace_fd, struct out_file
 		return 0;
 	view_model_opts(&set->view, &opts);
 	rc = session_open_fd(&s, trace_fd, set->collect.output, err);
+	s.wanted.watch = set->view.watch;
 	if (!rc)
 		rc = session_load(&s, &opts, err);
 	if (!rc)

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Responsiveness: what a task that wants to run is kept by. A delay begins when what the
+ * task waited for has come (its timer, its data: the wait of its own choice ends) and lasts
+ * until it does its work: the wait for a CPU, and then the locks it needs first of all, as a
+ * Python thread needs the GIL before it does anything. Running in between for less than
+ * WAIT_STITCH_NS is on the way, not work.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+
+typedef VEC(uint64_t) delays;
+
+struct watch {
+	const struct report *r;
+	const struct task *t;
+	const struct wait *waits;
+	size_t n;
+	struct hmap by; /* task, cause -> index of row->by */
+	struct watch_row *row;
+	delays delays;
+};
+
+static bool is_watched(const struct model *m, const struct task *t, const char *want)
+{
+	const struct task *leader = model_task(m, t->proc);
+	uint64_t tid;
+
+	if (!parse_u64(want, 1, UINT32_MAX, &tid))
+		return t->tid == tid || (t->ns_tid && t->ns_tid == tid);
+	if (t->comm && !strcmp(t->comm, want))
+		return true;
+	return !strcmp(want, "main") && t->id == t->proc && leader && (leader->flags & TASK_F_ROOT);
+}
+
+static int charge(struct watch *w, uint32_t task, enum cause cause, uint64_t ns)
+{
+	struct watch_by fresh = {.task = task, .cause = (uint8_t)cause};
+	uint64_t *slot;
+	bool added;
+
+	if (!ns)
+		return 0;
+	slot = hmap_put(&w->by, task, cause, &added);
+	if (!slot)
+		return -ENOMEM;
+	if (added) {
+		*slot = w->row->by.n;
+		if (vec_push(&w->row->by, fresh))
+			return -ENOMEM;
+	}
+	w->row->by.v[*slot].ns = add_capped(w->row->by.v[*slot].ns, ns);
+	return 0;
+}
+
+/* A lock that is held by somebody: not of the task's own choice. */
+static bool keeps(const struct waits *w, const struct wait *x)
+{
+	if (x->kind != WAIT_LOCK || !x->lock || x->lock > w->locks.n)
+		return false;
+	switch (w->locks.v[x->lock - 1].kind) {
+	case LOCK_GIL:
+	case LOCK_MUTEX:
+	case LOCK_RWLOCK:
+		return true;
+	}
+	return false;
+}
+
+static enum cause cause_of(const struct waits *w, const struct wait *x)
+{
+	return w->locks.v[x->lock - 1].kind == LOCK_GIL ? CAUSE_GIL : CAUSE_LOCK;
+}
+
+/* Charges the blocked time of a lock wait to those who held it. */
+static int charge_wait(struct watch *w, const struct wait *x)
+{
+	const struct waits *all = w->r->w;
+	uint64_t told = 0;
+	int rc = 0;
+
+	for (uint32_t i = 0; i < x->n_blame && !rc; i++) {
+		const struct blame *b = &all->blames.v[x->blame + i];
+		uint64_t ns = b->end_ns - b->start_ns;
+
+		rc = charge(w, b->state == BLAME_HELD ? b->task : 0, cause_of(all, x), ns);
+		told = add_capped(told, ns);
+	}
+	if (!rc && told < x->blocked_ns)
+		rc = charge(w, 0, cause_of(all, x), x->blocked_ns - told);
+	return rc;
+}
+
+static uint64_t ready_ns(const struct wait *x)
+{
+	return x->in_ns > x->end_ns ? x->in_ns - x->end_ns : 0;
+}
+
+/* From the end of the wait at i: the delay until it works. Sets *next to the wait after it. */
+static int delay_after(struct watch *w, size_t i, size_t *next)
+{
+	const struct wait *x = &w->waits[i];
+	uint64_t from = x->end_ns, to = x->in_ns;
+	int rc = charge(w, 0, CAUSE_CPU_SHORTAGE, ready_ns(x));
+
+	for (i++; i < w->n && !rc; i++) {
+		x = &w->waits[i];
+		if (x->start_ns > to + WAIT_STITCH_NS || !keeps(w->r->w, x) || x->open)
+			break;
+		rc = charge_wait(w, x);
+		if (!rc)
+			rc = charge(w, 0, CAUSE_CPU_SHORTAGE, ready_ns(x));
+		to = x->in_ns;
+	}
+	*next = i;
+	if (!rc && to > from)
+		rc = vec_push(&w->delays, to - from) ? -ENOMEM : 0;
+	return rc;
+}
+
+static int by_ns(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static int largest_first(const void *a, const void *b)
+{
+	const struct watch_by *x = a, *y = b;
+
+	return x->ns > y->ns ? -1 : x->ns < y->ns;
+}
+
+static void summarize(struct watch *w)
+{
+	struct watch_row *row = w->row;
+	size_t n = w->delays.n;
+
+	if (row->by.n)
+		qsort(row->by.v, row->by.n, sizeof(row->by.v[0]), largest_first);
+	row->waits = n;
+	if (!n)
+		return;
+	qsort(w->delays.v, n, sizeof(w->delays.v[0]), by_ns);
+	row->p50_ns = w->delays.v[(n + 1) / 2 - 1];
+	row->p99_ns = w->delays.v[(n * 99 + 99) / 100 - 1];
+	row->max_ns = w->delays.v[n - 1];
+}
+
+static int watch_task(struct report *r, const struct task *t)
+{
+	struct watch_row fresh = {.task = t->id};
+	struct watch w = {.r = r, .t = t};
+	int rc = 0;
+
+	w.waits = waits_of(r->w, t->id, &w.n);
+	if (vec_push(&r->watch, fresh))
+		return -ENOMEM;
+	w.row = &r->watch.v[r->watch.n - 1];
+	for (size_t i = 0; i < w.n && !rc;) {
+		if (keeps(r->w, &w.waits[i]) || w.waits[i].open)
+			i++; /* in the middle of work: no answer is waited for */
+		else
+			rc = delay_after(&w, i, &i);
+	}
+	if (!rc)
+		summarize(&w);
+	hmap_release(&w.by);
+	vec_release(&w.delays);
+	return rc;
+}
+
+int analyze_watch(struct report *r, struct err *err)
+{
+	int rc = 0;
+
+	if (!r->opts.watch || !r->w)
+		return 0;
+	for (size_t i = 0; i < model_n_tasks(r->m) && !rc; i++)
+		if (is_watched(r->m, model_task_at(r->m, i), r->opts.watch))
+			rc = watch_task(r, model_task_at(r->m, i));
+	if (!rc && !r->watch.n)
+		return err_set(err, -ENOENT, MT_EXIT_USAGE, "--watch: no task is called \"%s\"",
+		               r->opts.watch);
+	return rc;
+}
