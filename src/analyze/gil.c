@@ -123,11 +123,18 @@ static void count_switches(struct gil_sums *g)
 	free(first);
 }
 
-static uint32_t proc_of(const struct model *m, uint32_t space)
+/* Space -> process. */
+static int map_spaces(const struct model *m, struct hmap *procs)
 {
-	for (size_t i = 0; i < model_n_tasks(m); i++)
-		if (model_task_at(m, i)->space == space)
-			return model_task_at(m, i)->proc;
+	for (size_t i = 0; i < model_n_tasks(m); i++) {
+		const struct task *t = model_task_at(m, i);
+		uint64_t *at = hmap_put(procs, t->space, 0, NULL);
+
+		if (!at)
+			return -ENOMEM;
+		if (!*at)
+			*at = t->proc;
+	}
 	return 0;
 }
 
@@ -157,15 +164,18 @@ static void drop_unused(struct report *r)
 
 static int fill(struct gil_sums *g)
 {
-	int err = 0;
+	struct hmap procs = {0};
+	int err = map_spaces(g->r->m, &procs);
 
-	for (size_t i = 0; i < g->n; i++) {
-		struct gil_row row = {.gil = g->gils[i].id,
-		                      .proc = proc_of(g->r->m, g->gils[i].space)};
+	for (size_t i = 0; i < g->n && !err; i++) {
+		const uint64_t *proc = hmap_get(&procs, g->gils[i].space, 0);
+		struct gil_row row = {.gil = g->gils[i].id, .proc = proc ? (uint32_t)*proc : 0};
 
-		if (vec_push(&g->r->gils, row))
-			return -ENOMEM;
+		err = vec_push(&g->r->gils, row);
 	}
+	hmap_release(&procs);
+	if (err)
+		return err;
 	for (size_t i = 0; i < g->n && !err; i++)
 		err = add_holds(g, i);
 	if (!err)

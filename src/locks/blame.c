@@ -219,13 +219,11 @@ static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x
 /* Index of a GIL by its id, if anything is known of it over time. */
 static bool has_timeline(const struct build *b, const struct lock *l, size_t *gil)
 {
-	const struct gil *gils;
-	size_t n = model_gils(b->m, &gils), spans = 0;
+	uint32_t number = model_gil_number(b->m, l->gil);
+	size_t spans = 0;
 
-	for (*gil = 0; b->w->gil && *gil < n; ++*gil)
-		if (gils[*gil].id == l->gil)
-			return gil_timeline_spans(b->w->gil, *gil, &spans) && spans;
-	return false;
+	*gil = number ? number - 1 : 0;
+	return number && b->w->gil && gil_timeline_spans(b->w->gil, *gil, &spans) && spans;
 }
 
 /* --- locks --------------------------------------------------------------------------- */

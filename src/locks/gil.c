@@ -49,13 +49,7 @@ struct gil_timeline {
 
 uint32_t gil_of_futex(const struct model *m, uint32_t space, uint64_t addr)
 {
-	const struct gil *g;
-	size_t n = model_gils(m, &g);
-
-	for (size_t i = 0; i < n; i++)
-		if (g[i].space == space && addr - g[i].addr < GIL_BYTES)
-			return (uint32_t)i + 1;
-	return 0;
+	return model_gil_around(m, space, addr);
 }
 
 /* --- spans ------------------------------------------------------------------------------------ */

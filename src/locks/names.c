@@ -121,25 +121,16 @@ static const struct proc *proc_of_space(const struct build *b, const struct lock
 	return t ? model_proc(b->m, t->proc) : NULL;
 }
 
-static bool has_other_gil(const struct gil *gils, size_t n, const struct gil *g)
-{
-	for (size_t i = 0; i < n; i++)
-		if (gils[i].space == g->space && gils[i].id != g->id)
-			return true;
-	return false;
-}
-
 static void name_gil(struct build *b, struct lock *l)
 {
 	const struct proc *p = proc_of_space(b, l);
+	uint32_t number = model_gil_number(b->m, l->gil);
 	const struct gil *gils;
-	size_t n = model_gils(b->m, &gils);
-	bool main = true;
+	bool main;
 
+	model_gils(b->m, &gils);
 	/* The only one of a process needs no telling apart. */
-	for (size_t i = 0; i < n; i++)
-		if (gils[i].id == l->gil)
-			main = gils[i].main || !has_other_gil(gils, n, &gils[i]);
+	main = !number || gils[number - 1].main || model_gils_in(b->m, l->space) < 2;
 	snprintf(l->name, sizeof(l->name), "%s (pid %u)", main ? "GIL" : "GIL of a sub-interpreter",
 	         p ? p->pid : 0);
 	l->name_from = "object";

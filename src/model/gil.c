@@ -13,6 +13,7 @@
 #define MAX_GILS    (1u << 16)
 #define GIL_COND    32 /* its condition variable: waits for the GIL, and wakes by who releases it */
 #define GIL_MUTEX   80
+#define GIL_END     208
 #define MAX_TSTATES (1u << 22)
 
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r)
@@ -159,10 +160,78 @@ static uint32_t task_of(const struct model *m, uint32_t tstate, uint64_t ts)
 	return lo < m->pythreads.n && p[lo].tstate == tstate ? p[lo].task : 0;
 }
 
-void gils_finish(struct model *m)
+static int by_place(const void *a, const void *b)
+{
+	const struct gil_place *x = a, *y = b;
+
+	if (x->space != y->space)
+		return x->space < y->space ? -1 : 1;
+	if (x->addr != y->addr)
+		return x->addr < y->addr ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int sort_places(struct model *m)
+{
+	for (size_t i = 0; i < m->gils.n; i++) {
+		struct gil_place p = {.addr = m->gils.v[i].addr,
+		                      .space = m->gils.v[i].space,
+		                      .number = (uint32_t)i + 1};
+
+		if (vec_push(&m->gil_places, p))
+			return -ENOMEM;
+	}
+	if (m->gil_places.n)
+		qsort(m->gil_places.v, m->gil_places.n, sizeof(m->gil_places.v[0]), by_place);
+	return 0;
+}
+
+/* How many lie before this address of the space, those of spaces before it included. */
+static size_t places_until(const struct model *m, uint32_t space, uint64_t addr)
+{
+	const struct gil_place *v = m->gil_places.v;
+	size_t lo = 0, hi = m->gil_places.n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (v[mid].space < space || (v[mid].space == space && v[mid].addr <= addr))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+uint32_t model_gil_around(const struct model *m, uint32_t space, uint64_t addr)
+{
+	size_t n = places_until(m, space, addr);
+	const struct gil_place *p = n ? &m->gil_places.v[n - 1] : NULL;
+
+	return p && p->space == space && addr - p->addr < GIL_END ? p->number : 0;
+}
+
+size_t model_gils_in(const struct model *m, uint32_t space)
+{
+	return places_until(m, space, UINT64_MAX) -
+	       (space ? places_until(m, space - 1, UINT64_MAX) : 0);
+}
+
+uint32_t model_gil_number(const struct model *m, uint32_t id)
+{
+	uint32_t i = idmap_get(&m->gil_ids, id);
+
+	return i == NO_INDEX ? 0 : i + 1;
+}
+
+int gils_finish(struct model *m)
 {
 	struct gil_sample *s = m->gil_samples.v;
 	bool sorted = true;
+	int err = sort_places(m);
+
+	if (err)
+		return err;
 
 	if (m->pythreads.n)
 		qsort(m->pythreads.v, m->pythreads.n, sizeof(m->pythreads.v[0]), by_tstate);
@@ -174,12 +243,14 @@ void gils_finish(struct model *m)
 		qsort(s, m->gil_samples.n, sizeof(*s), by_time);
 	vec_release(&m->pythreads);
 	hmap_release(&m->tstates);
+	return 0;
 }
 
 void gil_release(struct model *m)
 {
 	vec_release(&m->gils);
 	vec_release(&m->gil_samples);
+	vec_release(&m->gil_places);
 	idmap_release(&m->gil_ids);
 	vec_release(&m->pythreads);
 	hmap_release(&m->tstates);

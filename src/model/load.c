@@ -245,7 +245,9 @@ static int finish(struct model *m)
 	set_wall(m);
 	set_recording(m);
 	futexes_finish(m);
-	gils_finish(m);
+	err = gils_finish(m);
+	if (err)
+		return err;
 	stacks_finish(m);
 	pycodes_finish(m);
 	err = maps_finish(m);

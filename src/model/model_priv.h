@@ -198,6 +198,11 @@ struct timeline {
 	VEC(uint64_t) histogram;
 };
 
+struct gil_place {
+	uint64_t addr;
+	uint32_t space, number; /* number: index + 1 */
+};
+
 /* From ts on the thread state (number in tstates) is this task's. */
 struct pythread {
 	uint64_t ts;
@@ -252,6 +257,7 @@ struct model {
 	VEC(struct gil) gils;
 	struct idmap gil_ids;
 	VEC(struct gil_sample) gil_samples;
+	VEC(struct gil_place) gil_places; /* by space and address */
 	struct hmap tstates; /* (space, address of a PyThreadState) -> number, from 1 */
 	VEC(struct pythread) pythreads;
 
@@ -365,7 +371,7 @@ struct gil_reading {
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r);
 int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r);
 int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading *r);
-void gils_finish(struct model *m);
+int gils_finish(struct model *m);
 void gil_release(struct model *m);
 
 /* --- syscalls.c ----------------------------------------------------------------------------- */
