@@ -209,7 +209,6 @@ u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const stru
 #define FILE_ID(v)     ((u32)(v))
 #define FILE_KIND(v)   ((u32)((v) >> 32) & 0xff)
 #define FILE_CHANGING  (1ULL << 40) /* a socket that is not connected yet */
-enum { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON, FD_MQUEUE, FD_SYSV };
 
 /* Tells which object the shared futex at addr is a word of, when that is not known yet. */
 void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts) __hidden;

@@ -135,10 +135,6 @@ struct futex {
 	uint64_t word;				/* … and this is that one, of the last wait; else = addr */
 };
 
-/* What the first argument of a call that takes a file descriptor refers to (second byte of
- * REC_SITE.arch), append-only. */
-enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON, FD_MQUEUE, FD_SYSV };
-
 /* A pipe, socket, … : REC_FILE. */
 struct mfile {
 	uint8_t kind; const char *name;

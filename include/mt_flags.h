@@ -24,6 +24,9 @@ enum { STACK_END_UNKNOWN, STACK_END_BOTTOM,	/* main's caller or the thread's sta
        STACK_END_NO_MAPPING,		/* an address in no known mapping */
        STACK_END_BAD_READ,		/* the stack's memory could not be read */
        STACK_END_BAD_ROW };		/* the table led nowhere: stale, or hostile */
+/* What a file descriptor refers to (REC_FILE.kind; second byte of REC_SITE.arch), append-only.
+ * ANON: eventfd and the like. */
+enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON, FD_MQUEUE, FD_SYSV };
 /* REC_HOLDS.evidence, append-only. */
 enum { HOLD_OWNER_WORD = 1,		/* the lock's owner word */
        HOLD_WITH_BLOCK,			/* an entered Python `with` block on its frames */

@@ -153,7 +153,7 @@
  * it from its ts on (mapped anew); inode 0 = from then on it is private memory. A futex that was
  * waited for as shared and has no such record lies in private memory. file: string, 0 = no name. */
 #define REC_FUTEX_KEY(F) F(space, U) F(addr, U) F(dev, U) F(inode, U) F(generation, U) F(offset, U) F(file, U)
-/* A pipe, socket or other file that a descriptor referred to. kind: enum fd_kind of model.h.
+/* A pipe, socket or other file that a descriptor referred to. kind: enum fd_kind of mt_flags.h.
  * peer: inode of the socket at the other end (UNIX stream sockets), 0 unknown. family: AF_*.
  * laddr, raddr: address bytes (4 for AF_INET, also where an IPv6 socket speaks IPv4; 16), in network
  * order; lport, rport: ports (TCP, UDP). name: string: last part of the path, or what the kernel

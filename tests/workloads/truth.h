@@ -225,14 +225,14 @@ static UNUSED pthread_t thread_start(void *(*fn)(void *), void *p, size_t stack)
 	return t;
 }
 
-/* The state letter of a task of this process ('R', 'S', 'D', …), or 0. */
+/* The state letter of a task ('R', 'S', 'D', …), or 0. */
 static UNUSED char task_state(int tid)
 {
 	char path[64], buf[256], *p;
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
 	fd = open(path, O_RDONLY);
 	if (fd < 0)
 		return 0;
