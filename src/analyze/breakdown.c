@@ -20,8 +20,7 @@ struct parts {
 	VEC(struct part) v;
 };
 
-/* --- spots -------------------------------------------------------------------------------------
- */
+/* --- spots --- */
 
 static int by_place(const struct spot *x, uint8_t cause, uint32_t id)
 {
@@ -68,8 +67,7 @@ const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, s
 	return s->spots.v + lo;
 }
 
-/* --- parts --------------------------------------------------------------------------------------
- */
+/* --- parts --- */
 
 static int by_row(const void *a, const void *b)
 {
@@ -188,8 +186,7 @@ static int collect_parts(struct parts *p)
 	return err;
 }
 
-/* --- names and places
- * ----------------------------------------------------------------------------- */
+/* --- names and places --- */
 
 static void set_name(const struct model *m, const struct waits *w, struct cause_row *row,
                      bool tell_apart)

@@ -9,8 +9,7 @@
 
 #define NOBODY UINT32_MAX
 
-/* --- a heap of nodes by the end of their span ---------------------------------------------------
- */
+/* --- a heap of nodes by the end of their span --- */
 
 static uint64_t key(const struct sweep *s, uint32_t i)
 {
@@ -54,8 +53,7 @@ static int heap_init(struct sweep *s)
 	return 0;
 }
 
-/* --- a stretch in which nothing changes ----------------------------------------------------------
- */
+/* --- a stretch in which nothing changes --- */
 
 static double pay_back(struct sweep *s, double idle, double dt)
 {
@@ -145,8 +143,7 @@ static void advance(struct sweep *s, uint64_t to_ns)
 		charge_idle(s, idle, dt);
 }
 
-/* --- samples -------------------------------------------------------------------------------------
- */
+/* --- samples --- */
 
 static int spot_add(struct sweep *s, uint8_t cause, uint32_t id, const struct cpu_sample *x)
 {
@@ -191,8 +188,7 @@ static int on_sample(struct sweep *s, const struct cpu_sample *x)
 	return err;
 }
 
-/* --- the sweep
- * ------------------------------------------------------------------------------------ */
+/* --- the sweep --- */
 
 /* Its running spans earn shares of the wall. */
 static void share(struct sweep *s, struct node *n, bool begins)
@@ -264,8 +260,7 @@ void sweep_release(struct sweep *s)
 	*s = (struct sweep){0};
 }
 
-/* --- rounding
- * -------------------------------------------------------------------------------------- */
+/* --- rounding --- */
 
 struct rest {
 	double rest;

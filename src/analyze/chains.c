@@ -14,7 +14,7 @@ uint32_t chains_node(const struct chains *c, uint32_t task)
 	return at ? (uint32_t)*at - 1 : NOBODY;
 }
 
-/* --- what is charged -------------------------------------------------------------------------- */
+/* --- what is charged --- */
 
 static uint8_t lock_cause(const struct chains *c, uint32_t lock)
 {
@@ -98,7 +98,7 @@ static int slot_settle(struct chains *c, uint32_t i, struct slot *s)
 	return 0;
 }
 
-/* --- weights ---------------------------------------------------------------------------------- */
+/* --- weights --- */
 
 static bool is_root(const struct node *n)
 {
@@ -205,8 +205,7 @@ static uint32_t root_of(const struct chains *c, uint32_t i)
 	return i;
 }
 
-/* --- what a span means -------------------------------------------------------------------------
- */
+/* --- what a span means --- */
 
 static const struct lock *lock_at(const struct chains *c, uint32_t lock)
 {
@@ -294,8 +293,7 @@ static struct what what_alone(const struct chains *c, const struct span *s)
 	}
 }
 
-/* --- changes -----------------------------------------------------------------------------------
- */
+/* --- changes --- */
 
 static int leave(struct chains *c, uint32_t i)
 {

@@ -200,8 +200,7 @@ static int step(struct walk *w)
 	return 0;
 }
 
-/* --- whose end
- * ------------------------------------------------------------------------------------ */
+/* --- whose end --- */
 
 static bool is_named(const struct task *t, const char *name)
 {
@@ -238,8 +237,7 @@ static const struct task *last_to_end(const struct report *r)
 	return last;
 }
 
-/* --- where it ran
- * ------------------------------------------------------------------------------------ */
+/* --- where it ran --- */
 
 static int by_task_ts(const void *a, const void *b)
 {

@@ -79,8 +79,7 @@ int shares_fill(struct report *r, const struct sweep *s)
 	return err;
 }
 
-/* --- serial sections
- * ------------------------------------------------------------------------------- */
+/* --- serial sections --- */
 
 static int by_ns(const void *a, const void *b)
 {

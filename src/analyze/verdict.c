@@ -7,18 +7,15 @@
  * cannot have been used, because there was no task for it (`no-task`), is left aside at
  * first: `usable` = capacity - no-task. In this order:
  *
- *   a deadlock                                        serialized
- *   work >= PARALLEL of usable, no-task < SPARE       parallel; on one CPU cpu-bound
- *   work >= PARALLEL of usable                        cpu-bound: fewer tasks than CPUs
- *   the largest of held, disk, rest, short:
- *     held                                            serialized; imbalanced when most of it is
- *                                                     waiting at barriers and for the end of
- * siblings disk                                            io-bound short cpu-starved rest idle
- *   nothing of all that                               idle
- *
- * On all CPUs busy with more than QUEUE times the ready time than the running time, while
- * CPUs are fewer than one by quota or affinity, nobody is idle: still parallel or cpu-bound;
- * the text report's ready column tells it.
+ *   - a deadlock: serialized;
+ *   - work is PARALLEL of usable or more, no-task less than SPARE: parallel (on one CPU:
+ * cpu-bound);
+ *   - work is PARALLEL of usable or more: cpu-bound, for there are fewer tasks than CPUs;
+ *   - the largest is held: serialized; or imbalanced, when most of it is waiting at barriers
+ *     and for the end of siblings;
+ *   - the largest is disk: io-bound;
+ *   - the largest is short: cpu-starved;
+ *   - the largest is rest, or there is nothing of all that: idle.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -104,8 +101,7 @@ static enum verdict judge(const struct report *r, struct tally *t)
 	return verdicts[best];
 }
 
-/* --- words
- * ---------------------------------------------------------------------------------------- */
+/* --- words --- */
 
 static void append(char *out, size_t n, const char *fmt, ...) MT_PRINTF(3, 4);
 static void append(char *out, size_t n, const char *fmt, ...)
@@ -174,6 +170,9 @@ static void row_text(const struct report *r, const struct cause_row *row, char *
 		break;
 	case CAUSE_NO_TASK:
 		snprintf(out, n, "no task to run");
+		break;
+	case CAUSE_UNATTRIBUTED:
+		snprintf(out, n, "waits of unknown cause");
 		break;
 	default:
 		snprintf(out, n, "%s", cause_text(row->cause));

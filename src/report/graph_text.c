@@ -30,8 +30,7 @@ struct graph_out {
 	bool *shown;
 };
 
-/* --- words ---------------------------------------------------------------------------------------
- */
+/* --- words --- */
 
 static const char *lock_name(const struct report *r, uint32_t lock)
 {
@@ -70,11 +69,12 @@ static void age_text(const struct graph_out *g, const struct graph_row *row, cha
 	snprintf(out, n, row->before ? "more than %s" : "%s", ns);
 }
 
-static void put_place(const struct graph_out *g, uint32_t ustack, uint32_t kstack)
+/* What it waits for in the kernel was said already. */
+static void put_place(const struct graph_out *g, uint32_t ustack)
 {
 	char where[200];
 
-	if (where_text(where, sizeof(where), g->r->m, ustack, kstack))
+	if (where_text(where, sizeof(where), g->r->m, ustack, 0))
 		fprintf(g->out, ", at %s", where);
 	fputc('\n', g->out);
 }
@@ -88,8 +88,7 @@ static void put_task(const struct graph_out *g, uint32_t task)
 	        t ? t->tid : 0);
 }
 
-/* --- deadlocks
- * ------------------------------------------------------------------------------------- */
+/* --- deadlocks --- */
 
 static void put_edge(const struct graph_out *g, const struct deadlock_edge *e)
 {
@@ -108,7 +107,7 @@ static void put_edge(const struct graph_out *g, const struct deadlock_edge *e)
 	put_task(g, e->task);
 	fprintf(g->out, "  holds %s, waits for %s, %s", e->holds ? holds : "what is waited for",
 	        what, age);
-	put_place(g, e->ustack ? e->ustack : row.ustack, e->ustack ? e->kstack : row.kstack);
+	put_place(g, e->ustack ? e->ustack : row.ustack);
 }
 
 static void put_deadlocks(const struct graph_out *g)
@@ -122,8 +121,7 @@ static void put_deadlocks(const struct graph_out *g)
 	}
 }
 
-/* --- trees
- * ------------------------------------------------------------------------------------------ */
+/* --- trees --- */
 
 static bool alike(const struct graph_out *g, uint32_t a, uint32_t b)
 {
@@ -156,7 +154,7 @@ static void put_node(const struct graph_out *g, uint32_t i, unsigned depth, uint
 	} else {
 		fprintf(g->out, row->state == 'R' ? "  running" : "  ready, no CPU yet");
 	}
-	put_place(g, row->ustack, row->kstack);
+	put_place(g, row->ustack);
 }
 
 /* Begins at `i`, one of several side by side. Depth is bounded by the tasks: each is shown once. */

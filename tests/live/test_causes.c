@@ -13,8 +13,7 @@ LIVE_SUITE(causes);
 
 static const char *const own_user[] = {"--user", "root", NULL};
 
-/* --- sums ---------------------------------------------------------------------------------------
- */
+/* --- sums --- */
 
 static void check_sums(json_t *report)
 {
@@ -38,8 +37,7 @@ static void check_sums(json_t *report)
 	cr_expect_eq(at_ns - u64_at(report, "critical_path[0].start_ns"), wall, "path = wall");
 }
 
-/* --- what is planted is found
- * --------------------------------------------------------------------- */
+/* --- what is planted is found --- */
 
 static bool is_aside(const char *cause)
 {
@@ -137,8 +135,7 @@ Test(causes, starved_of_cpus)
 	cr_expect_str_eq(str_at(r.json, "serialization.verdict"), "cpu-starved");
 }
 
-/* --- where nothing is planted nothing is found
- * ------------------------------------------------------- */
+/* --- where nothing is planted nothing is found --- */
 
 Test(causes, nothing_is_claimed_without_cause)
 {
@@ -159,8 +156,7 @@ Test(causes, nothing_is_claimed_without_cause)
 	}
 }
 
-/* --- deadlocks
- * ------------------------------------------------------------------------------------------- */
+/* --- deadlocks --- */
 
 static void expect_cycle(json_t *report, const char *what)
 {

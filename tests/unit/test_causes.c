@@ -119,8 +119,7 @@ static struct tb *two_workers(uint64_t end)
 	return tb;
 }
 
-/* --- locks
- * ---------------------------------------------------------------------------------------- */
+/* --- locks --- */
 
 /* alpha has the lock for 10 ms, beta waits; then beta has it and alpha has nothing to do. */
 Test(causes, mutex_is_charged_while_its_holder_runs)
@@ -236,8 +235,7 @@ Test(causes, subtrees_move_with_their_root)
 	drop(&b);
 }
 
-/* --- work handed on
- * -------------------------------------------------------------------------------- */
+/* --- work handed on --- */
 
 /* beta consumes in 1 ms what alpha makes in 9. */
 static struct tb *producer(void)
@@ -358,8 +356,7 @@ Test(causes, join_behind_a_lock)
 	drop(&b);
 }
 
-/* --- nobody's fault
- * ---------------------------------------------------------------------------------- */
+/* --- nobody's fault --- */
 
 Test(causes, ready_without_a_cpu)
 {
@@ -506,8 +503,7 @@ Test(causes, without_slices_or_cpus_nothing_is_claimed)
 	tb_free(tb);
 }
 
-/* --- shares
- * ------------------------------------------------------------------------------------------- */
+/* --- shares --- */
 
 Test(causes, heights)
 {
@@ -530,8 +526,7 @@ Test(causes, heights)
 	drop(&b);
 }
 
-/* --- critical path
- * --------------------------------------------------------------------------------------- */
+/* --- critical path --- */
 
 struct piece {
 	uint64_t end_us;
@@ -634,8 +629,7 @@ Test(path, of_one_task)
 	tb_free(tb);
 }
 
-/* --- deadlocks
- * -------------------------------------------------------------------------------------------- */
+/* --- deadlocks --- */
 
 /* alpha has one lock and wants the other, beta the other way round; main joins alpha. */
 static struct tb *abba(void)
@@ -711,8 +705,108 @@ Test(deadlock, none_where_somebody_runs)
 	drop(&b);
 }
 
-/* --- any recording
- * ----------------------------------------------------------------------------------------- */
+/* Semaphores have no owner word: who has them was found in memory at the end. */
+Test(deadlock, of_locks_whose_holders_were_found)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "alpha", 0);
+	tb_thread(tb, 3, 1, "beta", 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, TB_NEVER);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1 * MS);
+		tb_futex(tb, id, id == 2 ? SEM : COOL, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+		tb_holds(tb, id, 1, id == 2 ? COOL : SEM, HOLD_WITH_BLOCK);
+	}
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	cr_expect_eq(b.r.deadlocks.v[0].edges.n, 2);
+	cr_expect_eq(b.r.deadlocks.v[0].edges.v[0].evidence, EVIDENCE_FOUND);
+	drop(&b);
+}
+
+/* --- who waits for whom at the end --- */
+
+static const struct graph_row *row_of(const struct built *b, uint32_t task)
+{
+	for (size_t i = 0; i < b->r.graph.n; i++)
+		if (b->r.graph.v[i].task == task)
+			return &b->r.graph.v[i];
+	cr_assert_fail("task %u is not in the graph", task);
+	return NULL;
+}
+
+static char *graph_text(const struct built *b)
+{
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(report_graph_text(&b->r, NULL, out, &err), 0);
+	fclose(out);
+	return text;
+}
+
+Test(graph, of_a_deadlock_and_who_is_behind_it)
+{
+	struct built b = build(abba());
+	char *text = graph_text(&b);
+
+	cr_expect_eq(b.r.graph.n, 3);
+	cr_expect_eq(row_of(&b, 1)->waits_for, 2);
+	cr_expect_eq(row_of(&b, 1)->deadlock, 0);
+	cr_expect_eq(row_of(&b, 2)->waits_for, 3);
+	cr_expect_eq(row_of(&b, 2)->deadlock, 1);
+	cr_expect_eq(row_of(&b, 3)->since_ns, TB_EPOCH + 4 * MS);
+	cr_expect(!row_of(&b, 3)->before);
+	cr_expect_eq(strncmp(text, "DEADLOCK of 2 tasks\n", 20), 0, "%s", text);
+	cr_expect(strstr(text, "\n    main (1001)  waits for join of alpha, 199 ms"), "%s", text);
+	free(text);
+	drop(&b);
+}
+
+/* Two hundred idle threads are one line; who runs and who waits for him come first. */
+Test(graph, like_ones_are_one_line)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	char *text;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_poll, 0, FD_UNKNOWN, TB_NEVER, 0);
+	for (uint32_t id = 2; id < 202; id++) {
+		tb_thread(tb, id, 1, "idle", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1 * MS);
+		tb_futex(tb, id, COND, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+	}
+	tb_thread(tb, 300, 1, "busy", 0);
+	tb_on(tb, 300, 300);
+	tb_run(tb, 300, 0, 100 * MS);
+	tb_thread(tb, 301, 1, "held", 0);
+	tb_on(tb, 301, 301);
+	tb_run(tb, 301, 0, 1 * MS);
+	tb_owner(tb, 301, 300);
+	tb_futex_wait(tb, 301, MUTEX, TB_NEVER, 0);
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	text = graph_text(&b);
+	cr_expect_eq(strncmp(text, "  busy (1300)  running\n    held (1301)  waits for ", 49), 0,
+	             "%s", text);
+	cr_expect(strstr(text, "idle (1002) and 199 like it  waits for "), "%s", text);
+	cr_expect(strstr(text, "main (1001)  waits for events (poll), 99 ms"), "%s", text);
+	free(text);
+	drop(&b);
+}
+
+/* --- any recording --- */
 
 Test(causes, sums_hold_for_anything)
 {

@@ -105,7 +105,7 @@ static void pair(void *(*one)(void *), void *(*two)(void *))
 	pthread_join(b, NULL);
 }
 
-/* --- locks ------------------------------------------------------------------------------------ */
+/* --- locks --- */
 
 static void *in_mutex(void *unused)
 {
@@ -164,8 +164,7 @@ static void *read_briefly(void *unused)
 	return NULL;
 }
 
-/* --- shared memory ------------------------------------------------------------------------------
- */
+/* --- shared memory --- */
 
 struct shared {
 	pthread_mutex_t a, b;
@@ -262,8 +261,7 @@ static void *take_b_a(void *unused)
 	return unused;
 }
 
-/* --- work handed on
- * ------------------------------------------------------------------------------- */
+/* --- work handed on --- */
 
 static void *produce(void *unused)
 {
@@ -355,8 +353,7 @@ static void barriers(uint64_t ms)
 	pthread_join(b, NULL);
 }
 
-/* --- not held by each other ----------------------------------------------------------------------
- */
+/* --- not held by each other --- */
 
 static void *spin(void *unused)
 {
