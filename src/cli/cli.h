@@ -103,6 +103,7 @@ void print_overview(FILE *out);
 void print_command_help(FILE *out, const struct command *cmd);
 void print_exit_statuses(FILE *out);
 void print_formats(FILE *out, unsigned indent, unsigned width);
+void print_views(FILE *out, unsigned indent, unsigned width);
 void print_man(FILE *out);
 void print_completion(FILE *out);
 
@@ -142,6 +143,8 @@ struct session {
 	struct analyze_opts wanted; /* set between opening and loading */
 	struct model *model;
 	struct report report;
+	struct analyze_opts
+	        analyze; /* set between open and load; a task that is not one: ignored */
 };
 /* Opens the file ("-" = stdin) with the caller's privileges. session_release() in any case. */
 int session_open(struct session *s, const char *path, struct err *err);

@@ -14,6 +14,7 @@ static int report_file(const char *path, const struct report_settings *set, stru
 	rc = session_open(&s, path, err);
 	if (!rc && set->view.json)
 		rc = out_open(json, set->view.json, set->out.overwrite, err);
+	s.wanted.task = set->view.task;
 	if (!rc)
 		s.wanted.watch = set->view.watch;
 	if (!rc)

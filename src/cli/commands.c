@@ -132,7 +132,8 @@ static const struct opt view_opts[] = {
 	{ 0, "top", "N", OPT_UINT, TO(top), .min = 1, .max = 1000000,
 	  .help = "at most N rows in each table (default 10)" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
-	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
+	  .help = "only the tasks with this thread id or name; worker-* = names that begin so; the "
+		  "critical path is that of the task, if it is one" },
 	{ 0, "watch", "TID|NAME", OPT_STRING, TO(watch),
 	  .help = "how long this task was ready, or kept by a lock, before it ran; main = the first process's "
 		  "main thread" },

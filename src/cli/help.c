@@ -89,12 +89,17 @@ void print_formats(FILE *out, unsigned indent, unsigned width)
 		const struct exporter *x = &exporters[i];
 		int n = fprintf(out, "%*s%-10s", (int)indent, "", x->name);
 
-		fputs("views ", out);
-		for (size_t v = 0; x->views[v]; v++)
-			fprintf(out, "%s%s", v ? ", " : "", x->views[v]);
-		fputc('\n', out);
-		print_wrapped(out, x->help, 0, n > 0 ? (unsigned)n : indent, width);
+		print_wrapped(out, x->help, (unsigned)n, (unsigned)n, width);
 	}
+}
+
+void print_views(FILE *out, unsigned indent, unsigned width)
+{
+#define X(NAME, name, slices, help)                        \
+	fprintf(out, "%*s%-15s", (int)indent, "", (name)); \
+	print_wrapped(out, help, indent + 15, indent + 15, width);
+	VIEWS(X)
+#undef X
 }
 
 void print_command_help(FILE *out, const struct command *cmd)
@@ -105,6 +110,8 @@ void print_command_help(FILE *out, const struct command *cmd)
 	if (cmd->run == cmd_export) {
 		fputs("\nFormats:\n", out);
 		print_formats(out, 2, HELP_WIDTH);
+		fputs("\nViews:\n", out);
+		print_views(out, 2, HELP_WIDTH);
 	}
 	opts_print_help(out, &cmd->opts, HELP_WIDTH);
 	if (cmd->examples[0].command)

@@ -204,13 +204,11 @@ static void man_options(FILE *out)
 	fputs(".SS \"Export formats\"\n", out);
 	for (size_t i = 0; i < n_exporters; i++) {
 		item(out, exporters[i].name, exporters[i].help);
-		fputs(".br\nViews:", out);
-		for (size_t v = 0; exporters[i].views[v]; v++) {
-			fputs(v ? ", " : " ", out);
-			roff_inline(out, exporters[i].views[v]);
-		}
-		fputs(".\n", out);
 	}
+	fputs(".SS \"Views\"\n", out);
+#define X(NAME, name, slices, help) item(out, name, help);
+	VIEWS(X)
+#undef X
 }
 
 static void man_exit_status(FILE *out)

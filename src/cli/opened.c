@@ -127,6 +127,24 @@ int session_open_fd(struct session *s, int fd, const char *path, struct err *err
 	return 0;
 }
 
+/* Does it mean exactly one task? A path leads to one; --task may mean many. */
+static bool is_one_task(const struct model *m, const char *name)
+{
+	size_t n = 0;
+	uint64_t tid;
+	bool number;
+
+	if (!name)
+		return false;
+	number = !parse_u64(name, 1, UINT32_MAX, &tid);
+	for (size_t i = 0; i < model_n_tasks(m); i++) {
+		const struct task *t = model_task_at(m, i);
+
+		n += number ? t->tid == tid : t->comm && !strcmp(t->comm, name);
+	}
+	return n == 1;
+}
+
 int session_load(struct session *s, const struct model_opts *opts, struct err *err)
 {
 	const char *name = strcmp(s->path, "-") ? s->path : "stdin";
@@ -142,6 +160,8 @@ int session_load(struct session *s, const struct model_opts *opts, struct err *e
 	s->model = model_load(s->reader, opts, err);
 	if (!s->model)
 		return err_wrap(err, -EINVAL, "%s", name);
+	if (!is_one_task(s->model, s->wanted.task))
+		s->wanted.task = NULL;
 	rc = report_build_opts(&s->report, s->model, &s->wanted, err);
 	return rc ? err_wrap(err, rc, "%s", name) : 0;
 }

@@ -103,6 +103,7 @@ static int show(const struct record_settings *set, int trace_fd, struct out_file
 	view_model_opts(&set->view, &opts);
 	rc = session_open_fd(&s, trace_fd, set->collect.output, err);
 	s.wanted.watch = set->view.watch;
+	s.wanted.task = set->view.task;
 	if (!rc)
 		rc = session_load(&s, &opts, err);
 	if (!rc)

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* The critical path, and the stretches in which one task ran alone while others waited. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "report/names_priv.h"
 #include "report/text_priv.h"
 
-#define MAX_STEPS 8 /* a path of so many steps is told step by step */
-#define MAX_NAMED 5
-#define SMALL     200
+#define MAX_STEPS      8 /* a path of so many steps is told step by step */
+#define MAX_NAMED      5
+#define MAX_TOLD_APART 16
+#define MAX_COMPARED   1000
+#define SMALL          200
 
 /* --- the critical path --------------------------------------------------------------------------
  */
@@ -51,7 +54,7 @@ static uint64_t length(const struct path_row *p)
 }
 
 /* "main 0.05 s → worker-2 0.61 s → …", when the path has few steps; false otherwise. */
-static bool print_steps(struct tx *t)
+static bool print_steps(struct tx *t, const char *label)
 {
 	struct path_row steps[MAX_STEPS];
 	char name[256], ns[32];
@@ -74,80 +77,102 @@ static bool print_steps(struct tx *t)
 		                    piece_text(t->r, &steps[i], name, sizeof(name)),
 		                    fmt_ns(ns, sizeof(ns), length(&steps[i])));
 	if (!t->err && b.p)
-		tx_items(t, TX_PLAIN, "critical path", (const char *)b.p);
+		tx_items(t, TX_PLAIN, label, (const char *)b.p);
 	buf_release(&b);
 	return true;
 }
 
-/* Pieces with one text together. */
+/* Running pieces by task, the others by what they waited for. */
 struct tally {
 	struct strtab *texts;
-	struct hmap by_text;
+	struct hmap by_what;
 	VEC(struct group_item) items;
+	uint64_t sum;
 };
 
-static int tally_add(struct tally *y, const char *text, uint64_t ns)
+static int tally_add(struct tally *y, const struct report *r, const struct path_row *p)
 {
-	uint32_t id = strtab_add(y->texts, text, strlen(text), NULL);
-	bool added = false;
-	uint64_t *slot = id ? hmap_put(&y->by_text, id, 0, &added) : NULL;
-	struct group_item fresh = {.index = id};
+	const struct task *t = p->state == 'R' ? model_task(r->m, p->task) : NULL;
+	struct group_item fresh = {.tid = t ? t->tid : 0};
+	char text[256];
+	uint64_t *slot;
+	uint32_t id;
+	bool added;
 
+	piece_text(r, p, text, sizeof(text));
+	id = strtab_add(y->texts, text, strlen(text), NULL);
+	slot = id ? hmap_put(&y->by_what, id, t ? p->task : 0, &added) : NULL;
 	if (!slot)
 		return -ENOMEM;
 	if (added) {
 		*slot = y->items.n;
+		fresh.name = strtab_get(y->texts, id);
 		if (vec_push(&y->items, fresh))
 			return -ENOMEM;
 	}
-	y->items.v[*slot].weight = sat_add(y->items.v[*slot].weight, ns);
+	y->items.v[*slot].weight = sat_add(y->items.v[*slot].weight, length(p));
+	y->sum = sat_add(y->sum, length(p));
 	return 0;
 }
 
-static int by_weight(const void *a, const void *b)
+/* "worker-2 31 %", "python3 4711 31 %", "cc1 (2,000) 31 %" */
+static int put_group(struct buf *b, const struct groups *g, size_t which,
+                     const struct group_item *items, uint64_t wall)
 {
-	const struct group_item *x = a, *y = b;
+	const struct group *one = &g->list.v[which];
+	char label[300], extra[32] = "", share[16];
+	uint32_t tid = items[one->first].tid;
+	bool same = false;
 
-	if (x->weight != y->weight)
-		return x->weight > y->weight ? -1 : 1;
-	return (x->index > y->index) - (x->index < y->index);
+	group_label(label, sizeof(label), items, one);
+	for (size_t i = 0; i < g->list.n && i < MAX_COMPARED; i++)
+		same |= i != which &&
+		        !strcmp(items[g->list.v[i].first].name, items[one->first].name);
+	if (one->n > 1)
+		snprintf(extra, sizeof(extra), " (%zu)", one->n);
+	else if (same && tid)
+		snprintf(extra, sizeof(extra), " %" PRIu32, tid);
+	return buf_printf(b, "\n%s%s %s", label, extra,
+	                  fmt_share(share, sizeof(share), one->weight, wall));
 }
 
-/* "running 1.9 s (88 %) · worker-2 31 % · worker-0 28 % · …" of the pieces that `state` wants. */
+static int put_tally(struct buf *b, struct tally *y, const char *what, uint64_t wall)
+{
+	struct groups g = {0};
+	char ns[32], share[16];
+	int err = buf_printf(b, "%s %s (%s)", what, fmt_ns(ns, sizeof(ns), y->sum),
+	                     fmt_share(share, sizeof(share), y->sum, wall));
+
+	err = err ? err : groups_make(&g, y->items.v, y->items.n, MAX_TOLD_APART, true);
+	for (size_t i = 0; i < g.list.n && !err; i++) {
+		if (i == MAX_NAMED || g.list.v[i].weight < wall / SMALL) {
+			err = buf_printf(b, "\n+%zu", g.list.n - i);
+			break;
+		}
+		err = put_group(b, &g, i, y->items.v, wall);
+	}
+	groups_release(&g);
+	return err;
+}
+
+/* "running 1.9 s (88 %) · worker-2 31 % · worker-0 28 % · …", or the same of waiting. */
 static void print_tally(struct tx *t, const char *label, const char *what, bool running)
 {
 	struct tally y = {.texts = strtab_new()};
-	char text[256], ns[32], share[16];
-	uint64_t sum = 0, wall = t->r->wall_ns;
 	struct buf b = {0};
 	int err = y.texts ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < t->r->path.n && !err; i++) {
-		const struct path_row *p = &t->r->path.v[i];
-
-		if ((p->state == 'R') != running)
-			continue;
-		sum = sat_add(sum, length(p));
-		err = tally_add(&y, piece_text(t->r, p, text, sizeof(text)), length(p));
+		if ((t->r->path.v[i].state == 'R') == running)
+			err = tally_add(&y, t->r, &t->r->path.v[i]);
 	}
-	if (y.items.n)
-		qsort(y.items.v, y.items.n, sizeof(*y.items.v), by_weight);
-	if (!err && sum)
-		err = buf_printf(&b, "%s %s (%s)", what, fmt_ns(ns, sizeof(ns), sum),
-		                 fmt_share(share, sizeof(share), sum, wall));
-	for (size_t i = 0; i < y.items.n && !err && sum; i++) {
-		if (i == MAX_NAMED || y.items.v[i].weight < wall / SMALL) {
-			err = buf_printf(&b, "\n+%zu", y.items.n - i);
-			break;
-		}
-		err = buf_printf(&b, "\n%s %s", strtab_get(y.texts, (uint32_t)y.items.v[i].index),
-		                 fmt_share(share, sizeof(share), y.items.v[i].weight, wall));
-	}
+	if (!err && y.sum)
+		err = put_tally(&b, &y, what, t->r->wall_ns);
 	if (!err && b.p)
 		tx_items(t, TX_PLAIN, label, (const char *)b.p);
 	t->err = err ? err : t->err;
 	strtab_free(y.texts);
-	hmap_release(&y.by_text);
+	hmap_release(&y.by_what);
 	vec_release(&y.items);
 	buf_release(&b);
 }
@@ -182,11 +207,20 @@ static void print_hot_place(struct tx *t)
 
 void text_path(struct tx *t)
 {
+	const char *label = "critical path";
+	char safe[128], line[160];
+
 	if (!t->r->path.n || !t->r->wall_ns)
 		return;
 	tx_section(t);
-	if (!print_steps(t)) {
-		print_tally(t, "critical path", "running", true);
+	if (t->r->opts.task) {
+		snprintf(line, sizeof(line), "to the end of %s",
+		         fmt_safe(safe, sizeof(safe), t->r->opts.task));
+		tx_items(t, TX_PLAIN, "critical path", line);
+		label = "";
+	}
+	if (!print_steps(t, label)) {
+		print_tally(t, label, "running", true);
 		print_tally(t, "", "waiting", false);
 	}
 	print_hot_place(t);
