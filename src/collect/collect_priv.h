@@ -245,6 +245,19 @@ void drain_remote(struct drain *d, struct remote *r); /* for attached tasks' sta
 /* Writes everything up to until_ts. 0 or -errno (of the trace file). */
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
 /* From now on Python's frames are recorded; p outlives d. */
+/* --- gils.c ------------------------------------------------------------------------------- */
+
+/* Zeroed = none. */
+struct gils {
+	VEC(struct mt_gil_ev) unnamed; /* nothing is known of their interpreters yet */
+};
+void gils_release(struct gils *g);
+/* Writes the GIL. p may be NULL. 0 or -errno. */
+int gils_found(struct gils *g, struct trace_writer *w, const struct pyspaces *p,
+               const struct mt_gil_ev *e);
+/* The space may have become a known interpreter's: writes its GILs again, with what is known now. */
+int gils_space(struct gils *g, struct trace_writer *w, const struct pyspaces *p, uint32_t space);
+
 int drain_python(struct drain *d, struct pyspaces *p);
 uint32_t drain_string(struct drain *d, const char *s); /* interned; 0 on error */
 size_t drain_alive(const struct drain *d);

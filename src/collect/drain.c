@@ -36,6 +36,7 @@ struct drain {
 	VEC(struct pending_map) pending;
 	struct mapped mapped;
 	struct pyspaces *pyspaces;
+	struct gils gils;
 	struct pycodes *pycodes;
 	VEC(struct mt_stack *) early_stacks; /* their code objects are on their way */
 	uint64_t written, exec_ts, last_exec_ts;
@@ -406,6 +407,8 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 	int known = module ? symbolizer_map(d->sym, space, &m) : -ENOMEM;
 
 	pyspaces_map(d->pyspaces, space, e, file);
+	if (!d->error)
+		d->error = gils_space(&d->gils, d->w, d->pyspaces, space);
 	if (known < 0)
 		d->error = d->error ? d->error : -ENOMEM;
 	if (known) /* compilers of generated code change the rights of theirs all the time */
@@ -660,20 +663,9 @@ static void on_waitv(struct drain *d, const struct mt_hdr *h)
 
 static void on_gil(struct drain *d, const struct mt_hdr *h)
 {
-	const struct mt_gil_ev *e = (const void *)h;
-	struct rec_gil r = {.id = e->id, .space = e->space, .addr = e->addr};
-	const struct py_build *b = NULL;
-	uint64_t runtime = 0;
+	int rc = gils_found(&d->gils, d->w, d->pyspaces, (const struct mt_gil_ev *)h);
 
-	if (d->pyspaces)
-		b = pyspaces_at(d->pyspaces, e->space, &runtime);
-	if (b) {
-		/* Only a sub-interpreter's own GIL lies elsewhere. */
-		r.main = b->off.runtime_gil != PY_NONE || !b->runtime_size ||
-		         e->addr - runtime < b->runtime_size;
-		r.version = b->version;
-	}
-	put(d, REC_K_GIL, h->ts, &r);
+	d->error = d->error ? d->error : rc;
 }
 
 static void on_pythread(struct drain *d, const struct mt_hdr *h)
@@ -851,6 +843,7 @@ void drain_free(struct drain *d)
 	for (size_t i = 0; i < d->pending.n; i++)
 		free(d->pending.v[i].file);
 	vec_release(&d->pending);
+	gils_release(&d->gils);
 	for (size_t i = 0; i < d->early_stacks.n; i++)
 		free(d->early_stacks.v[i]);
 	vec_release(&d->early_stacks);

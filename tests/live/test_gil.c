@@ -67,6 +67,9 @@ static void check_cpu4(const struct recording *r, const char *python)
 
 	cr_assert_eq(gil_facts(r->trace, &f, &err), 0, "%s", err.msg);
 	cr_assert_eq(f.n_gils, 1, "%s: %zu GILs", python, f.n_gils);
+	cr_assert_eq(f.n_mains, 1, "%s: not the main interpreter's", python);
+	cr_assert(f.version >> 24 == 3 && (f.version >> 16 & 0xff) >= 8, "%s: version %x", python,
+	          f.version);
 	cr_assert(f.tiled, "%s: a gap or an overlap", python);
 	cr_assert_eq(json_array_size(r->truth), 4);
 	for (size_t i = 0; i < 4; i++) {
@@ -98,6 +101,31 @@ Test(gil, every_version)
 		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
 		check_cpu4(&r, py[i].program);
 	}
+}
+
+/* Who is there already is found as well. */
+Test(gil, attached)
+{
+	struct python py[16];
+	struct gil_facts f;
+	struct err err = {0};
+	struct proc target, p;
+	size_t n = pythons(py, 16);
+
+	cr_assert(n);
+	proc_start(&target, ARGS(py[0].program, workload("gil.py"), "cpu4", "60"), NULL);
+	sleep_s(1);
+	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)target.pid), "-d", "1", "-o",
+	             "a.mpv"));
+	kill(target.pid, SIGKILL);
+	proc_wait(&target);
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	cr_assert_eq(gil_facts(fmt("%s/a.mpv", live_dir), &f, &err), 0, "%s", err.msg);
+	cr_assert_eq(f.n_gils, 1);
+	cr_assert_eq(f.n_mains, 1);
+	cr_assert_eq(f.version >> 24, 3);
+	cr_assert_geq(f.n_holders, 4);
+	cr_assert(f.tiled);
 }
 
 /* --- several GILs ------------------------------------------------------------------------- */
