@@ -36,6 +36,7 @@ struct {
 
 struct vma_ask {
 	u64 addr;
+	const void *name;
 	struct futex_object o;
 };
 
@@ -48,6 +49,7 @@ static long vma_answer(struct task_struct *t, struct vm_area_struct *vma, struct
 	if (!f || !(BPF_CORE_READ(vma, vm_flags) & VM_MAYSHARE))
 		return 0;
 	inode = BPF_CORE_READ(f, f_inode);
+	ask->name = BPF_CORE_READ(f, f_path.dentry, d_name.name);
 	ask->o.inode = BPF_CORE_READ(inode, i_ino);
 	ask->o.generation = BPF_CORE_READ(inode, i_generation);
 	ask->o.dev = BPF_CORE_READ(inode, i_sb, s_dev);
@@ -85,6 +87,8 @@ void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts
 		e->dev = ask.o.dev;
 		e->generation = ask.o.generation;
 		e->pad = 0;
+		if (bpf_probe_read_kernel_str(e->name, sizeof(e->name), ask.name) < 0)
+			e->name[0] = 0;
 		ring_submit(e);
 	}
 	bpf_map_update_elem(&futexes_seen, &at, &ask.o, BPF_ANY);
@@ -299,9 +303,10 @@ static __always_inline struct file *early_file(struct files_struct *files, u32 f
 	switch (fd) {
 		AT(0)
 		AT(1)
-		AT(2) AT(3) AT(4) AT(5) AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14)
-		        AT(15) AT(16) AT(17) AT(18) AT(19) AT(20) AT(21) AT(22) AT(23) AT(24) AT(25)
-		                AT(26) AT(27) AT(28) AT(29) AT(30) AT(31)
+		AT(2)
+		AT(3) AT(4) AT(5) AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15)
+		        AT(16) AT(17) AT(18) AT(19) AT(20) AT(21) AT(22) AT(23) AT(24) AT(25) AT(26)
+		                AT(27) AT(28) AT(29) AT(30) AT(31)
 	}
 #undef AT
 	return NULL;

@@ -300,6 +300,7 @@ struct mt_futex_key {
 	struct mt_hdr h;
 	__u64 addr, inode, offset;
 	__u32 space, dev, generation, pad;
+	char name[MT_LEAF];	/* last part of its path */
 };
 
 struct mt_file {

@@ -125,6 +125,37 @@ static int put_key(struct ident *id, uint64_t ts, const struct rec_futex_key *r)
 	return trace_write(id->w, REC_K_FUTEX_KEY, ts, r);
 }
 
+/* A fixed array that need not end in a NUL. */
+static uint32_t leaf_string(struct ident *id, const char leaf[MT_LEAF])
+{
+	char name[MT_LEAF + 1];
+
+	memcpy(name, leaf, MT_LEAF);
+	name[MT_LEAF] = 0;
+	return drain_string(id->d, name);
+}
+
+/* The path as the process's mappings have it; what the kernel said when the process has gone. */
+static uint32_t key_name(struct ident *id, const struct mt_futex_key *e, uint32_t pid)
+{
+	uint64_t *name = e->inode ? hmap_get(&id->names, e->dev, e->inode) : NULL;
+	uint32_t path = 0;
+	struct buf b = {0};
+	struct mapping m;
+
+	if (name || !e->inode)
+		return name ? (uint32_t)*name : 0;
+	if (pid && id->names.n < NAMES_MAX && !mapping_of(pid, e->addr, &b, &m) && m.shared &&
+	    m.inode == e->inode) {
+		path = path_string(id, &m);
+		name = hmap_put(&id->names, e->dev, e->inode, NULL);
+		if (name)
+			*name = path;
+	}
+	buf_release(&b);
+	return path ? path : leaf_string(id, e->name);
+}
+
 int ident_futex_key(struct ident *id, const struct mt_futex_key *e, uint32_t pid)
 {
 	struct rec_futex_key r = {.space = e->space,
@@ -132,21 +163,9 @@ int ident_futex_key(struct ident *id, const struct mt_futex_key *e, uint32_t pid
 	                          .dev = e->dev,
 	                          .inode = e->inode,
 	                          .generation = e->generation,
-	                          .offset = e->offset};
-	struct buf b = {0};
-	struct mapping m;
-	uint64_t *name = e->inode ? hmap_get(&id->names, e->dev, e->inode) : NULL;
+	                          .offset = e->offset,
+	                          .file = key_name(id, e, pid)};
 
-	if (name) {
-		r.file = *name;
-	} else if (e->inode && pid && id->names.n < NAMES_MAX &&
-	           !mapping_of(pid, e->addr, &b, &m) && m.shared && m.inode == e->inode) {
-		r.file = path_string(id, &m);
-		name = hmap_put(&id->names, e->dev, e->inode, NULL);
-		if (name)
-			*name = r.file;
-	}
-	buf_release(&b);
 	return put_key(id, e->h.ts, &r);
 }
 
@@ -226,7 +245,6 @@ int ident_file(struct ident *id, const struct mt_file *e)
 	                     .family = e->family,
 	                     .lport = e->lport,
 	                     .rport = e->rport};
-	char name[MT_LEAF + 1];
 
 	if (e->family == AF_INET6 && is_v4_mapped(e->laddr) && is_v4_mapped(e->raddr)) {
 		r.family = AF_INET;
@@ -236,9 +254,7 @@ int ident_file(struct ident *id, const struct mt_file *e)
 		r.laddr = (struct rec_bytes){e->laddr, e->family == AF_INET ? 4 : 16};
 		r.raddr = (struct rec_bytes){e->raddr, e->family == AF_INET ? 4 : 16};
 	}
-	memcpy(name, e->name, MT_LEAF);
-	name[MT_LEAF] = 0;
-	r.name = drain_string(id->d, name);
+	r.name = leaf_string(id, e->name);
 	return trace_write(id->w, REC_K_FILE, e->h.ts, &r);
 }
 
