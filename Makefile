@@ -37,7 +37,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 		-Wno-unused-parameter -Wno-missing-declarations -MMD -MP -c -o $@ $<
 
 $(B)/mpvtrace.bpf.o: $(BPF_OBJ)
-	$(BPFTOOL) gen object $@ $^
+	$(BPFTOOL) gen object $@.tmp $^ && mv $@.tmp $@
 
 $(B)/mpvtrace.skel.h: $(B)/mpvtrace.bpf.o
 	$(BPFTOOL) gen skeleton $< name mpvtrace_bpf > $@.tmp && mv $@.tmp $@

@@ -219,7 +219,22 @@ static const struct task *asked_for(const struct report *r)
 	return NULL;
 }
 
-/* The one that ends last; of those that live to the end, the first process's first thread. */
+static bool is_first(const struct task *t)
+{
+	return t->flags & TASK_F_ROOT && t->id == t->proc;
+}
+
+/* Does a end after b? Those that live on end together (what is known of each ends a little
+ * earlier or later): then the first process's first thread is meant. */
+static bool ends_later(const struct task *a, const struct task *b)
+{
+	if (a->alive != b->alive)
+		return a->alive;
+	if (!a->alive && a->end_ns != b->end_ns)
+		return a->end_ns > b->end_ns;
+	return is_first(a) && !is_first(b);
+}
+
 static const struct task *last_to_end(const struct report *r)
 {
 	const struct task *last = NULL;
@@ -229,9 +244,7 @@ static const struct task *last_to_end(const struct report *r)
 
 		if (!t->slices.n)
 			continue;
-		if (!last || t->end_ns > last->end_ns ||
-		    (t->end_ns == last->end_ns && t->flags & TASK_F_ROOT && t->id == t->proc &&
-		     !(last->flags & TASK_F_ROOT)))
+		if (!last || ends_later(t, last))
 			last = t;
 	}
 	return last;

@@ -3,12 +3,7 @@
 
 /* Why keys of the schema are null in every report of this version. */
 static const char *const standing_notes[] = {
-        "null because no analysis of this version fills them: serialization, critical_path, "
-        "channels, "
-        "deadlocks, what_if, gil, watch, parallelism.tasks, locks[].blockers, processes[].spawn",
-        "processes[].cow_bytes is null: a write to a protected page (faults.cow, cow_faults) may "
-        "copy the "
-        "page or only take it back, and the kernel does not say which",
+        "what_if is null: no analysis of this version fills it",
 };
 
 static json_t *lost_by(struct jout *j)
