@@ -187,7 +187,7 @@ static void check_waker(struct build *b, struct lock *l, const struct wait *x)
 	for (uint32_t i = x->blame; i < x->blame + x->n_blame; i++)
 		if (b->w->blames.v[i].state == BLAME_HELD)
 			last = &b->w->blames.v[i];
-	if (!last || !x->waker || !slice_posted(b, wait_last_slice(b, x)))
+	if (!last || !x->waker || !wait_posted(b, x))
 		return;
 	last->agrees = last->task == x->waker ? 1 : 2;
 	l->owner_known++;
@@ -248,7 +248,7 @@ static int blame_join(struct build *b, struct wait *x)
 
 static int blame_direct(struct build *b, struct wait *x)
 {
-	bool posted = x->waker && slice_posted(b, wait_last_slice(b, x));
+	bool posted = x->waker && wait_posted(b, x);
 	struct blame piece = {
 	        .task = x->waker,
 	        .evidence = posted     ? EVIDENCE_POSTER

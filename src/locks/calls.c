@@ -16,7 +16,7 @@ static const struct {
         {"futex_wake", CALL_FUTEX | CALL_FUTEX_WAKE},
         {"futex_requeue", CALL_FUTEX | CALL_FUTEX_WAKE},
         {"exit", CALL_EXIT},
-        {"exit_group", CALL_EXIT},
+        {"exit_group", CALL_EXIT_GROUP},
         {"read", CALL_READ},
         {"readv", CALL_READ},
         {"preadv", CALL_READ},
@@ -110,14 +110,19 @@ bool slice_timed_out(const struct slice *s)
 	return !s->waker && s->waker_flags & WAKE_BITS;
 }
 
-/* A thread's end clears a word, and lets go of robust locks. Who woke it from another call sent
- * it a signal. */
-bool slice_posted(struct build *b, const struct slice *s)
+/* A thread's end clears a word, and lets go of robust locks; that of a process kills its other
+ * threads. Who woke it from another call sent it a signal. */
+bool slice_posted(struct build *b, const struct task *t, const struct slice *s)
 {
 	unsigned bits = call_bits(b, s->waker_site);
+	const struct task *waker;
 
 	if (s->cause != BLOCK_FUTEX && s->cause != BLOCK_JOIN)
 		return s->waker;
+	if (bits & CALL_EXIT_GROUP) {
+		waker = model_task(b->m, s->waker);
+		return waker && waker->proc != t->proc;
+	}
 	if (bits & CALL_KNOWN)
 		return bits & (CALL_FUTEX_WAKE | CALL_EXIT);
 	return s->waker;

@@ -23,7 +23,7 @@ enum fact_kind {
 
 struct fact {
 	uint64_t t;
-	uint32_t task;
+	uint32_t task, waiter;
 	uint8_t kind;
 	bool first; /* START: first slice of its wait */
 };
@@ -47,9 +47,22 @@ struct holders {
 
 /* --- facts --------------------------------------------------------------------------- */
 
-static int add_fact(struct holders *h, uint64_t t, enum fact_kind kind, uint32_t task, bool first)
+static int add_fact(struct holders *h, uint64_t t, enum fact_kind kind, uint32_t task)
 {
-	struct fact f = {.t = t, .task = task, .kind = (uint8_t)kind, .first = first};
+	struct fact f = {.t = t, .task = task, .kind = (uint8_t)kind};
+
+	return vec_push(&h->facts, f);
+}
+
+static int add_start(struct holders *h, const struct task *t, const struct slice *s, bool first)
+{
+	struct fact f = {
+	        .t = s->out_ns,
+	        .task = slice_owner(h->b, t, s, h->l->shared),
+	        .waiter = t->id,
+	        .kind = FACT_START,
+	        .first = first,
+	};
 
 	return vec_push(&h->facts, f);
 }
@@ -70,14 +83,13 @@ static int add_wait_facts(struct holders *h, const struct wait *x)
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++) {
 		if (!of_wait(s))
 			continue;
-		posted = slice_posted(h->b, s);
-		err = add_fact(h, s->out_ns, FACT_START, slice_owner(h->b, t, s, h->l->shared), !i);
+		posted = slice_posted(h->b, t, s);
+		err = add_start(h, t, s, !i);
 		if (!err)
-			err = add_fact(h, s->queued_ns, posted ? FACT_POST : FACT_LEAVE, s->waker,
-			               false);
+			err = add_fact(h, s->queued_ns, posted ? FACT_POST : FACT_LEAVE, s->waker);
 	}
 	if (!err && posted)
-		err = add_fact(h, x->in_ns, FACT_GET, x->task, false);
+		err = add_fact(h, x->in_ns, FACT_GET, x->task);
 	return err;
 }
 
@@ -196,11 +208,28 @@ static int held_before(struct holders *h, uint64_t t, uint32_t task, enum eviden
 	return 0;
 }
 
+/* Who was woken and is taken for the holder since then waits again: it was late, and another had
+ * been faster. */
+static void take_back(struct holders *h, uint32_t waiter)
+{
+	struct turn *cur = now(h);
+
+	if (cur->state != BLAME_HELD || cur->evidence != EVIDENCE_HOLDER || cur->task != waiter)
+		return;
+	if (h->turns.n > 1 && cur[-1].state == BLAME_HANDOFF)
+		h->turns.n--;
+	else
+		*cur = (struct turn){.start_ns = cur->start_ns, .state = BLAME_HANDOFF};
+}
+
 static int on_start(struct holders *h, const struct fact *f)
 {
 	bool alone = !h->waiting++ && f->first;
-	struct turn *cur = now(h);
+	struct turn *cur;
 
+	if (h->owned)
+		take_back(h, f->waiter);
+	cur = now(h);
 	if (!h->owned || !f->task)
 		return alone ? turn_begin(h, f->t, BLAME_NOBODY, 0, EVIDENCE_UNKNOWN) : 0;
 	if (alone || (cur->state == BLAME_HELD && cur->task != f->task))
@@ -375,7 +404,7 @@ static void count_agreement(struct holders *h, const struct wait *x)
 	const struct blame *last =
 	        x->n_blame ? &h->b->w->blames.v[x->blame + x->n_blame - 1] : NULL;
 
-	if (!h->owned || !last || !last->agrees || !slice_posted(h->b, wait_last_slice(h->b, x)))
+	if (!h->owned || !last || !last->agrees || !wait_posted(h->b, x))
 		return;
 	h->l->owner_known++;
 	h->l->owner_agree += last->agrees == 1;

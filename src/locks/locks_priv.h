@@ -17,6 +17,7 @@ enum {
 	CALL_FUTEX = 1 << 0,      /* a futex call, and … */
 	CALL_FUTEX_WAKE = 1 << 1, /* … one that wakes or hands over */
 	CALL_EXIT = 1 << 2,
+	CALL_EXIT_GROUP = 1 << 10,
 	CALL_READ = 1 << 3, /* takes from a descriptor */
 	CALL_WRITE = 1 << 4,
 	CALL_TIMED = 1 << 5,  /* a futex wait with a timeout */
@@ -68,7 +69,7 @@ static inline uint64_t locks_sum(uint64_t a, uint64_t b)
 
 unsigned call_bits(struct build *b, uint32_t site);
 /* Was the blocked part of the slice ended by somebody who did what the wait was for? */
-bool slice_posted(struct build *b, const struct slice *s);
+bool slice_posted(struct build *b, const struct task *t, const struct slice *s);
 /* … by a timeout? */
 bool slice_timed_out(const struct slice *s);
 /* The live task that the owner word read when the slice began names; 0 = none. */
@@ -111,6 +112,8 @@ uint32_t channel_of_file(const struct build *b, uint32_t file); /* index + 1 -> 
 /* --- stitch.c ----------------------------------------------------------------------------- */
 
 int waits_stitch(struct build *b);
+/* Was the wait ended by somebody who did what it was for? */
+bool wait_posted(struct build *b, const struct wait *x);
 static inline const struct slice *wait_last_slice(const struct build *b, const struct wait *x)
 {
 	return &model_task(b->m, x->task)->slices.v[x->slice + x->n_slices - 1];

@@ -105,16 +105,39 @@ static bool is_wait(const struct slice *s)
 	return s->queued_ns > s->out_ns || s->futex || s->cause == BLOCK_JOIN;
 }
 
-/* Ended by the end of the recording, or by the task's own. */
+/* After a fatal signal a task only goes away. */
+static bool goes_away(const struct task *t, uint32_t i)
+{
+	enum { LAST_STEPS = 8 };
+
+	if (t->alive || i + LAST_STEPS < t->slices.n)
+		return false;
+	for (i++; i < t->slices.n; i++) {
+		const struct slice *s = &t->slices.v[i];
+
+		if (is_wait(s) && s->cause != BLOCK_OTHER && s->cause != BLOCK_FAULT)
+			return false;
+	}
+	return true;
+}
+
+/* Ended by the end of the recording, or by the task's own: killed, it never got what it waited
+ * for. */
 static bool is_open(struct build *b, const struct task *t, uint32_t i)
 {
 	const struct slice *s = &t->slices.v[i];
+	bool last = i + 1 == t->slices.n;
 
-	if (i + 1 != t->slices.n)
-		return false;
-	if (s->queued_ns == s->end_ns && !s->waker && !s->waker_flags)
+	if (last && s->queued_ns == s->end_ns && !s->waker && !s->waker_flags)
 		return true;
-	return s->in_ns == s->end_ns && !slice_posted(b, s) && s->queued_ns == s->end_ns;
+	if (slice_posted(b, t, s) || slice_timed_out(s))
+		return false;
+	return (last && s->in_ns == s->end_ns) || goes_away(t, i);
+}
+
+bool wait_posted(struct build *b, const struct wait *x)
+{
+	return slice_posted(b, model_task(b->m, x->task), wait_last_slice(b, x));
 }
 
 static int flush(struct build *b, struct stitch *st)
@@ -161,7 +184,7 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 		st->last = x;
 		st->have = true;
 	}
-	st->may_go_on = x.kind == WAIT_LOCK && !slice_posted(b, s);
+	st->may_go_on = x.kind == WAIT_LOCK && !slice_posted(b, st->t, s);
 	st->ran_ns = 0;
 	return err;
 }
