@@ -64,14 +64,16 @@ struct {
 	__type(value, u64);
 } py_codes SEC(".maps");
 
-static __always_inline u64 word_at(u64 addr)
+/* Not static, as all that loops go through: the verifier looks at it once, and a failed read is no
+ * second way to go on from each of them. */
+__noinline u64 py_word(u64 addr)
 {
-	u64 v;
+	u64 v = 0;
 
-	if (bpf_probe_read_user(&v, sizeof(v), (void *)addr))
-		return 0;
+	bpf_probe_read_user(&v, sizeof(v), (void *)addr);
 	return v;
 }
+#define word_at(addr) py_word(addr)
 
 static __always_inline const struct mt_py_layout *layout_of(const struct mt_py_space *sp)
 {
@@ -89,38 +91,50 @@ static __always_inline u64 first_frame(const struct mt_py_layout *l, u64 tstate)
 	return f;
 }
 
+/* The walk below, one step: raw[0] the interpreter, raw[1] its thread, raw[2] a thread without
+ * frames that would do. 0: go on; 1: that was all; else the thread. */
+__noinline u64 py_search_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 fs)
+{
+	u64 t;
+
+	if (!sc || !l || !sc->raw[0])
+		return 1;
+	t = sc->raw[1];
+	if (!t) {
+		sc->raw[0] = word_at(sc->raw[0] + l->interp_next);
+		sc->raw[1] = sc->raw[0] ? word_at(sc->raw[0] + l->interp_threads) : 0;
+		return 0;
+	}
+	if (word_at(t + l->tstate_thread_id) == fs) {
+		if (first_frame(l, t))
+			return t;
+		if (!sc->raw[2])
+			sc->raw[2] = t;
+	}
+	sc->raw[1] = word_at(t + l->tstate_next);
+	return 0;
+}
+
 /* All threads of all interpreters, for the one with this thread_id; one that has frames is
  * better than one without. */
 __noinline u64 py_search(u32 space, u64 fs)
 {
 	const struct mt_py_layout *l;
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
-	u64 interp, t, idle = 0;
+	struct py_scratch *sc = py_frames();
+	u64 t = 0;
 
-	if (!sp)
+	if (!sp || !sc)
 		return 0;
 	l = layout_of(sp);
 	if (!l)
 		return 0;
-	interp = word_at(sp->runtime + l->interp_head);
-	t = interp ? word_at(interp + l->interp_threads) : 0;
-	for (u32 i = 0; i < WALK_STEPS; i++) {
-		if (!interp)
-			break;
-		if (!t) {
-			interp = word_at(interp + l->interp_next);
-			t = interp ? word_at(interp + l->interp_threads) : 0;
-			continue;
-		}
-		if (word_at(t + l->tstate_thread_id) == fs) {
-			if (first_frame(l, t))
-				return t;
-			if (!idle)
-				idle = t;
-		}
-		t = word_at(t + l->tstate_next);
-	}
-	return idle;
+	sc->raw[0] = word_at(sp->runtime + l->interp_head);
+	sc->raw[1] = sc->raw[0] ? word_at(sc->raw[0] + l->interp_threads) : 0;
+	sc->raw[2] = 0;
+	for (u32 i = 0; i < WALK_STEPS && !t; i++)
+		t = py_search_step(sc, l, fs);
+	return t > 1 ? t : sc->raw[2];
 }
 
 /* The number + 1 of the thread's key that has this value; 0 = none. */
@@ -237,48 +251,61 @@ static __always_inline bool read_frame(struct py_scratch *sc, const struct mt_py
 	return !bpf_probe_read_user(sc->raw, size, (void *)frame);
 }
 
+/* One frame, added to sc and to its hash. The next one outwards; 0 = that was all. */
+__noinline u64 py_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame)
+{
+	struct mt_pyframe *f;
+	u64 code, next;
+	bool shims;
+	u32 n;
+
+	if (!sc || !l)
+		return 0;
+	shims = l->frame_owner != MT_PY_NO && l->frame_entry == MT_PY_NO;
+	n = sc->n;
+	if (!read_frame(sc, l, frame)) {
+		sc->flags |= STACK_F_PY_PART;
+		return 0;
+	}
+	next = sc->raw[l->frame_prev >> 3 & (PY_FRAME_WORDS - 1)];
+	if (shims && byte_of(sc, l->frame_owner) >= 3) {
+		/* The interpreter's own frame below the first one of a C call. */
+		sc->frames[(n - 1) & 127].entry = 1;
+		sc->hash += n;
+		return next;
+	}
+	code = sc->raw[l->frame_code >> 3 & (PY_FRAME_WORDS - 1)] & ~(u64)l->code_mask;
+	if (!code) {
+		sc->flags |= STACK_F_PY_PART;
+		return 0;
+	}
+	f = &sc->frames[n & 127];
+	f->code = code;
+	f->instr = instr_of(sc, l, code);
+	if (!shims)
+		f->entry = l->frame_entry == MT_PY_NO || byte_of(sc, l->frame_entry) & 1;
+	else
+		f->entry = 0;
+	sc->hash = mix(sc->hash, code) + f->instr * 2 + f->entry;
+	sc->n = n + 1;
+	return next;
+}
+
 /* Frames from `frame` on, at most `max` of them, into sc; their hash. */
 static __always_inline u64 collect(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame,
                                    u32 max)
 {
-	bool shims = l->frame_owner != MT_PY_NO && l->frame_entry == MT_PY_NO;
-	u64 h = 0xcbf29ce484222325ULL;
-
+	sc->hash = 0xcbf29ce484222325ULL;
 	for (u32 i = 0; i < MT_MAX_PY_FRAMES + 32; i++) {
-		struct mt_pyframe *f;
-		u64 code;
-		u32 n;
-
 		if (!frame)
 			break;
-		n = sc->n;
-		if (n >= MT_MAX_PY_FRAMES || n >= max || !read_frame(sc, l, frame)) {
+		if (sc->n >= MT_MAX_PY_FRAMES || sc->n >= max) {
 			sc->flags |= STACK_F_PY_PART;
 			break;
 		}
-		frame = sc->raw[l->frame_prev >> 3 & (PY_FRAME_WORDS - 1)];
-		if (shims && byte_of(sc, l->frame_owner) >= 3) {
-			/* The interpreter's own frame below the first one of a C call. */
-			sc->frames[(n - 1) & 127].entry = 1;
-			h += n;
-			continue;
-		}
-		code = sc->raw[l->frame_code >> 3 & (PY_FRAME_WORDS - 1)] & ~(u64)l->code_mask;
-		if (!code) {
-			sc->flags |= STACK_F_PY_PART;
-			break;
-		}
-		f = &sc->frames[n & 127];
-		f->code = code;
-		f->instr = instr_of(sc, l, code);
-		if (!shims)
-			f->entry = l->frame_entry == MT_PY_NO || byte_of(sc, l->frame_entry) & 1;
-		else
-			f->entry = 0;
-		h = mix(h, code) + f->instr * 2 + f->entry;
-		sc->n = n + 1;
+		frame = py_step(sc, l, frame);
 	}
-	return h ? h : 1;
+	return sc->hash ? sc->hash : 1;
 }
 
 u64 py_walk_some(u32 space, u32 max)
@@ -418,27 +445,33 @@ __noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
 	return old ? NOTE_CHANGED : NOTE_NEW;
 }
 
+__noinline u32 py_note_frame(struct py_scratch *sc, u32 i, u32 space, u64 ts, u32 task)
+{
+	u64 code;
+
+	if (!sc)
+		return NOTE_BAD;
+	code = sc->frames[i & 127].code;
+	if (i && sc->frames[(i - 1) & 127].code == code) /* recursion */
+		return NOTE_KNOWN;
+	return py_note_code(space, code, ts, task);
+}
+
 u32 py_note_codes(u32 space, u64 ts, u32 task)
 {
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
 	struct py_scratch *sc = py_frames();
 	u32 changed = 0, n;
-	u64 last = 0;
 
 	if (!sp || !sc)
 		return 0;
 	n = sc->n;
 	for (u32 i = 0; i < MT_MAX_PY_FRAMES; i++) {
-		u64 code;
 		u32 note;
 
 		if (i >= n)
 			break;
-		code = sc->frames[i & 127].code;
-		if (code == last) /* recursion */
-			continue;
-		last = code;
-		note = py_note_code(space, code, ts, task);
+		note = py_note_frame(sc, i, space, ts, task);
 		if (note == NOTE_CHANGED)
 			changed = 1;
 		if (note == NOTE_BAD) {

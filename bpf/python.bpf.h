@@ -22,6 +22,7 @@ struct py_scratch {
 	u32 flags; /* STACK_F_PY, STACK_F_PY_PART */
 	u32 cut; /* frames kept + 1, when some turned out to be none */
 	u32 epoch; /* of the space: grows when a code object's address was found reused */
+	u64 hash; /* of the frames so far */
 	u64 raw[PY_FRAME_WORDS];
 	struct mt_pyframe frames[128]; /* MT_MAX_PY_FRAMES used; a power of two for the verifier */
 	struct mt_pycode code;

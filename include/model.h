@@ -288,7 +288,7 @@ uint32_t model_space_parent(const struct model *m, uint32_t space);
  * of them must be, see frames.c. At most max frames (the outermost are left out); returns how
  * many. 0: unknown stack. */
 size_t model_frames(const struct model *m, uint32_t stack_id, struct frame *out, size_t max);
-#define MODEL_FRAMES_MAX 512	/* enough for nearly every stack */
+#define MODEL_FRAMES_MAX 1024	/* enough for nearly every stack */
 
 /* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */
 const char *syscall_name(const char *arch, int32_t nr);
