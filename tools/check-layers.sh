@@ -22,11 +22,11 @@ allowed() {
 	python) echo 'base.h mt_abi.h python.h' ;;
 	model) echo 'base.h trace.h model.h' ;;
 	locks) echo 'base.h trace.h model.h waits.h' ;;
-	analyze) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
-	report) echo 'base.h trace.h model.h waits.h report.h symbol.h' ;;
+	analyze) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
+	report) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
 	unwind) echo 'base.h unwind.h mt_flags.h mt_unwind.h' ;;
 	collect) echo 'base.h trace.h symbol.h python.h unwind.h collect.h mt_abi.h mt_unwind.h' ;;
-	cli) echo 'base.h trace.h model.h waits.h report.h symbol.h collect.h' ;;
+	cli) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h collect.h' ;;
 	esac
 }
 

@@ -8,6 +8,7 @@
 #define MT_CLI_CLI_H
 
 #include "collect.h"
+#include "compare.h"
 #include "model.h"
 #include "opts.h"
 #include "report.h"
@@ -15,6 +16,7 @@
 #define DEFAULT_TRACE              "mpvtrace.mpv"
 #define DEFAULT_FREQ_HZ            99
 #define DEFAULT_FOOTPRINT_PERMILLE 5
+#define DEFAULT_RUNS               3
 #define HELP_WIDTH                 80
 
 struct example {
@@ -76,12 +78,20 @@ struct export_settings {
 	bool reverse, no_marks;
 	uint64_t since_ns, until_ns;
 };
+struct compare_settings {
+	struct general general;
+	struct output_settings out;
+	struct view_settings view;     /* json, watch, color */
+	const char *command[2], *user; /* --a, --b */
+	const char *keep;              /* prefix of the traces' names; NULL = they are not kept */
+	unsigned runs;                 /* 0 = DEFAULT_RUNS */
+};
 struct plain_settings {
 	struct general general;
 };
 
 extern const struct opt_group general_group, output_group, record_group, user_group, attach_group,
-        view_group, export_group, snapshot_group;
+        view_group, export_group, snapshot_group, compare_group, commands_group;
 
 /* The program, with argv as from the shell. Returns the exit status; stdout has been checked. */
 int cli_main(int argc, char **argv);
@@ -91,6 +101,7 @@ int cmd_snapshot(const struct command *cmd, int argc, char **argv);
 int cmd_attach(const struct command *cmd, int argc, char **argv);
 int cmd_report(const struct command *cmd, int argc, char **argv);
 int cmd_export(const struct command *cmd, int argc, char **argv);
+int cmd_compare(const struct command *cmd, int argc, char **argv);
 int cmd_check(const struct command *cmd, int argc, char **argv);
 int cmd_help(const struct command *cmd, int argc, char **argv);
 int cmd_man(const struct command *cmd, int argc, char **argv);
@@ -159,6 +170,8 @@ int session_quality(const struct session *s);
 /* Are the view's settings consistent? 0 or -EINVAL with *err. */
 int view_check(const struct view_settings *v, struct err *err);
 void view_model_opts(const struct view_settings *v, struct model_opts *o);
+/* How the terminal wants it; trace_path is left NULL. */
+void view_report_opts(const struct view_settings *v, struct report_opts *o);
 /* Writes JSON (when json is open) and then the text to stdout (when text). */
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
                 bool text, struct err *err);
@@ -172,6 +185,12 @@ int choose_trace(struct record_settings *set, char *buf, size_t n, struct err *e
 void threads_to_processes(struct pid_list *list);
 /* Defaults of the options. */
 void record_defaults(struct record_settings *set);
+
+/* Runs both commands in turn, recorded, and adds a run to c's sides for each. Ctrl-C ends it after
+ * what is there. 0 or -errno with *err. Privileges are still there afterwards. */
+int compare_record(const struct compare_settings *set, struct compare *c, struct err *err);
+/* A name that nobody guesses, for a file in a directory that all may write to. 0 or -errno. */
+int secret_name(char *out, size_t n, struct err *err);
 
 /* check FILE: prints what the file is and holds. Returns the exit status. */
 int check_trace_file(const char *path);

@@ -4,27 +4,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 
 #define DEFAULT_NS 500000000ull
 #define FREQ_HZ    499 /* half a second must do to see where running tasks run */
-
-/* A name that nobody guesses: the file must be created by us, exclusively, in a directory that
- * all may write to. */
-static int temporary_name(char *out, size_t n, struct err *err)
-{
-	const char *dir = getenv("TMPDIR");
-	uint64_t random;
-
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return err_set(err, -errno, MT_EXIT_FAIL, "no random numbers: %s", strerror(errno));
-	snprintf(out, n, "%s/mpvtrace-%016llx.mpv", dir && *dir == '/' ? dir : "/tmp",
-	         (unsigned long long)random);
-	return 0;
-}
 
 static int load(struct session *s, int fd, struct err *err)
 {
@@ -72,7 +57,7 @@ static int snapshot(struct record_settings *set)
 	char path[256], self[40];
 	int fd = -1, rc;
 
-	rc = temporary_name(path, sizeof(path), &err);
+	rc = secret_name(path, sizeof(path), &err);
 	if (!rc && set->view.json)
 		rc = out_open(&json, set->view.json, set->out.overwrite, &err);
 	if (!rc)

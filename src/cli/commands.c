@@ -173,6 +173,31 @@ static const struct opt export_opts[] = {
 #undef TO
 };
 
+static const struct opt compare_opts[] = {
+#define TO(member) .offset = offsetof(struct compare_settings, member)
+	{ 0, "json", "FILE", OPT_STRING, COMPLETE_FILE, TO(view.json),
+	  .help = "write the comparison as JSON to FILE as well; - = to stdout instead of the text" },
+	{ 0, "watch", "TID|NAME", OPT_STRING, TO(view.watch),
+	  .help = "compare how long this task was ready, or kept by a lock, before it ran; main = the first "
+		  "process's main thread" },
+	{ 0, "color", "WHEN", OPT_ENUM, TO(view.color), .choice = color_choice,
+	  .help = "mark what is wrong; auto = on a terminal" },
+#undef TO
+}, commands_opts[] = {
+#define TO(member) .offset = offsetof(struct compare_settings, member)
+	{ 0, "a", "CMD", OPT_STRING, TO(command[0]),
+	  .help = "run this shell command as A …" },
+	{ 0, "b", "CMD", OPT_STRING, TO(command[1]),
+	  .help = "… and this one as B, in turn" },
+	{ 'n', "runs", "RUNS", OPT_UINT, TO(runs), .min = 1, .max = 1000,
+	  .help = "how often each (default " STR(DEFAULT_RUNS) ")" },
+	{ 'o', "output", "PREFIX", OPT_STRING, COMPLETE_FILE, TO(keep),
+	  .help = "keep the traces, as PREFIX.a1.mpv, PREFIX.b1.mpv …" },
+	{ 0, "user", "NAME", OPT_STRING, COMPLETE_USER, TO(user),
+	  .help = "run the commands as NAME (default: the user who called sudo); root is possible" },
+#undef TO
+};
+
 static const struct opt output_opts[] = {
 	{ 'f', "overwrite", NULL, OPT_FLAG, .offset = offsetof(struct output_settings, overwrite),
 	  .help = "replace output files that exist" },
@@ -194,6 +219,8 @@ const struct opt_group
 	snapshot_group = { "Snapshot", snapshot_opts, ARRAY_LEN(snapshot_opts) },
 	view_group = { "Report", view_opts, ARRAY_LEN(view_opts) },
 	export_group = { "Export", export_opts, ARRAY_LEN(export_opts) },
+	compare_group = { "Comparison", compare_opts, ARRAY_LEN(compare_opts) },
+	commands_group = { "Commands run now", commands_opts, ARRAY_LEN(commands_opts) },
 	output_group = { "Output files", output_opts, ARRAY_LEN(output_opts) },
 	general_group = { "General", general_opts, ARRAY_LEN(general_opts) };
 
@@ -222,6 +249,11 @@ static const struct opt_use run_uses[] = {
 	{ &export_group, 0 },
 	{ &output_group, offsetof(struct export_settings, out) },
 	{ &general_group, offsetof(struct export_settings, general) },
+}, compare_uses[] = {
+	{ &commands_group, 0 },
+	{ &compare_group, 0 },
+	{ &output_group, offsetof(struct compare_settings, out) },
+	{ &general_group, offsetof(struct compare_settings, general) },
 }, plain_uses[] = {
 	{ &general_group, offsetof(struct plain_settings, general) },
 };
@@ -290,6 +322,24 @@ const struct command commands[] = {
 		  "Each worker's running code." },
 		{ "mpvtrace export build.mpv --format folded --view on-cpu -o build.folded",
 		  "Samples of the running code, for any viewer of folded stacks." },
+	  } },
+	{ .name = "compare", .operands = "[A B]", .run = cmd_compare, .complete = COMPLETE_TRACE,
+	  .opts = { compare_uses, ARRAY_LEN(compare_uses), false },
+	  .summary = "two traces, or two commands, next to each other, and which to choose",
+	  .about =
+	  "Prints one table for the trace files A and B: time, CPUs used and what kept them idle, GIL, locks, "
+	  "channels, start of tasks, memory, switches; then what the difference of the wall times is made of, "
+	  "and a recommendation, or that the numbers do not settle it. Threads or processes? Before or after a "
+	  "fix? Needs no root.\n"
+	  "With --a and --b it runs these two shell commands in turn, A B A B …, records each run, and shows "
+	  "medians with the least and the largest. What they print on stdout is thrown away, and stdin is "
+	  "empty. Ctrl-C ends it and shows the runs that are complete. Needs root; the commands run as the user "
+	  "who called sudo.\n",
+	  .examples = {
+		{ "mpvtrace compare threads.mpv processes.mpv", "Two recordings." },
+		{ "sudo mpvtrace compare --a 'python3 job.py --threads' --b 'python3 job.py --processes' -n 5",
+		  "Five runs of each, recorded now." },
+		{ "mpvtrace compare before.mpv after.mpv --json - | jq .speedup_ratio", "A number for a script." },
 	  } },
 	{ .name = "check", .operands = "[FILE]", .run = cmd_check, .complete = COMPLETE_TRACE,
 	  .opts = { plain_uses, ARRAY_LEN(plain_uses), false },

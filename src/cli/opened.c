@@ -2,7 +2,9 @@
 /* A trace file opened for a command, and output files beside it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,6 +77,18 @@ void out_discard(struct out_file *of)
 	if (of->created && !privileges_drop(NULL))
 		unlink(of->path);
 	*of = (struct out_file){};
+}
+
+int secret_name(char *out, size_t n, struct err *err)
+{
+	const char *dir = getenv("TMPDIR");
+	uint64_t random;
+
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		return err_set(err, -errno, MT_EXIT_FAIL, "no random numbers: %s", strerror(errno));
+	snprintf(out, n, "%s/mpvtrace-%016llx.mpv", dir && *dir == '/' ? dir : "/tmp",
+	         (unsigned long long)random);
+	return 0;
 }
 
 /* --- input ------------------------------------------------------------------------ */

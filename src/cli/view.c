@@ -58,19 +58,26 @@ static bool use_ascii(void)
 	return false;
 }
 
-int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
-                bool text, struct err *err)
+void view_report_opts(const struct view_settings *v, struct report_opts *o)
 {
-	struct report_opts o = {
+	*o = (struct report_opts){
 	        .sort = v->sort,
 	        .top = v->top,
 	        .task = v->task,
 	        .width = terminal_width(),
 	        .colour = use_colour(v->color),
 	        .ascii = use_ascii(),
-	        .trace_path = strcmp(s->path, "-") ? s->path : NULL,
 	};
+}
+
+int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
+                bool text, struct err *err)
+{
+	struct report_opts o;
 	int rc;
+
+	view_report_opts(v, &o);
+	o.trace_path = strcmp(s->path, "-") ? s->path : NULL;
 
 	/* JSON first: a reader of stdout that goes away (| head) must not cost the file. */
 	if (json->f) {
