@@ -257,6 +257,8 @@ size_t model_off_cpu(const struct model *m, const struct stack_row **out);
 size_t model_on_cpu(const struct model *m, const struct stack_row **out);	/* count = samples */
 /* Every on-CPU sample inside the window, in time order; MODEL_SLICES only. */
 struct cpu_sample { uint64_t ts; uint32_t task, ustack, kstack; };
+/* cause: TOUCH_*; count: bytes. */
+size_t model_touch(const struct model *m, const struct stack_row **out);
 size_t model_samples(const struct model *m, const struct cpu_sample **out);
 
 /* Frames of the address at `frames[i]` of stack s, outermost inlined last; at most max.

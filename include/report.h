@@ -180,7 +180,9 @@ int report_graph_text(const struct report *r, const struct report_opts *o, FILE 
 	X(FUTEX, "futex", true, "time blocked, by the lock that was waited for") \
 	X(WAKE, "wake", true, "time blocked, and below each stack who ended the wait") \
 	X(SERIAL, "serial", true, "time in which one task ran and others waited for it") \
-	X(CRITICAL_PATH, "critical-path", true, "what bounded the wall time")
+	X(CRITICAL_PATH, "critical-path", true, "what bounded the wall time") \
+	X(FIRST_TOUCH, "first-touch", false, "bytes of memory that were touched first, sampled by bytes") \
+	X(COW, "cow", false, "bytes copied because a fork shared them, sampled by bytes")
 /* Whose time: first frames of each stack. NAME: process, then thread, by name. */
 enum export_by { EXPORT_BY_NAME, EXPORT_BY_TASK, EXPORT_BY_PROCESS, EXPORT_BY_LOCK };
 struct export_opts {

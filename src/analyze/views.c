@@ -70,6 +70,32 @@ static int on_cpu(struct builder *b)
 	return stack_rows(b, true);
 }
 
+static int touch_rows(struct builder *b, unsigned what)
+{
+	const struct stack_row *rows;
+	size_t n = model_touch(b->r->m, &rows);
+	int err = 0;
+
+	for (size_t i = 0; i < n && !err; i++) {
+		struct view_row row = {
+		        .task = rows[i].task, .ustack = rows[i].ustack, .weight = rows[i].count};
+
+		if (rows[i].cause == what)
+			err = put(b, &row, 0);
+	}
+	return err;
+}
+
+static int first_touch(struct builder *b)
+{
+	return touch_rows(b, TOUCH_FIRST);
+}
+
+static int cow(struct builder *b)
+{
+	return touch_rows(b, TOUCH_COW);
+}
+
 /* What woke a task when no task of ours did. */
 static char other_waker(const struct slice *s)
 {
@@ -289,9 +315,14 @@ static const struct {
 	enum need need;
 	int (*rows)(struct builder *b);
 } views[] = {
-        {"off-cpu", "us", NEED_NOTHING, off_cpu}, {"on-cpu", "samples", NEED_NOTHING, on_cpu},
-        {"futex", "us", NEED_WAITS, futex},       {"wake", "us", NEED_WAITS, wake},
-        {"serial", "us", NEED_CAUSES, serial},    {"critical-path", "us", NEED_PATH, critical_path},
+        {"off-cpu", "us", NEED_NOTHING, off_cpu},
+        {"on-cpu", "samples", NEED_NOTHING, on_cpu},
+        {"futex", "us", NEED_WAITS, futex},
+        {"wake", "us", NEED_WAITS, wake},
+        {"serial", "us", NEED_CAUSES, serial},
+        {"critical-path", "us", NEED_PATH, critical_path},
+        {"first-touch", "bytes", NEED_NOTHING, first_touch},
+        {"cow", "bytes", NEED_NOTHING, cow},
 };
 
 static bool has(const struct report *r, enum need need)

@@ -88,6 +88,7 @@ struct kind_row {
 	H(SWITCH, switch, on_switch, true)                                             \
 	H(WAKING, waking, on_waking, true)                                             \
 	H(SAMPLE, sample, on_sample, true)                                             \
+	H(TOUCH, touch, on_touch, true)                                                \
 	H(BASE, base, on_base, true)                                                   \
 	H(END, end, on_end, true)                                                      \
 	H(EXIT, exit, on_exit_event, true)                                             \

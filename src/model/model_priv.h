@@ -171,6 +171,7 @@ struct event {
 		struct rec_switch sw;
 		struct rec_waking wk;
 		struct rec_sample sample;
+		struct rec_touch touch;
 		struct rec_base base;
 		struct rec_end end;
 		struct rec_exit exit;
@@ -271,8 +272,8 @@ struct model {
 	VEC(struct lmap) maps;
 	VEC(struct lsymbol) symbols;
 	uint32_t kernel_module; /* "[kernel]" in strings */
-	VEC(struct stack_row) off_cpu, on_cpu;
-	struct hmap off_ids, on_ids;
+	VEC(struct stack_row) off_cpu, on_cpu, touch;
+	struct hmap off_ids, on_ids, touch_ids;
 	VEC(struct cpu_sample) samples; /* MODEL_SLICES only */
 
 	struct timeline running;
@@ -382,6 +383,7 @@ const struct lsite *site_get(const struct model *m, uint64_t id); /* NULL unknow
 /* --- stacks.c (rows), maps.c (spaces, maps, symbols) ---------------------------------------- */
 
 int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r);
+int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r);
 int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r);
 int stack_add_off(struct model *m, struct ltask *lt, uint64_t blocked_ns, uint64_t runnable_ns);
 void stacks_reset(struct model *m);

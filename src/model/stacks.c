@@ -166,8 +166,30 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	return vec_push(&m->samples, ((struct cpu_sample){ts, key.task, key.ustack, key.kstack}));
 }
 
+int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r)
+{
+	int err = 0;
+	struct ltask *lt = task_need(m, r->task, ts, &err);
+	struct stack_row key;
+	uint32_t i;
+
+	if (!lt || ts < m->lo_ns || ts > m->hi_ns)
+		return err;
+	key = (struct stack_row){
+	        .task = lt->t.id,
+	        .ustack = id32(r->ustack),
+	        .cause = r->what < UINT8_MAX ? (uint8_t)r->what : UINT8_MAX,
+	};
+	err = row_need(&m->touch_ids, &m->touch.v, &m->touch.n, &m->touch.cap, &key, &i);
+	if (!err)
+		m->touch.v[i].count = sat_add(m->touch.v[i].count, r->bytes);
+	return err;
+}
+
 void stacks_reset(struct model *m)
 {
+	m->touch.n = 0;
+	hmap_release(&m->touch_ids);
 	m->off_cpu.n = m->on_cpu.n = m->samples.n = 0;
 	hmap_release(&m->off_ids);
 	hmap_release(&m->on_ids);
@@ -186,6 +208,14 @@ void stacks_release(struct model *m)
 	idmap_release(&m->stack_ids);
 	hmap_release(&m->off_ids);
 	hmap_release(&m->on_ids);
+	vec_release(&m->touch);
+	hmap_release(&m->touch_ids);
+}
+
+size_t model_touch(const struct model *m, const struct stack_row **out)
+{
+	*out = m->touch.v;
+	return m->touch.n;
 }
 
 size_t model_off_cpu(const struct model *m, const struct stack_row **out)
