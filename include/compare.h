@@ -9,10 +9,11 @@
  *  - Explanation. In every run wall × CPUs = Σ of the shares of capacity, so the wall time is the
  *    sum of cause_ns / CPUs, and a difference of two wall times is the sum of the differences of
  *    these, exactly. Taken from the run of each side whose wall time is the median.
- *  - Recommendation. The wall times settle it when their medians differ by COMPARE_SETTLED or more
+ *  - Recommendation. Where other load (or the hypervisor) kept the CPUs from either side for COMPARE_BUSY of
+ *    capacity or more, the wall times without that share are compared instead, and must differ by
+ *    COMPARE_BUSY_SETTLED, as they are an estimate. The wall times settle it when their medians differ by COMPARE_SETTLED or more
  *    and, with two or more runs of each, their ranges do not overlap. When they are equal, memory
  *    may; a small gain for much more memory is left to the reader. A failed, incomplete or
- *    partly recorded run settles nothing.
  */
 #ifndef MT_COMPARE_H
 #define MT_COMPARE_H
@@ -20,11 +21,14 @@
 #include "report.h"
 
 #define COMPARE_SETTLED 0.05	/* wall times closer than this are equal */
+#define COMPARE_BUSY 0.10
+#define COMPARE_BUSY_SETTLED 0.20
 
 /* X(NAME, json key, for a person, unit). Unit: s time (ns), b bytes, n count, f number, % share of
  * capacity (0 … 1). Order = order in table and JSON; the shares of capacity by cause stand behind CAPACITY. */
 #define COMPARE_FIGURES(X) \
-	X(WALL, "wall_ns", "wall time", 's') X(CPU, "cpu_ns", "CPU time", 's') \
+	X(WALL, "wall_ns", "wall time", 's') X(QUIET, "wall_with_cpus_free_ns", "  with CPUs free", 's') \
+	X(CPU, "cpu_ns", "CPU time", 's') \
 	X(PARALLELISM, "parallelism_average", "CPUs used", 'f') \
 	X(TASKS, "tasks", "threads", 'n') X(PROCS, "processes", "processes", 'n') \
 	X(READY, "ready_ns", "ready, no CPU", 's') \
@@ -53,7 +57,7 @@ const char *compare_text(unsigned figure);
 char compare_unit(unsigned figure);
 
 /*
- * What each figure is: CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
+ * What each figure is: QUIET: the wall time less the share of capacity for which a task was ready and no CPU free. CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
  * tasks, so it can exceed the wall time. SPAWN: Σ over tasks made while recording, from the creating call to their
  * own work where that is known (Python), else to their first turn on a CPU; by method likewise. PSS: the largest
  * sum over all processes at one moment, pages counted once. RSS: Σ of the processes' own peaks: pages that are
@@ -81,6 +85,7 @@ struct compare {
 	struct compare_side side[2];	/* filled by the caller: A, B; at least one run each */
 	struct compare_stat stat[2][COMPARE_N];
 	double speedup;			/* wall A / wall B; NAN */
+	bool busy;			/* judged by QUIET, not by WALL */
 	unsigned typical[2];		/* the run with the median wall time */
 	VEC(struct compare_part) parts;	/* by size; none when causes or CPUs are not known */
 	int choice;			/* 0 A, 1 B, -1 not settled */

@@ -156,15 +156,24 @@ static unsigned memory_figure(const struct compare *c)
 /* --- why -----------------------------------------------------------------------------------------
  */
 
+/* Of the CPUs that were free for it. */
+static double gil_share(const struct compare_run *run)
+{
+	double had = 1 - run->v[COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE];
+
+	return had > 0 ? run->v[COMPARE_CAUSE0 + CAUSE_GIL] / had : 0;
+}
+
 static int why_python(struct compare *c, unsigned fast)
 {
 	const struct compare_run *f = typical(c, fast), *s = typical(c, !fast);
-	double gil_s = s->v[COMPARE_CAUSE0 + CAUSE_GIL], gil_f = f->v[COMPARE_CAUSE0 + CAUSE_GIL];
+	double gil_s = gil_share(s), gil_f = gil_share(f);
 	char a[32], b[32];
 
 	if (gil_s >= GIL_SHARE && gil_s >= 2 * gil_f)
 		return say(c, false,
-		           "The GIL kept %.0f %% of the CPUs' capacity idle in %c, and %.0f %% in "
+		           "Waits for the GIL left %.0f %% of the free CPUs idle in %c, and %.0f "
+		           "%% in "
 		           "%c: %s.",
 		           100 * gil_s, letter(!fast), 100 * gil_f, letter(fast),
 		           f->v[COMPARE_PROCS] > s->v[COMPARE_PROCS]
@@ -182,26 +191,26 @@ static int why_python(struct compare *c, unsigned fast)
 	return 0;
 }
 
-/* The largest part of what the faster side saves. */
+/* The largest part of what the faster side saves. What the machine took, and CPUs that had nothing
+ * to run, are named in the table but say nothing of the programs. */
 static int why_part(struct compare *c, unsigned fast)
 {
 	const struct compare_run *slow = typical(c, !fast);
-	double saved = 0;
 
 	for (size_t i = 0; i < c->parts.n; i++) {
-		double gain = fast ? -c->parts.v[i].wall_ns : c->parts.v[i].wall_ns;
-		const char *name = slow->cause_name[c->parts.v[i].cause];
+		const struct compare_part *p = &c->parts.v[i];
+		double gain = fast ? -p->wall_ns : p->wall_ns;
+		const char *name = slow->cause_name[p->cause];
 		char text[32];
 
-		if (gain <= 0)
+		if (gain <= 0 || p->cause == CAUSE_NO_TASK || p->cause == CAUSE_CPU_SHORTAGE)
 			continue;
-		saved = gain;
-		fmt_ns(text, sizeof(text), (uint64_t)saved);
-		if (c->parts.v[i].cause == CAUSE_WORK)
+		fmt_ns(text, sizeof(text), (uint64_t)gain);
+		if (p->cause == CAUSE_WORK)
 			return say(c, false, "Mostly because %c does less work: %s of wall time.",
 			           letter(fast), text);
 		return say(c, false, "Mostly because %c loses less to %s%s%s%s: %s of wall time.",
-		           letter(fast), cause_text(c->parts.v[i].cause), *name ? " (" : "", name,
+		           letter(fast), cause_text(p->cause), *name ? " (" : "", name,
 		           *name ? ")" : "", text);
 	}
 	return 0;
@@ -250,6 +259,21 @@ static void decide(struct compare *c, int choice, const char *fmt, ...)
 	va_end(args);
 }
 
+/* Was either side kept from the CPUs by what is not part of it? */
+static bool is_busy(const struct compare *c)
+{
+	for (unsigned side = 0; side < 2; side++)
+		if (!c->stat[side][COMPARE_QUIET].n)
+			return false;
+	return c->stat[0][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median >= COMPARE_BUSY ||
+	       c->stat[1][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median >= COMPARE_BUSY;
+}
+
+static double settled_at(const struct compare *c)
+{
+	return c->busy ? COMPARE_BUSY_SETTLED : COMPARE_SETTLED;
+}
+
 /* Equal times: memory may tell. */
 static void by_memory(struct compare *c)
 {
@@ -259,11 +283,12 @@ static void by_memory(struct compare *c)
 
 	less = a <= b ? 0 : 1;
 	if (isnan(a) || isnan(b) || fabs(a - b) < SMALL_SIZE || times(c, !less, figure) < NOTABLE ||
-	    overlap(c, figure)) {
+	    overlap(c, figure) || c->busy) {
 		decide(c, -1,
-		       "These numbers do not settle it: the wall times differ by less than %.0f "
-		       "%%, and memory does not tell them apart.",
-		       100 * COMPARE_SETTLED);
+		       "These numbers do not settle it: the wall times%s differ by less "
+		       "than %.0f %%%s.",
+		       c->busy ? ", estimated for CPUs that are free," : "", 100 * settled_at(c),
+		       c->busy ? "" : ", and memory does not tell A and B apart");
 		return;
 	}
 	decide(c, (int)less,
@@ -274,30 +299,27 @@ static void by_memory(struct compare *c)
 	       value(y, sizeof(y), c, !less, figure));
 }
 
-static int by_time(struct compare *c)
+static void by_time(struct compare *c, unsigned figure, unsigned fast)
 {
-	unsigned fast = c->speedup > 1 ? 1 : 0, memory = memory_figure(c);
-	double gain = fast ? c->speedup : 1 / c->speedup, cost = times(c, fast, memory);
+	double gain = times(c, !fast, figure), cost = times(c, fast, memory_figure(c));
+	const char *free_cpus = c->busy ? ", with CPUs free" : "";
 	char x[32], y[32];
 
-	value(x, sizeof(x), c, fast, COMPARE_WALL);
-	value(y, sizeof(y), c, !fast, COMPARE_WALL);
-	if (overlap(c, COMPARE_WALL)) {
+	value(x, sizeof(x), c, fast, figure);
+	value(y, sizeof(y), c, !fast, figure);
+	if (overlap(c, figure))
 		decide(c, -1,
-		       "These numbers do not settle it: by the medians %c is %.2f times as fast, "
-		       "but the runs of both vary by more than that. More runs (-n) may tell.",
-		       letter(fast), gain);
-		return 0;
-	}
-	if (gain < LITTLE && cost >= MUCH)
+		       "These numbers do not settle it: by the medians %c is %.2f times as fast%s, "
+		       "but the ranges of their runs overlap. More runs (-n) may tell.",
+		       letter(fast), gain, free_cpus);
+	else if (gain < LITTLE && cost >= MUCH)
 		decide(c, -1,
-		       "It depends: %c is %.2f times as fast (%s against %s), but needs %.1f times "
-		       "the memory. %c when time counts, %c when memory does.",
-		       letter(fast), gain, x, y, cost, letter(fast), letter(!fast));
+		       "It depends: %c is %.2f times as fast (%s against %s%s), but needs %.1f "
+		       "times the memory. %c when time counts, %c when memory does.",
+		       letter(fast), gain, x, y, free_cpus, cost, letter(fast), letter(!fast));
 	else
-		decide(c, (int)fast, "%c: it is %.2f times as fast (%s against %s).", letter(fast),
-		       gain, x, y);
-	return why(c, fast);
+		decide(c, (int)fast, "%c: it is %.2f times as fast (%s against %s%s).",
+		       letter(fast), gain, x, y, free_cpus);
 }
 
 /* What makes a comparison of wall times meaningless. */
@@ -329,17 +351,22 @@ static bool spoiled(struct compare *c)
 
 static int recommend(struct compare *c)
 {
+	unsigned figure = c->busy ? COMPARE_QUIET : COMPARE_WALL, fast;
+	double a = c->stat[0][figure].median, b = c->stat[1][figure].median;
+
 	if (spoiled(c))
 		return 0;
-	if (isnan(c->speedup)) {
+	if (!(a > 0) || !(b > 0)) {
 		decide(c, -1, "These numbers settle nothing: a wall time is not known.");
 		return 0;
 	}
-	if (fmax(c->speedup, 1 / c->speedup) - 1 < COMPARE_SETTLED) {
+	fast = b < a;
+	if (fmax(a / b, b / a) - 1 < settled_at(c)) {
 		by_memory(c);
 		return 0;
 	}
-	return by_time(c);
+	by_time(c, figure, fast);
+	return overlap(c, figure) ? 0 : why(c, fast);
 }
 
 static int warn(struct compare *c)
@@ -354,6 +381,13 @@ static int warn(struct compare *c)
 	if (!err && a->cpus > 0 && b->cpus > 0 && a->cpus != b->cpus)
 		err = say(c, true, "A had %.3g CPUs and B %.3g: the difference may be theirs.",
 		          a->cpus, b->cpus);
+	if (!err && c->busy)
+		err = say(c, true,
+		          "The CPUs were not free for %.0f %% of the capacity of A and %.0f %% of "
+		          "B (other load, or the hypervisor): the wall times are estimated without "
+		          "that. Repeat it on a quiet machine.",
+		          100 * c->stat[0][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median,
+		          100 * c->stat[1][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median);
 	for (unsigned side = 0; side < 2 && !err; side++) {
 		uint64_t lost = 0;
 
@@ -385,6 +419,7 @@ int compare_build(struct compare *c, struct err *err)
 	a = c->stat[0][COMPARE_WALL].median;
 	b = c->stat[1][COMPARE_WALL].median;
 	c->speedup = a > 0 && b > 0 ? a / b : NAN;
+	c->busy = is_busy(c);
 	code = code ? code : explain(c);
 	code = code ? code : recommend(c);
 	code = code ? code : warn(c);

@@ -122,6 +122,8 @@ static void print_table(struct tx *t, const struct compare *c)
 			if (says_something(c, COMPARE_CAUSE0 + k))
 				add_row(&tab, c, COMPARE_CAUSE0 + k, label);
 		}
+		if (f == COMPARE_QUIET && !c->busy)
+			continue;
 		if (says_something(c, f))
 			add_row(&tab, c, f, compare_text(f));
 	}
@@ -144,7 +146,7 @@ static void print_side(struct tx *t, const struct compare *c, unsigned side)
 	if (!err && verdict)
 		err = buf_printf(&b, "\n%s", verdict);
 	if (!err && s->runs.n > 1)
-		err = buf_printf(&b, "\n%s: medians",
+		err = buf_printf(&b, "\nmedians of %s",
 		                 fmt_n(runs, sizeof(runs), s->runs.n, "run", "runs"));
 	if (err)
 		t->err = err;

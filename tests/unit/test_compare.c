@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/* Two sides next to each other: figures from traces whose truth is known, and which conclusions
+ * follow from which numbers. */
+#include <math.h>
+
+#include "compare.h"
+#include "report_test.h"
+
+#define MUTEX 0x601000
+
+static struct compare_run run_of(struct tb *tb)
+{
+	struct model_opts opts = {.flags = MODEL_SLICES};
+	struct model *m = tb_load(tb, &opts);
+	struct report r = {0};
+	struct compare_run run;
+	struct err err = {0};
+
+	cr_assert(m);
+	tb_free(tb);
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	compare_run_of(&run, &r);
+	report_release(&r);
+	model_free(m);
+	return run;
+}
+
+/* Two threads of 100 ms each: one after the other by a lock, or next to each other. */
+static struct compare_run threads(bool beside, uint64_t pss)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 100 * MS);
+	if (!beside) {
+		tb_run(tb, 2, 0, 1 * MS);
+		tb_futex_wait(tb, 2, MUTEX, 100 * MS, 1);
+		tb_run(tb, 2, 100 * MS, 199 * MS);
+	} else {
+		tb_run(tb, 2, 0, 100 * MS);
+	}
+	if (pss)
+		tb_footprint(tb, 1, 50 * MS, pss + (1 << 20), pss, pss);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	return run_of(tb);
+}
+
+static void add(struct compare *c, unsigned side, struct compare_run run)
+{
+	snprintf(c->side[side].name, sizeof(c->side[side].name), "%s", side ? "new" : "old");
+	cr_assert(!vec_push(&c->side[side].runs, run));
+}
+
+static void build(struct compare *c)
+{
+	struct err err = {0};
+
+	cr_assert_eq(compare_build(c, &err), 0, "%s", err.msg);
+}
+
+static char *text_of_compare(const struct compare *c, unsigned width)
+{
+	struct report_opts o = {.width = width};
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(compare_text_out(c, &o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	return text;
+}
+
+static json_t *json_of_compare(const struct compare *c)
+{
+	struct err err = {0};
+	json_error_t why;
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+	json_t *doc;
+
+	cr_assert_eq(compare_json(c, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	doc = json_loads(text, JSON_REJECT_DUPLICATES, &why);
+	cr_assert(doc, "%s in %s", why.text, text);
+	free(text);
+	return doc;
+}
+
+static bool reason(const struct compare *c, const char *part)
+{
+	for (size_t i = 0; i < c->reasons.n; i++)
+		if (strstr(c->reasons.v[i], part))
+			return true;
+	for (size_t i = 0; i < c->caveats.n; i++)
+		if (strstr(c->caveats.v[i], part))
+			return true;
+	return false;
+}
+
+Test(compare, figures_of_two_traces)
+{
+	struct compare c = {0};
+	double sum = 0;
+
+	add(&c, 0, threads(false, 50 << 20));
+	add(&c, 1, threads(true, 60 << 20));
+	build(&c);
+	cr_expect_float_eq(c.stat[0][COMPARE_WALL].median, 199.0 * MS, 1);
+	cr_expect_float_eq(c.stat[1][COMPARE_WALL].median, 100.0 * MS, 1);
+	cr_expect_float_eq(c.stat[0][COMPARE_CPU].median, 200.0 * MS, 1);
+	cr_expect_float_eq(c.stat[1][COMPARE_CPU].median, 200.0 * MS, 1);
+	cr_expect_float_eq(c.stat[0][COMPARE_LOCK_WAIT].median, 99.0 * MS, 1);
+	cr_expect_float_eq(c.stat[0][COMPARE_LOCK_WAITS].median, 1, 0);
+	cr_expect_float_eq(c.stat[1][COMPARE_LOCK_WAITS].median, 0, 0);
+	cr_expect_float_eq(c.stat[1][COMPARE_PARALLELISM].median, 2, 1e-9);
+	cr_expect_float_eq(c.stat[0][COMPARE_PSS].median, 50 << 20, 0);
+	cr_expect(isnan(c.stat[0][COMPARE_GIL_WAIT].median), "no Python, no GIL: unknown, not 0");
+	cr_expect(isnan(c.stat[0][COMPARE_WATCH_P99].median));
+	cr_expect_float_eq(c.speedup, 1.99, 1e-9);
+	for (size_t i = 0; i < c.parts.n; i++)
+		sum += c.parts.v[i].wall_ns;
+	cr_expect_float_eq(sum, -99.0 * MS, 2, "the parts are the difference: %f", sum);
+	cr_expect_eq(c.choice, 1);
+	cr_expect(strstr(c.verdict, "1.99 times as fast"), "%s", c.verdict);
+	cr_expect(reason(&c, "B loses less to "), "what it no longer waits for: %s",
+	          c.reasons.v[0]);
+	cr_expect(reason(&c, "1.2 times the memory (60 MB against 50 MB)"));
+	cr_expect(reason(&c, "One run"));
+	compare_release(&c);
+}
+
+Test(compare, text_and_json)
+{
+	static const unsigned widths[] = {40, 60, 80, 100, 200};
+	struct compare c = {0};
+	json_t *doc;
+	char *text;
+
+	add(&c, 0, threads(false, 0));
+	add(&c, 0, threads(false, 0));
+	add(&c, 1, threads(true, 0));
+	add(&c, 1, threads(true, 0));
+	build(&c);
+	for (size_t i = 0; i < ARRAY_LEN(widths); i++) {
+		text = text_of_compare(&c, widths[i]);
+		expect_fits(text, widths[i]);
+		cr_expect(strstr(text, "wall time"));
+		cr_expect(strstr(text, "recommendation"));
+		free(text);
+	}
+	text = text_of_compare(&c, 100);
+	cr_expect(strstr(text, "199 ms"), "%s", text);
+	cr_expect(strstr(text, "× 0.50"), "%s", text);
+	cr_expect(strstr(text, "medians of 2 runs"), "%s", text);
+	cr_expect(!strstr(text, "PSS"), "what neither side knows has no row:\n%s", text);
+	free(text);
+	doc = json_of_compare(&c);
+	cr_expect_str_eq(json_string_value(json_object_get(doc, "schema")), "mpvtrace.compare/1");
+	cr_expect_eq(
+	        json_integer_value(json_object_get(
+	                json_object_get(json_object_get(json_object_get(doc, "figures"), "wall_ns"),
+	                                "a"),
+	                "median")),
+	        199 * MS);
+	cr_expect(json_is_null(json_object_get(
+	                  json_object_get(json_object_get(doc, "figures"), "peak_pss_bytes"), "a")),
+	          "unknown is null");
+	cr_expect_str_eq(json_string_value(
+	                         json_object_get(json_object_get(doc, "recommendation"), "choice")),
+	                 "b");
+	json_decref(doc);
+	compare_release(&c);
+}
+
+/* --- rules: runs filled in by hand ---------------------------------------------------------- */
+
+static struct compare_run plain(double wall_ms, double pss_mb)
+{
+	struct compare_run run = {.cpus = 2, .exit_status = 0};
+
+	for (unsigned f = 0; f < COMPARE_N; f++)
+		run.v[f] = NAN;
+	run.v[COMPARE_WALL] = wall_ms * MS;
+	run.v[COMPARE_PSS] = pss_mb * (1 << 20);
+	run.v[COMPARE_PROCS] = 1;
+	return run;
+}
+
+static struct compare_run python(double wall_ms, double pss_mb, double gil, double shortage,
+                                 unsigned procs)
+{
+	struct compare_run run = plain(wall_ms, pss_mb);
+
+	run.python = run.causes_known = true;
+	for (unsigned k = 0; k < CAUSE_N; k++)
+		run.v[COMPARE_CAUSE0 + k] = 0;
+	run.v[COMPARE_CAUSE0 + CAUSE_GIL] = gil;
+	run.v[COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE] = shortage;
+	run.v[COMPARE_CAUSE0 + CAUSE_WORK] = 1 - gil - shortage;
+	for (unsigned k = 0; k < CAUSE_N; k++)
+		run.cause_ns[k] = (uint64_t)(run.v[COMPARE_CAUSE0 + k] * wall_ms * 2 * MS);
+	run.v[COMPARE_QUIET] = run.v[COMPARE_WALL] * (1 - shortage);
+	run.v[COMPARE_PROCS] = procs;
+	run.v[COMPARE_SPAWN] = 40 * MS;
+	run.v[COMPARE_CHANNEL_WAIT] = 300 * MS;
+	return run;
+}
+
+static void pair(struct compare *c, struct compare_run a, struct compare_run b)
+{
+	*c = (struct compare){0};
+	add(c, 0, a);
+	add(c, 1, b);
+	build(c);
+}
+
+Test(compare, close_times_do_not_settle_it)
+{
+	struct compare c;
+
+	pair(&c, plain(100, 50), plain(104, 50));
+	cr_expect_eq(c.choice, -1);
+	cr_expect(strstr(c.verdict, "do not settle it"), "%s", c.verdict);
+	compare_release(&c);
+	pair(&c, plain(100, 150), plain(104, 50));
+	cr_expect_eq(c.choice, 1, "equal times: the smaller one");
+	cr_expect(strstr(c.verdict, "for its memory"), "%s", c.verdict);
+	compare_release(&c);
+	pair(&c, plain(100, NAN), plain(104, 50));
+	cr_expect_eq(c.choice, -1, "what is not known decides nothing");
+	compare_release(&c);
+}
+
+Test(compare, ranges_that_overlap_do_not_settle_it)
+{
+	static const double a[] = {100, 120, 180}, b[] = {90, 95, 110};
+	struct compare c = {0};
+
+	for (unsigned i = 0; i < 3; i++) {
+		add(&c, 0, plain(a[i], 50));
+		add(&c, 1, plain(b[i], 50));
+	}
+	build(&c);
+	cr_expect_float_eq(c.stat[0][COMPARE_WALL].median, 120.0 * MS, 0);
+	cr_expect_float_eq(c.stat[0][COMPARE_WALL].max, 180.0 * MS, 0);
+	cr_expect_eq(c.typical[0], 1u);
+	cr_expect_eq(c.choice, -1);
+	cr_expect(strstr(c.verdict, "overlap"), "%s", c.verdict);
+	cr_expect_eq(c.caveats.n, 0u);
+	compare_release(&c);
+}
+
+Test(compare, little_speed_for_much_memory_is_for_the_reader)
+{
+	struct compare c;
+
+	pair(&c, plain(110, 50), plain(100, 150));
+	cr_expect_eq(c.choice, -1);
+	cr_expect(strstr(c.verdict, "It depends"), "%s", c.verdict);
+	compare_release(&c);
+	pair(&c, plain(200, 50), plain(100, 150));
+	cr_expect_eq(c.choice, 1);
+	compare_release(&c);
+}
+
+Test(compare, threads_or_processes)
+{
+	struct compare c;
+
+	pair(&c, python(200, 10, 0.5, 0, 1), python(105, 15, 0, 0, 3));
+	cr_expect_eq(c.choice, 1, "CPU-bound: processes");
+	cr_expect(reason(&c, "GIL left 50 %"), "%s", c.reasons.v[0]);
+	cr_expect(reason(&c, "processes have one each"));
+	cr_expect(reason(&c, "1.5 times the memory"));
+	compare_release(&c);
+	pair(&c, python(100, 10, 0.02, 0, 1), python(180, 40, 0, 0, 5));
+	cr_expect_eq(c.choice, 0, "the GIL costs nothing: threads");
+	cr_expect(reason(&c, "processes gain nothing"));
+	cr_expect(reason(&c, "40 ms for starting tasks"));
+	compare_release(&c);
+}
+
+/* Other load made the processes' run the longer one; it needs more than a little to overrule. */
+Test(compare, a_busy_machine_does_not_decide)
+{
+	struct compare c;
+
+	pair(&c, python(2000, 10, 0.20, 0.6, 1), python(3000, 15, 0, 0.85, 3));
+	cr_expect(c.busy);
+	cr_expect_eq(c.choice, 1);
+	cr_expect(reason(&c, "quiet machine"));
+	cr_expect(strstr(c.verdict, "with CPUs free"), "%s", c.verdict);
+	compare_release(&c);
+	pair(&c, python(2000, 10, 0, 0.6, 1), python(2300, 90, 0, 0.6, 3));
+	cr_expect_eq(c.choice, -1, "an estimate is not that good");
+	compare_release(&c);
+}
+
+Test(compare, failures_and_parts_settle_nothing)
+{
+	struct compare_run bad = plain(10, 50), part = plain(10, 50), lost = plain(10, 50);
+	struct compare c;
+
+	bad.exit_status = 3;
+	pair(&c, plain(100, 50), bad);
+	cr_expect_eq(c.choice, -1);
+	cr_expect(strstr(c.verdict, "B failed (exit status 3)"), "%s", c.verdict);
+	compare_release(&c);
+	part.partial = true;
+	pair(&c, part, plain(100, 50));
+	cr_expect_eq(c.choice, -1);
+	compare_release(&c);
+	lost.lost = 5;
+	pair(&c, lost, plain(100, 50));
+	cr_expect_eq(c.choice, 0);
+	cr_expect(reason(&c, "Events of A were lost"));
+	compare_release(&c);
+}
+
+Test(compare, nothing_known_at_all)
+{
+	struct compare_run none = plain(NAN, NAN);
+	struct compare c = {0};
+	struct err err = {0};
+	json_t *doc;
+
+	cr_expect_neq(compare_build(&c, &err), 0, "no runs");
+	compare_release(&c);
+	pair(&c, none, none);
+	cr_expect_eq(c.choice, -1);
+	doc = json_of_compare(&c);
+	json_decref(doc);
+	free(text_of_compare(&c, 40));
+	compare_release(&c);
+}
