@@ -280,6 +280,9 @@ void drain_jit_maps(struct drain *d);
 struct mapped { /* zeroed = nothing yet */
 	uint64_t copied, root_mount, namespace;
 };
+/* Is the open file on the mount of our root? One that is not must not be held: its file system
+ * could not be unmounted any more. */
+bool mapped_on_root(int fd);
 /* A process has mapped a file with code: opens it when nobody has, and notes jitdumps. */
 void mapped_keep(struct mapped *c, struct symbolizer *sym, uint32_t space, uint32_t pid,
                  const struct sym_map *m);

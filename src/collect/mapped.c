@@ -64,6 +64,13 @@ static uint64_t mount_of(int dirfd, const char *path)
 	return 0;
 }
 
+bool mapped_on_root(int fd)
+{
+	uint64_t root = mount_of(AT_FDCWD, "/");
+
+	return root && mount_of(fd, "") == root;
+}
+
 /* 0 when the process is gone. */
 static uint64_t mount_namespace(const char *pid)
 {

@@ -82,6 +82,11 @@ static int pin(struct tables *t, int fd, struct table_file *f)
 	}
 	f->key = key.key;
 	f->ino = key.ino;
+	/* Its inode may go then, and another take its place: the number tells (table_of). */
+	if (!mapped_on_root(fd)) {
+		munmap(f->pin, page_size());
+		f->pin = NULL;
+	}
 	return 0;
 }
 

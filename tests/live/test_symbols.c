@@ -70,9 +70,9 @@ Test(symbols, a_program_that_deletes_itself)
 
 /* Runs the workload from a file system in a mount namespace of its own; status 0 when that could
  * be unmounted afterwards. */
-static struct recording hidden(const char *stacks)
+static struct recording hidden(void)
 {
-	return record(ARGS("-F", "499", "--user", "root", "--stacks", stacks),
+	return record(ARGS("-F", "499", "--user", "root"),
 	              ARGS("unshare", "-m", "sh", "-c",
 	                   fmt("mount -t tmpfs none %s && cp %s %s/hidden && %s/hidden --spin-ms "
 	                       "300 && rm %s/hidden && umount %s && true",
@@ -86,18 +86,18 @@ Test(symbols, a_file_system_that_only_the_program_sees)
 
 	if (!have_command("unshare"))
 		cr_skip_test("no unshare here");
-	r = hidden("auto");
+	r = hidden();
 	expect_mostly(on_cpu(r.trace), ";spin_in_file");
 }
 
-/* What is kept for names keeps nobody from unmounting. (Unwinding tables pin their files.) */
+/* What is kept for names keeps nobody from unmounting. */
 Test(symbols, a_file_system_that_is_unmounted)
 {
 	struct recording r;
 
 	if (!have_command("unshare"))
 		cr_skip_test("no unshare here");
-	r = hidden("off");
+	r = hidden();
 	cr_expect_eq(r.p.status, 0, "%s", r.p.err);
 }
 
