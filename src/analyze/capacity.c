@@ -292,7 +292,7 @@ int apportion(const double *parts, size_t n, uint64_t total, uint64_t *out)
 		sum += out[i];
 	}
 	qsort(rests, n, sizeof(*rests), by_rest);
-	for (size_t i = 0; n && sum < total; i = (i + 1) % n) {
+	for (size_t i = 0; i < n && sum < total; i++) {
 		uint64_t more = i + 1 == n ? total - sum : 1; /* the last takes what is left */
 
 		out[rests[i].i] += more;
