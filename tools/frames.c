@@ -28,7 +28,8 @@ int main(int argc, char **argv)
 		       t ? t->comm : "?", t ? t->tid : 0, (double)rows[i].blocked_ns / 1e6,
 		       (unsigned long long)rows[i].count, s ? s->n : 0, s ? s->n_py : 0,
 		       s ? s->flags : 0);
-		for (size_t j = 0, k = model_frames(m, rows[i].ustack, f, MODEL_FRAMES_MAX); j < k; j++) {
+		for (size_t j = 0, k = model_frames(m, rows[i].ustack, f, MODEL_FRAMES_MAX); j < k;
+		     j++) {
 			if (f[j].name)
 				printf("  %c %s", kinds[f[j].kind & 3], f[j].name);
 			else
