@@ -15,7 +15,7 @@
 
 #include "core.bpf.h"
 
-#define PY_FRAME_WORDS 16
+#define PY_WINDOW 4096 /* a power of two */
 
 struct py_scratch {
 	u32 n; /* frames */
@@ -23,7 +23,10 @@ struct py_scratch {
 	u32 cut; /* frames kept + 1, when some turned out to be none */
 	u32 epoch; /* of the space: grows when a code object's address was found reused */
 	u64 hash; /* of the frames so far */
-	u64 raw[PY_FRAME_WORDS];
+	u64 raw[4]; /* of a search for the thread's state */
+	u64 window_at; /* address and length of the target's memory in `window` */
+	u64 window_n;
+	u8 window[PY_WINDOW + 256];
 	struct mt_pyframe frames[128]; /* MT_MAX_PY_FRAMES used; a power of two for the verifier */
 	struct mt_pycode code;
 };
