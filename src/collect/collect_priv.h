@@ -10,6 +10,7 @@
  *     ident.c    what locks and channels are: files, sockets, objects
  *     tables.c   unwinding tables for the BPF programs; builder.c, a process that makes them
  *     remote.c   stacks of tasks that do not run
+ *     holds.c    who holds what tasks wait for at the end, by their memory; pylocks.c Python's locks
  *     footprint.c PSS and USS from /proc within a budget
  *     mapped.c   the workload's files, opened while they can be
  *     symbols.c  names at the end, without privilege
@@ -228,7 +229,8 @@ size_t remote_stack(struct remote *r, const struct mt_task *e, uint64_t *frames,
 /* --- drain.c ------------------------------------------------------------------------------ */
 
 struct live_task {
-	uint32_t id, tid, tgid, proc, space, ns_tgid;
+	uint32_t id, tid, tgid, proc, space, ns_tid, ns_tgid;
+	uint64_t wait_addr, wait_park; /* of its last futex wait; 0 = none yet */
 	uint64_t image_ns; /* when its program began; 0 = before us */
 	bool root;
 	/* Of a leader: what footprint.c knows of its process. */
@@ -305,6 +307,9 @@ int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint
 int ident_objects(struct ident *id, struct symbolizer *sym);
 /* Fills in what an attached task has been waiting for, from its memory. */
 int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r);
+
+/* Writes who holds what tasks still wait for, by their memory. 0 or -errno. */
+int holds_write(struct drain *d, struct trace_writer *w, const struct pyspaces *py);
 
 /* The line of a /proc/PID/maps text that covers addr: 0 or -ENOENT. path lies in text, as it is
  * there, n bytes, "" for anonymous memory. */

@@ -169,12 +169,15 @@ static void check(struct drain *d, int rc)
 static void on_switch(struct drain *d, const struct mt_hdr *h)
 {
 	const struct mt_switch *e = (const void *)h;
-	const struct live_task *t = e->flags & SW_F_FUTEX ? task_get(d, h->task) : NULL;
+	struct live_task *t = e->flags & SW_F_FUTEX ? task_get(d, h->task) : NULL;
 	struct mt_args args = e->args;
 	struct rec_switch r;
 
-	if (t)
+	if (t) {
+		t->wait_addr = e->addr;
+		t->wait_park = e->park;
 		check(d, ident_wait(d->ident, e, t->space, t->tgid));
+	}
 	if (e->flags & SW_F_FUTEX)
 		args.a2 = 0; /* the expected value: in `word`, and different in every wait */
 	r = (struct rec_switch){.cpu = h->cpu,
@@ -300,6 +303,7 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	                      .tgid = e->tgid,
 	                      .proc = e->proc,
 	                      .space = e->space,
+	                      .ns_tid = e->ns_tid,
 	                      .ns_tgid = e->ns_tgid,
 	                      .image_ns = e->flags & TASK_F_ATTACHED ? 0 : h->ts,
 	                      .root = e->flags & TASK_F_ROOT};
@@ -327,6 +331,8 @@ static void on_task(struct drain *d, const struct mt_hdr *h)
 	if (e->wait_flags) {
 		check(d, ident_attached(d->ident, e, &r));
 		r.ustack = attached_stack(d, e);
+		t.wait_addr = r.addr;
+		t.wait_park = r.park;
 	}
 	if (e->space_parent || (new_proc && (e->flags & TASK_F_ATTACHED)))
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);

@@ -470,6 +470,8 @@ static void stop(struct recording_run *r)
 	if (rc)
 		log_warn("the counters of tasks that live on could not be read: %s", strerror(-rc));
 	rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
+	if (!rc)
+		rc = holds_write(r->d, r->w, r->pyspaces);
 	if (rc)
 		log_debug("last round: %s", strerror(-rc));
 	r->res->still_running = r->o->argv && !r->root_gone;
