@@ -67,7 +67,7 @@ $(B)/mpvtrace.bash: $(B)/mpvtrace
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
-$(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(B)/tests/live/facts.o $(B)/tests/live/pyframes.o $(SUPPORT) $(B)/libmpvtrace.a
+$(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(B)/tests/live/facts.o $(B)/tests/live/pyframes.o $(B)/tests/live/uframes.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
 $(B)/tests/workloads/%: tests/workloads/%.c
 	@mkdir -p $(@D)

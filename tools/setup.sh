@@ -46,6 +46,7 @@ needs() {
 		inc:criterion/criterion.h|libcriterion-dev|criterion-devel
 		cmd:python3|python3|python3
 		cmd:setpriv|util-linux|util-linux
+		?cmd:gdb|gdb|gdb
 		?cmd:chromium|chromium|chromium
 	EOF
 	demo) needs build; echo 'cmd:python3|python3|python3' ;;

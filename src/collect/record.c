@@ -211,10 +211,28 @@ static int follow_run(struct recording_run *r, struct err *err)
 	return rc ? rc : privileges_reduce(err);
 }
 
-/* The tasks that there are, and the stacks of those that are blocked. */
-static int first_round(struct recording_run *r, const uint32_t *pids, size_t n)
+/* Tables of what the processes have mapped, before their first waits are seen. */
+static struct remote *look_at_attached(struct recording_run *r)
 {
 	struct remote *remote = r->tables ? remote_new(r->tables) : NULL;
+	size_t n = r->o->n_pids;
+	uint32_t *pids = remote ? malloc(n * sizeof(*pids)) : NULL;
+
+	if (pids) {
+		memcpy(pids, r->o->pids, n * sizeof(*pids));
+		target_descendants(&pids, &n);
+		for (size_t i = 0; i < n; i++)
+			remote_process(remote, pids[i]);
+	}
+	free(pids);
+	tables_settle(r->tables);
+	return remote;
+}
+
+/* The tasks that there are, and the stacks of those that are blocked. */
+static int first_round(struct recording_run *r, struct remote *remote, const uint32_t *pids,
+                       size_t n)
+{
 	int rc;
 
 	for (size_t i = 0; remote && i < n; i++)
@@ -223,7 +241,6 @@ static int first_round(struct recording_run *r, const uint32_t *pids, size_t n)
 	drain_remote(r->d, remote);
 	rc = drain_round(r->d, session_rings(r->session), r->maps, UINT64_MAX);
 	drain_remote(r->d, NULL);
-	remote_free(remote);
 	return rc;
 }
 
@@ -231,22 +248,26 @@ static int follow_attached(struct recording_run *r, struct err *err)
 {
 	size_t n = r->o->n_pids;
 	uint32_t *pids = malloc(n * sizeof(*pids));
+	struct remote *remote = NULL;
 	int rc;
 
 	if (!pids)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	memcpy(pids, r->o->pids, n * sizeof(*pids));
-	rc = session_follow(r->session, pids, n, TASK_F_ROOT, err);
 	/* From here on the workload's own words are read: names in /proc, paths of mappings. */
-	if (!rc)
-		rc = privileges_reduce(err);
+	rc = privileges_reduce(err);
+	if (!rc) {
+		remote = look_at_attached(r);
+		rc = session_follow(r->session, pids, n, TASK_F_ROOT, err);
+	}
 	/* Children that exist already; those to come are followed from their creation. */
 	if (!rc)
 		rc = target_descendants(&pids, &n);
 	if (!rc && n > r->o->n_pids)
 		rc = session_follow(r->session, pids + r->o->n_pids, n - r->o->n_pids, 0, err);
 	if (!rc)
-		rc = first_round(r, pids, n);
+		rc = first_round(r, remote, pids, n);
+	remote_free(remote);
 	for (size_t i = 0; i < n && !rc; i++)
 		drain_existing_maps(r->d, pids[i]);
 	free(pids);

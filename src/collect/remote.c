@@ -83,8 +83,11 @@ int remote_process(struct remote *r, uint32_t pid)
 {
 	struct proc_maps maps = {0};
 	uint64_t *slot;
-	int rc = read_maps(&maps, pid);
+	int rc;
 
+	if (hmap_get(&r->by_pid, pid, 0))
+		return 0;
+	rc = read_maps(&maps, pid);
 	slot = rc ? NULL : hmap_put(&r->by_pid, pid, 0, NULL);
 	if (!slot || vec_push(&r->procs, maps)) {
 		free(maps.v);

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_unwind.c: user stacks. Are they complete, from the blocking call to the program's or the
+ * thread's start, in programs of all sorts; and are they, frame by frame, what gdb sees?
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "live.h"
+#include "mt_flags.h"
+#include "pyframes.h"
+#include "uframes.h"
+
+LIVE_SUITE(unwind);
+
+static bool has_tables(void)
+{
+#if defined(__x86_64__)
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* --- complete stacks ------------------------------------------------------------------------ */
+
+static struct model *recorded(const char *const *opts, const char *const *cmd)
+{
+	const char *args[48] = {mpvtrace(), "run", "-f", "-o", "t.mpv"};
+	size_t n = 5;
+	struct model *m;
+	struct proc p;
+
+	for (; *opts; opts++)
+		args[n++] = *opts;
+	args[n++] = "--";
+	for (; *cmd && n < 47; cmd++)
+		args[n++] = *cmd;
+	p = run(args);
+	cr_assert_eq(p.status, 0, "%s: status %d; stderr:\n%s", args[n - 1], p.status, p.err);
+	m = pyframes_load("t.mpv");
+	cr_assert(m);
+	return m;
+}
+
+/* So many percent of the waits have their whole stack; at least one has more than `deep` frames. */
+static void check_share(const char *const *opts, const char *const *cmd, unsigned percent,
+                        unsigned deep)
+{
+	struct model *m;
+	struct uframes_count c;
+
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	m = recorded(opts, cmd);
+	c = uframes_count(m, deep);
+	cr_expect_geq(c.waits, 10, "%s: only %lu waits have a stack", cmd[0],
+	              (unsigned long)c.waits);
+	cr_expect_geq(c.complete * 100, c.waits * percent,
+	              "%s: %lu of %lu waits have a whole stack", cmd[0], (unsigned long)c.complete,
+	              (unsigned long)c.waits);
+	cr_expect(c.deep, "%s: no stack of more than %u frames", cmd[0], deep);
+	pyframes_free(m);
+}
+
+static void check_complete(const char *const *opts, const char *const *cmd, unsigned deep)
+{
+	check_share(opts, cmd, 99, deep);
+}
+
+Test(unwind, complete_c)
+{
+	static const char *const modes[] = {"deep", "qsort", "signal", "altstack", "thread"};
+
+	for (size_t i = 0; i < 5; i++)
+		check_complete(NONE, ARGS(workload("frames"), modes[i], "0.3"), 7);
+}
+
+Test(unwind, complete_with_every_stack)
+{
+	check_complete(ARGS("--stacks=all"), ARGS(workload("frames"), "deep", "0.3"), 10);
+}
+
+Test(unwind, complete_python)
+{
+	check_complete(NONE, ARGS("/usr/bin/python3", workload("cpu_threads.py")), 10);
+}
+
+Test(unwind, complete_each_python)
+{
+	static const char *const versions[] = {"3.8", "3.9", "3.10", "3.11", "3.12", "3.13"};
+	unsigned found = 0;
+
+	for (size_t i = 0; i < 6; i++) {
+		struct proc p = run(
+		        ARGS("/bin/sh", "-c",
+		             fmt("ls -d \"$HOME\"/.pyenv/versions/%s.*/bin/python3", versions[i])));
+		char *end = strchr(p.out, '\n');
+
+		if (p.status || !end)
+			continue;
+		*end = 0;
+		found++;
+		check_complete(NONE, ARGS(p.out, workload("cpu_threads.py")), 10);
+	}
+	if (!found)
+		cr_skip_test("no CPython but the system's");
+}
+
+Test(unwind, complete_xz)
+{
+	if (!have_command("xz"))
+		cr_skip_test("no xz");
+	cr_assert_eq(run(ARGS("/bin/sh", "-c", "head -c 3000000 /dev/urandom > data")).status, 0);
+	check_complete(NONE, ARGS("xz", "-T2", "-k", "-0", "--block-size=300000", "data"), 5);
+}
+
+Test(unwind, complete_sysbench)
+{
+	if (!have_command("sysbench"))
+		cr_skip_test("no sysbench");
+	check_complete(NONE, ARGS("sysbench", "--threads=4", "--time=1", "threads", "run"), 5);
+}
+
+/* A library that is loaded while the recording goes on: its table comes a moment later. */
+Test(unwind, complete_after_dlopen)
+{
+	check_share(NONE, ARGS(workload("frames"), "zlib", "1"), 95, 8);
+}
+
+/* A stack that is deeper than what is recorded says so. */
+Test(unwind, deeper_than_recorded)
+{
+	struct model *m;
+	struct uframes_count c;
+	uint64_t frames[UFRAMES_MAX];
+	unsigned end, flags;
+	bool found = false;
+	size_t pos = 0;
+	uint32_t s;
+
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	m = recorded(NONE, ARGS(workload("frames"), "recurse", "0.2"));
+	c = uframes_count(m, 200);
+	cr_expect(c.deep);
+	while ((s = pyframes_next(m, &pos))) {
+		size_t n = uframes_get(m, s, frames, &end, &flags);
+
+		if (n <= 200)
+			continue;
+		found = true;
+		cr_expect_eq(end, STACK_END_DEPTH);
+		cr_expect(flags & STACK_F_TRUNCATED);
+	}
+	cr_expect(found);
+	pyframes_free(m);
+}
+
+/* Known files need nothing from user space: short-lived processes have whole stacks, too. Only the
+ * first few of a program do without its table. */
+Test(unwind, short_processes)
+{
+	check_share(NONE,
+	            ARGS("/bin/sh", "-c",
+	                 "i=0; while [ $i -lt 200 ]; do sleep 0.001; i=$((i+1)); done"),
+	            95, 5);
+}
+
+/* --- what gdb sees --------------------------------------------------------------------------- */
+
+struct backtrace {
+	size_t n;
+	uint64_t pc[UFRAMES_MAX]; /* 0 = a signal frame, which gdb gives no address for */
+	char name[UFRAMES_MAX][128];
+};
+
+static void parse_frame(const char *line, struct backtrace *b)
+{
+	const char *pc = strstr(line, "0x"), *in = strstr(line, " in ");
+	uint64_t addr = 0;
+
+	if (line[0] != '#' || b->n >= UFRAMES_MAX)
+		return;
+	if (!strstr(line, "<signal handler called>")) {
+		if (!pc)
+			return;
+		addr = strtoull(pc, NULL, 16);
+	}
+	b->pc[b->n] = addr;
+	b->name[b->n][0] = 0;
+	if (in && sscanf(in + 4, "%127[^ (@]", b->name[b->n]) != 1)
+		b->name[b->n][0] = 0;
+	b->n++;
+}
+
+/* The backtrace of one thread of a process, by gdb. */
+static void gdb_backtrace(pid_t pid, uint32_t tid, struct backtrace *b)
+{
+	struct proc p = run(ARGS("gdb", "-nx", "-batch", "-iex", "set auto-load off", "-iex",
+	                         "set debuginfod enabled off", "-iex",
+	                         /* With libc's it would add frames of calls that were jumps. */
+	                         "set debug-file-directory /nonexistent", "-p", fmt("%d", pid),
+	                         "-ex", "set print frame-info location-and-address", "-ex",
+	                         "set backtrace past-main on", "-ex", "set backtrace past-entry on",
+	                         "-ex", "thread apply all bt -frame-arguments none"));
+	char *line, *save = NULL, *lwp = NULL;
+	bool mine = false;
+
+	b->n = 0;
+	for (line = strtok_r(p.out, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		if (!strncmp(line, "Thread ", 7)) {
+			lwp = strstr(line, "LWP ");
+			/* Without libthread_db: "Thread 1 (process 123)". */
+			lwp = lwp                        ? lwp + 4
+			      : strstr(line, "process ") ? strstr(line, "process ") + 8
+			                                 : NULL;
+			mine = lwp && (uint32_t)atoi(lwp) == tid;
+		} else if (mine) {
+			parse_frame(line, b);
+		}
+	}
+	cr_assert(b->n, "gdb says nothing of %u:\n%s", tid, p.err);
+}
+
+static void print_both(const struct backtrace *b, const uint64_t *ours, size_t n)
+{
+	for (size_t i = 0; i < b->n || i < n; i++)
+		fprintf(stderr, "  %2zu gdb %12lx %-30s ours %12lx\n", i,
+		        i < b->n ? (unsigned long)b->pc[i] : 0, i < b->n ? b->name[i] : "",
+		        i < n ? (unsigned long)ours[i] : 0);
+}
+
+/* The innermost function of a known name must be the same; addresses all. */
+static void compare(const char *what, const struct model *m, uint32_t stack,
+                    const struct backtrace *b)
+{
+	uint64_t ours[UFRAMES_MAX];
+	unsigned end, flags;
+	size_t n = uframes_get(m, stack, ours, &end, &flags), bad = 0;
+
+	for (size_t i = 0; i < n && i < b->n; i++)
+		bad += b->pc[i] && b->pc[i] != ours[i];
+	if (bad || n != b->n)
+		print_both(b, ours, n);
+	cr_expect_eq(n, b->n, "%s: %zu frames, gdb has %zu", what, n, b->n);
+	cr_expect_eq(bad, 0, "%s: %zu frames are others", what, bad);
+	cr_expect_eq(end, STACK_END_BOTTOM, "%s: end %u", what, end);
+	for (size_t i = 0; i < n && i < b->n; i++) {
+		const char *name = uframes_name(m, stack, i);
+
+		/* Names of ours, which have no aliases. */
+		if (strstr("main nap bottom realigned variable large many_args deep compare sort "
+		           "on_signal by_signal thread read_by_library",
+		           b->name[i][0] ? b->name[i] : "-"))
+			cr_expect_str_eq(name, b->name[i], "%s: frame %zu", what, i);
+	}
+}
+
+/* Attaches to the process, which blocks for good or again and again at one place, and compares each
+ * stack of that thread. */
+static void check_against_gdb(const char *what, pid_t pid, uint32_t tid)
+{
+	static struct backtrace b;
+	struct model *m;
+	struct proc p;
+	uint32_t stack;
+	size_t i;
+
+	p = run(ARGS(mpvtrace(), "attach", "-f", "-o", "t.mpv", "-d", "0.3", "-p", fmt("%d", pid)));
+	cr_assert_eq(p.status, 0, "%s: status %d; stderr:\n%s", what, p.status, p.err);
+	gdb_backtrace(pid, tid, &b);
+	m = pyframes_load("t.mpv");
+	cr_assert(m);
+	for (i = 0; (stack = uframes_of_task(m, tid, i)); i++)
+		compare(what, m, stack, &b);
+	cr_expect(i, "%s: no stack of task %u", what, tid);
+	pyframes_free(m);
+}
+
+static void need_gdb(void)
+{
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	if (!have_command("gdb") || slow_machine())
+		cr_skip_test("no gdb, or no time for it");
+}
+
+static void check_frames_mode(const char *mode)
+{
+	struct proc p;
+	uint32_t tid;
+
+	proc_start(&p, ARGS(workload("frames"), mode, "60"), NULL);
+	cr_assert(file_holds(p.out_path, "tid ", 20), "%s does not start", mode);
+	tid = (uint32_t)atoi(strstr(slurp(p.out_path), "tid ") + 4);
+	sleep_s(0.1);
+	check_against_gdb(mode, p.pid, tid);
+	kill(p.pid, SIGKILL);
+	proc_wait(&p);
+}
+
+Test(unwind, gdb_functions_of_all_sorts)
+{
+	need_gdb();
+	check_frames_mode("deep");
+}
+
+Test(unwind, gdb_callback)
+{
+	need_gdb();
+	check_frames_mode("qsort");
+}
+
+Test(unwind, gdb_signal_handlers)
+{
+	need_gdb();
+	check_frames_mode("signal");
+	check_frames_mode("altstack");
+}
+
+Test(unwind, gdb_thread)
+{
+	need_gdb();
+	check_frames_mode("thread");
+}
+
+Test(unwind, gdb_loaded_library)
+{
+	need_gdb();
+	check_frames_mode("zlib");
+}
+
+/* Programs of the system, blocked for good since before the attach. */
+static void check_program(const char *const *argv)
+{
+	struct proc_opts o = {.timeout_s = 120};
+	struct proc p;
+	int fd;
+
+	if (!have_command(argv[0]))
+		return;
+	if (mkfifo("fifo", 0600) && errno != EEXIST)
+		cr_assert(false, "no FIFO");
+	fd = open("fifo", O_RDWR | O_CLOEXEC); /* a writer that never writes */
+	o.input = "fifo";
+	proc_start(&p, argv, &o);
+	sleep_s(1);
+	check_against_gdb(argv[0], p.pid, (uint32_t)p.pid);
+	kill(p.pid, SIGKILL);
+	proc_wait(&p);
+	close(fd);
+}
+
+Test(unwind, gdb_programs)
+{
+	need_gdb();
+	check_program(ARGS("sleep", "100"));
+	check_program(ARGS("cat"));
+	check_program(ARGS("sort"));
+	check_program(ARGS("sed", "p"));
+	check_program(ARGS("perl", "-e", "sub f { sleep 100 } f()"));
+	check_program(ARGS("bash", "-c", "f() { read x; }; f"));
+	check_program(ARGS("/usr/bin/python3", "-c",
+	                   "import time\ndef f(n):\n  f(n - 1) if n else time.sleep(100)\n"
+	                   "list(map(f, [5]))"));
+	check_program(ARGS("/usr/bin/python3", "-c", "import sys; sys.stdin.read()"));
+	check_program(ARGS("openssl", "enc", "-base64"));
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "model.h"
+#include "uframes.h"
+
+struct uframes_count uframes_count(const struct model *m, unsigned deep)
+{
+	struct uframes_count c = {0};
+	const struct stack_row *rows;
+	size_t n = model_off_cpu(m, &rows);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mstack *s = rows[i].ustack ? model_stack(m, rows[i].ustack) : NULL;
+
+		if (!s)
+			continue;
+		c.waits += rows[i].count;
+		c.complete += s->end == STACK_END_BOTTOM ? rows[i].count : 0;
+		c.deep += s->n > deep ? rows[i].count : 0;
+	}
+	return c;
+}
+
+size_t uframes_get(const struct model *m, uint32_t stack, uint64_t *out, unsigned *end,
+                   unsigned *flags)
+{
+	const struct mstack *s = model_stack(m, stack);
+	size_t n = s ? s->n < UFRAMES_MAX ? s->n : UFRAMES_MAX : 0;
+
+	if (n)
+		memcpy(out, s->frames, n * sizeof(*out));
+	*end = s ? s->end : 0;
+	*flags = s ? s->flags : 0;
+	return n;
+}
+
+const char *uframes_name(const struct model *m, uint32_t stack, size_t i)
+{
+	const struct mstack *s = model_stack(m, stack);
+	struct frame f[64];
+	size_t n = s && i < s->n ? model_resolve(m, s, (uint32_t)i, f, 64) : 0;
+
+	return n && f[n - 1].name ? f[n - 1].name : "";
+}
+
+uint32_t uframes_of_task(const struct model *m, uint32_t tid, size_t n)
+{
+	const struct stack_row *rows;
+	size_t n_rows = model_off_cpu(m, &rows);
+
+	for (size_t i = 0; i < n_rows; i++) {
+		const struct task *t = model_task(m, rows[i].task);
+
+		if (t && t->tid == tid && rows[i].ustack && !n--)
+			return rows[i].ustack;
+	}
+	return 0;
+}
