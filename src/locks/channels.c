@@ -53,7 +53,7 @@ static const char *what_of(const struct mfile *f)
 {
 	switch (f->kind) {
 	case FD_PIPE:
-		return f->name[0] == '/' ? "FIFO" : "pipe";
+		return f->name[0] && strncmp(f->name, "pipe:", 5) != 0 ? "FIFO" : "pipe";
 	case FD_SOCKET:
 		if (is_internet(f))
 			return "TCP";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Locks of each kind in a program that knows how often each was waited for, and for whom; a
- * contended mutex against the program's own record of who had it.
+ * contended mutex against the program's own record of who had it; channels of each kind.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -113,5 +113,41 @@ Test(locks, open_waits_name_the_holder)
 	cr_expect_eq(lock_facts_open(f, l.id, &waiter, &blocker), 1);
 	cr_expect_eq(waiter, u64_at(line, "waiter"));
 	cr_expect_eq(blocker, u64_at(line, "blocker"));
+	lock_facts_free(f);
+}
+
+/* Both ends of each are one channel, and every wait on it is for the one who writes. */
+Test(locks, channels_of_each_kind)
+{
+	struct recording r = record(NONE, ARGS("/usr/bin/python3", workload("channels.py")));
+	struct lock_facts *f = facts_of(&r);
+	size_t i, n = 0;
+	json_t *line;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	json_array_foreach(r.truth, i, line)
+	{
+		uint64_t wrong = 0, waits = 0, found = 0;
+
+		if (strcmp(str_at(line, "t"), "channel") != 0)
+			continue;
+		n++;
+		for (size_t c = 0; c < channel_facts_count(f); c++) {
+			struct lock_fact x = channel_facts_at(f, c);
+
+			if (strcmp(x.what, str_at(line, "what")) != 0)
+				continue;
+			found++;
+			waits = channel_facts_waits(f, x.id, (uint32_t)u64_at(line, "waiter"),
+			                            (uint32_t)u64_at(line, "blocker"), &wrong);
+		}
+		cr_expect_eq(found, 1, "%zu channels are a %s", (size_t)found,
+		             str_at(line, "what"));
+		cr_expect(waits && waits <= u64_at(line, "waits"), "%s: %" PRIu64 " waits",
+		          str_at(line, "what"), waits);
+		cr_expect_eq(wrong, 0, "%s: %" PRIu64 " waits are for another",
+		             str_at(line, "what"), wrong);
+	}
+	cr_expect_eq(n, 5);
 	lock_facts_free(f);
 }

@@ -87,7 +87,7 @@ void tb_sample(struct tb *tb, uint32_t id, uint64_t t, uint32_t ustack, uint32_t
 
 enum { TB_FUTEX_WAKE = 128 | 1, TB_FUTEX_WAIT = 128 | 0, TB_FUTEX_BITSET = 128 | 9, TB_FUTEX_LOCK_PI = 128 | 6,
        TB_FUTEX_SHARED_BITSET = 9, TB_FUTEX_SHARED_WAKE = 1, TB_NR_write = 1, TB_NR_sendto = 44, TB_NR_tgkill = 234,
-       TB_NR_exit = 60, TB_NR_epoll_wait = 232, TB_NR_waitid = 247 };
+       TB_NR_exit = 60, TB_NR_exit_group = 231, TB_NR_epoll_wait = 232, TB_NR_waitid = 247 };
 /* From here on, what `id` has in the following calls until changed; 0 = none. */
 void tb_owner(struct tb *tb, uint32_t id, uint32_t ns_tid);	/* owner word beside its futexes */
 void tb_park(struct tb *tb, uint32_t id, uint64_t addr);	/* parking lot: the word before its futex */

@@ -85,6 +85,9 @@ Test(waits, mutex_taken_by_a_third)
 	lock_wait(tb, 3, 1, 38 * MS, 2);
 	tb_run(tb, 3, 38 * MS, 40 * MS);
 	b = build_waits(tb);
+	/* 2 was late: also from its wake-up to its next wait, 1 had it. */
+	expect_blame(&b, 3, 0, 11 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 3, 0, 12 * MS + 2 * US, BLAME_HELD, 1);
 	expect_blame(&b, 3, 0, 20 * MS, BLAME_HELD, 1);
 	expect_blame(&b, 3, 0, 35 * MS, BLAME_HELD, 2);
 	built_free(&b);
@@ -231,6 +234,28 @@ Test(waits, signals_do_not_post)
 	cr_expect_eq(b.w->waits.n, 1);
 	cr_expect(wait_no(&b, 1, 0)->open);
 	expect_blame(&b, 1, 0, 3 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
+/* A process that ends does not let go of a lock for its other threads. */
+Test(waits, the_end_of_the_process_is_no_post)
+{
+	struct tb *tb = threads(3);
+	struct built b;
+
+	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_exit_group, 0, 0, 0, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	lock_wait(tb, 2, 3, 20 * MS, 1);
+	tb_run(tb, 2, 20 * MS, 21 * MS);
+	tb_exit(tb, 2, 9);
+	tb_run(tb, 3, 0, 21 * MS);
+	tb_exit(tb, 3, 9);
+	tb_exit(tb, 1, 0);
+	b = build_waits(tb);
+	cr_expect(wait_no(&b, 2, 0)->open);
+	expect_blame(&b, 2, 0, 10 * MS, BLAME_HELD, 3);
+	cr_expect_eq(b.w->locks.v[0].owner_known, 0);
 	built_free(&b);
 }
 
