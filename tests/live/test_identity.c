@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -351,4 +352,103 @@ Test(identity, private_words)
 	cr_expect_geq(joins, 1);
 	cr_expect_eq(names, 1);
 	free(f);
+}
+
+/* --- who holds what at the end -------------------------------------------------------------------
+ */
+
+/* CPythons that are on this machine, 3.8 to 3.13. */
+static size_t pythons(char out[][256], size_t max)
+{
+	const char *home = getenv("HOME");
+	const char *const places[] = {"/usr/bin/python3", fmt("%s/.pyenv/versions/3.*/bin/python3",
+	                                                      home ? home : "/root")};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		glob_t g;
+
+		if (!glob(places[i], 0, NULL, &g))
+			for (size_t j = 0; j < g.gl_pathc && n < max; j++) {
+				struct proc p = run(ARGS(g.gl_pathv[j], "-c",
+				                         "import sys; sys.exit(not (3, 8) <= "
+				                         "sys.version_info < (3, 14))"));
+
+				if (!p.status)
+					snprintf(out[n++], 256, "%s", g.gl_pathv[j]);
+			}
+		globfree(&g);
+	}
+	return n;
+}
+
+/* The cycle's two tasks, and who holds what they and the third wait for. */
+static void check_cycle(const char *trace, json_t *report, json_t *truth, const char *what)
+{
+	json_t *cycle = truth_line(truth, "cycle", NULL, 0);
+	uint64_t f = u64_at(cycle, "tids[0]"), g = u64_at(cycle, "tids[1]"), seen = 0;
+	struct facts *facts = read_facts(trace);
+	size_t of_f = 0, of_g = 0;
+
+	for (size_t i = 0; i < facts->n_holds; i++) {
+		of_f += facts->holds[i].task == task_of(facts, f);
+		of_g += facts->holds[i].task == task_of(facts, g);
+	}
+	/* Two wait for what f holds, one for what g holds. */
+	cr_expect_eq(of_f, 2, "%s: %zu of f", what, of_f);
+	cr_expect_eq(of_g, 1, "%s: %zu of g", what, of_g);
+	cr_expect_eq(facts->n_holds, 3, "%s: %zu holds", what, facts->n_holds);
+	cr_assert_eq(json_array_size(at(report, "deadlocks")), 1, "%s", what);
+	for (size_t i = 0; i < json_array_size(at(report, "deadlocks[0].tasks")); i++) {
+		uint64_t tid = u64_at(report, fmt("deadlocks[0].tasks[%zu].tid", i));
+
+		seen += tid == f ? 1 : tid == g ? 2 : 100;
+	}
+	cr_expect_eq(seen, 3, "%s: %llu", what, (unsigned long long)seen);
+	free(facts);
+}
+
+/* Python's locks do not say who holds them: its frames do. Recorded from its start. */
+Test(identity, deadlock_of_python_threads)
+{
+	char python[16][256];
+	size_t n = pythons(python, 16);
+
+	if (!n)
+		cr_skip_test("no CPython");
+	for (size_t i = 0; i < n; i++) {
+		struct recording r =
+		        record(ARGS("-d", "3"), ARGS(python[i], workload("deadlock.py"), "--kind",
+		                                     i % 2 ? "RLock" : "Lock", "--life", "8"));
+
+		check_cycle(r.trace, r.json, r.truth, python[i]);
+	}
+}
+
+/* The same of a program that hangs already. */
+Test(identity, deadlock_of_python_threads_attached)
+{
+	char python[16][256];
+	size_t n = pythons(python, 16);
+
+	if (!n)
+		cr_skip_test("no CPython");
+	for (size_t i = 0; i < n; i++) {
+		const char *path = fmt("%s/%zu.mpv", live_dir, i),
+		           *json = fmt("%s/%zu.json", live_dir, i),
+		           *truth = fmt("%s/%zu.truth", live_dir, i);
+		struct proc victim, p;
+
+		proc_start(&victim,
+		           ARGS(python[i], workload("deadlock.py"), "--truth", truth, "--kind",
+		                i % 2 ? "Lock" : "RLock", "--life", "60"),
+		           NULL);
+		cr_assert(file_holds(truth, "waiter", 30), "%s", python[i]);
+		p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", victim.pid), "-d", "0.3", "-o",
+		             path, "--json", json));
+		kill(victim.pid, SIGKILL);
+		proc_wait(&victim);
+		cr_assert_eq(p.status, 0, "%s", p.err);
+		check_cycle(path, load_json(json), load_truth(truth), python[i]);
+	}
 }
