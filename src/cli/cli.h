@@ -31,7 +31,7 @@ struct command {
 	struct opt_set opts;
 	enum opt_complete complete; /* operands */
 	bool hidden;                /* for the build or for ourselves: not in help */
-	struct example examples[4]; /* ended by a NULL command */
+	struct example examples[5]; /* ended by a NULL command */
 	/* argv[0] is the command's name. Returns the exit status; says why when it fails. */
 	int (*run)(const struct command *cmd, int argc, char **argv);
 };
@@ -73,7 +73,7 @@ struct report_settings {
 struct export_settings {
 	struct general general;
 	struct output_settings out;
-	const char *format, *output, *view, *task, *min;
+	const char *format, *output, *view, *task, *min, *base;
 	int by; /* enum export_by */
 	bool reverse, no_marks;
 	uint64_t since_ns, until_ns;

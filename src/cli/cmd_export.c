@@ -68,7 +68,7 @@ static bool needs_slices(const char *view)
 }
 
 static int export_file(const char *path, const struct exporter *x,
-                       const struct export_settings *set, const struct export_opts *o,
+                       const struct export_settings *set, struct export_opts *o,
                        struct out_file *out, struct err *err)
 {
 	const struct model_opts opts = {
@@ -76,20 +76,26 @@ static int export_file(const char *path, const struct exporter *x,
 	        .until_ns = set->until_ns,
 	        .flags = needs_slices(set->view) ? MODEL_SLICES : 0,
 	};
-	struct session s;
+	struct session s, base = {.fd = -1};
 	int rc, status = MT_EXIT_OK;
 
 	rc = session_open(&s, path, err);
+	if (!rc && set->base)
+		rc = session_open(&base, set->base, err);
 	if (!rc)
 		rc = out_open(out, set->output, set->out.overwrite, err);
 	if (!rc)
 		rc = session_load(&s, &opts, err);
+	if (!rc && set->base)
+		rc = session_load(&base, &opts, err);
+	o->base = set->base ? &base.report : NULL;
 	if (!rc)
 		rc = x->run(&s.report, o, out->f, err);
 	if (!rc)
 		rc = out_close(out, err);
 	if (!rc)
 		status = session_quality(&s);
+	session_release(&base);
 	session_release(&s);
 	return rc ? fail(rc, err) : status;
 }

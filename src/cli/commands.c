@@ -154,6 +154,9 @@ static const struct opt export_opts[] = {
 	  .help = "which times (default: the first that the format has)" },
 	{ 'o', "output", "FILE", OPT_STRING, COMPLETE_FILE, TO(output),
 	  .help = "write to FILE (default stdout)" },
+	{ 0, "base", "FILE", OPT_STRING, COMPLETE_TRACE, TO(base),
+	  .help = "show the difference from this trace: folded lines have two weights, first the one of FILE; "
+		  "svg is red where there is more than in FILE, blue where there is less" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
 	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
 	{ 0, "by", "WHOM", OPT_ENUM, TO(by), .choice = by_choice,
@@ -320,6 +323,8 @@ const struct command commands[] = {
 		{ "mpvtrace export --format svg --view off-cpu -o off.svg", "A flame graph of the waits." },
 		{ "mpvtrace export --view on-cpu --by task --task 'worker-*' -o workers.svg",
 		  "Each worker's running code." },
+		{ "mpvtrace export after.mpv --base before.mpv --view off-cpu -o diff.svg",
+		  "What waits longer than before (red), what less (blue)." },
 		{ "mpvtrace export build.mpv --format folded --view on-cpu -o build.folded",
 		  "Samples of the running code, for any viewer of folded stacks." },
 	  } },

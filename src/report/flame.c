@@ -188,12 +188,16 @@ static int add_row(struct flame *f, const struct view_row *row)
 /* Parents come before their children. */
 static void add_up(struct flame *f)
 {
-	for (size_t i = 0; i < f->nodes.n; i++)
+	for (size_t i = 0; i < f->nodes.n; i++) {
 		f->nodes.v[i].total = f->nodes.v[i].self;
+		f->nodes.v[i].base_total = f->nodes.v[i].base_self;
+	}
 	for (size_t i = f->nodes.n; i-- > 1;) {
-		struct flame_node *parent = &f->nodes.v[f->nodes.v[i].parent];
+		const struct flame_node *n = &f->nodes.v[i];
+		struct flame_node *parent = &f->nodes.v[n->parent];
 
-		parent->total = sat_add(parent->total, f->nodes.v[i].total);
+		parent->total = sat_add(parent->total, n->total);
+		parent->base_total = sat_add(parent->base_total, n->base_total);
 	}
 }
 
@@ -237,6 +241,49 @@ static int init(struct flame *f)
 	               : -ENOMEM;
 }
 
+/* The weights of another tree's frames become base weights of the same frames here. Parents come
+ * before their children. */
+static int add_base_nodes(struct flame *f, const struct flame *base)
+{
+	uint32_t *here = calloc(base->nodes.n, sizeof(*here));
+	int err = here ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < base->nodes.n && !err; i++) {
+		const struct flame_node *n = &base->nodes.v[i];
+		uint32_t frame;
+
+		if (i) {
+			frame = flame_frame_as(f, flame_text(base, (uint32_t)i),
+			                       flame_module(base, (uint32_t)i),
+			                       base->frames.v[n->frame].kind);
+			here[i] = frame ? child(f, here[n->parent], frame, &err) : 0;
+			err = frame ? err : -ENOMEM;
+		}
+		if (!err)
+			f->nodes.v[here[i]].base_self = n->self;
+	}
+	free(here);
+	return err;
+}
+
+static int build(struct flame *f, struct err *err)
+{
+	int code = init(f);
+
+	return code ? code : add_rows(f, err);
+}
+
+static int add_base(struct flame *f, struct err *err)
+{
+	struct flame base = {
+	        .r = f->o->base, .o = f->o, .folded = f->folded, .view = f->view, .by = f->by};
+	int code = build(&base, err);
+
+	code = code ? code : add_base_nodes(f, &base);
+	flame_release(&base);
+	return code;
+}
+
 int flame_build(struct flame *f, const struct report *r, const struct export_opts *o, bool folded,
                 struct err *err)
 {
@@ -253,8 +300,9 @@ int flame_build(struct flame *f, const struct report *r, const struct export_opt
 	code = check_task(f, err);
 	if (code)
 		return code;
-	code = init(f);
-	code = code ? code : add_rows(f, err);
+	code = build(f, err);
+	if (!code && o->base)
+		code = add_base(f, err);
 	if (code == -E2BIG)
 		return err_set(
 		        err, code, MT_EXIT_FAIL,
@@ -310,19 +358,22 @@ static int prune_children(struct flame *f, uint32_t parent, uint64_t min)
 	while (*link) {
 		struct flame_node *n = &f->nodes.v[*link];
 
-		if (n->total >= min) {
+		if (n->total >= min || (f->folded && n->base_total >= min && min)) {
 			link = &n->next;
 			continue;
 		}
 		rest.total = sat_add(rest.total, n->total);
+		rest.base_total = sat_add(rest.base_total, n->base_total);
 		rest.hidden += count_nodes(f, *link);
 		*link = n->next;
 	}
-	if (!rest.hidden)
+	/* What only the base has takes no room in a picture. */
+	if (!rest.hidden || (!f->folded && !rest.total))
 		return 0;
 	snprintf(text, sizeof(text), f->folded ? "[smaller]" : "%u smaller", rest.hidden);
 	rest.frame = flame_frame(f, text, NULL, FLAME_REST);
 	rest.self = rest.total;
+	rest.base_self = rest.base_total;
 	rest.next = f->nodes.v[parent].first;
 	if (!rest.frame || vec_push(&f->nodes, rest))
 		return -ENOMEM;

@@ -152,6 +152,8 @@ const tell = i => {
 		text = (f.module ? "  [" + f.module + "]" : "") + "  " + amount(f.weight) + " · " + share;
 		if (f.self && f.self !== f.weight)
 			text += " · itself " + amount(f.self);
+		if (f.g.dataset.b)
+			text += " · was " + amount(Number(f.g.dataset.b));
 		const room = width - 2 * PAD - columns(text) * CHAR;
 		f.title.textContent = f.name + text;
 		text = fitting(f.name, Math.max(room, 160)) + text;

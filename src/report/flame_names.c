@@ -16,27 +16,17 @@ static const char *base_name(const char *path)
 	return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
-uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum flame_kind kind)
+uint32_t flame_frame_as(struct flame *f, const char *text, const char *module, enum flame_kind kind)
 {
-	static const char *const marks[FLAME_KIND_N] = {
-	        [FLAME_KERNEL] = "_[k]", [FLAME_INLINED] = "_[i]", [FLAME_PYTHON] = "_[p]"};
-	char safe[FRAME_MAX_BYTES], full[FRAME_MAX_BYTES + 8];
 	struct flame_frame fresh = {.kind = (uint8_t)kind};
-	const char *mark = f->folded && !f->o->no_marks && marks[kind] ? marks[kind] : "";
 	bool added = false;
 	uint64_t *slot;
 
-	if (f->folded)
-		folded_name(safe, sizeof(safe), text);
-	else
-		fmt_safe(safe, sizeof(safe), text);
-	snprintf(full, sizeof(full), "%s%s", safe, mark);
-	fresh.text = strtab_add(f->texts, full, strlen(full), &added);
-	f->text_bytes += added ? strlen(full) : 0;
+	fresh.text = strtab_add(f->texts, text, strlen(text), &added);
+	f->text_bytes += added ? strlen(text) : 0;
 	if (fresh.text && !f->folded && module && module[0]) {
-		fmt_safe(safe, sizeof(safe), module);
-		fresh.module = strtab_add(f->texts, safe, strlen(safe), &added);
-		f->text_bytes += added ? strlen(safe) : 0;
+		fresh.module = strtab_add(f->texts, module, strlen(module), &added);
+		f->text_bytes += added ? strlen(module) : 0;
 		if (!fresh.module)
 			return 0;
 	}
@@ -53,6 +43,21 @@ uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum
 			return 0;
 	}
 	return (uint32_t)*slot;
+}
+
+uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum flame_kind kind)
+{
+	static const char *const marks[FLAME_KIND_N] = {
+	        [FLAME_KERNEL] = "_[k]", [FLAME_INLINED] = "_[i]", [FLAME_PYTHON] = "_[p]"};
+	char safe[FRAME_MAX_BYTES], full[FRAME_MAX_BYTES + 8];
+	const char *mark = f->folded && !f->o->no_marks && marks[kind] ? marks[kind] : "";
+
+	if (f->folded)
+		folded_name(safe, sizeof(safe), text);
+	else
+		fmt_safe(safe, sizeof(safe), text);
+	snprintf(full, sizeof(full), "%s%s", safe, mark);
+	return flame_frame_as(f, full, fmt_safe(safe, sizeof(safe), module ? module : ""), kind);
 }
 
 static int put(struct flame *f, uint32_t frame)

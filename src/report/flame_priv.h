@@ -42,8 +42,9 @@ struct flame_frame {
 struct flame_node {
 	uint32_t frame, parent, first, next; /* nodes by index; 0 = none (the root is no child) */
 	uint64_t self, total;
-	uint32_t hidden; /* REST: nodes it stands for */
-	uint16_t depth;  /* root 0 */
+	uint64_t base_self, base_total; /* the same of o->base */
+	uint32_t hidden;                /* REST: nodes it stands for */
+	uint16_t depth;                 /* root 0 */
 };
 struct flame {
 	const struct report *r;
@@ -79,6 +80,9 @@ const char *flame_module(const struct flame *f, uint32_t node); /* "" = none */
 
 /* flame_names.c: frames of the parts of a chain are appended to f->chain. 0 or -errno. */
 uint32_t flame_frame(struct flame *f, const char *text, const char *module, enum flame_kind kind);
+/* The same for texts that are another tree's already: safe, with their marks. */
+uint32_t flame_frame_as(struct flame *f, const char *text, const char *module,
+                        enum flame_kind kind);
 int flame_put_stack(struct flame *f, uint32_t stack, bool innermost_first);
 int flame_put_who(struct flame *f, const struct task *t, bool thread_first);
 int flame_put_mark(struct flame *f, const char *fmt, ...) MT_PRINTF(2, 3);

@@ -24,23 +24,34 @@ static void print_path(FILE *out, const struct flame *f, uint32_t node, uint32_t
 
 /* Weights in whole units; what a line's rounding takes or gives, the next line gets, so that
  * the sum of all lines is right to one unit. */
+static uint64_t whole_units(uint64_t weight, uint64_t unit, uint64_t *carry)
+{
+	uint64_t whole = weight / unit;
+
+	*carry += weight % unit;
+	whole += *carry / unit;
+	*carry %= unit;
+	return whole;
+}
+
 static void print_lines(struct flame *f, FILE *out)
 {
-	uint64_t carry = 0, unit = strcmp(f->unit, "us") ? 1 : 1000;
+	uint64_t carry = 0, base_carry = 0, unit = strcmp(f->unit, "us") ? 1 : 1000;
 	uint32_t path[FLAME_MAX_DEPTH + 2];
 
 	for (uint32_t at = flame_next(f, 0); at; at = flame_next(f, at)) {
-		uint64_t weight = f->nodes.v[at].self, whole;
+		const struct flame_node *n = &f->nodes.v[at];
+		uint64_t whole, base;
 
-		if (!weight)
+		if (!n->self && !n->base_self)
 			continue;
-		whole = weight / unit;
-		carry += weight % unit;
-		whole += carry / unit;
-		carry %= unit;
-		if (!whole)
+		whole = whole_units(n->self, unit, &carry);
+		base = whole_units(n->base_self, unit, &base_carry);
+		if (!whole && !base)
 			continue;
 		print_path(out, f, at, path);
+		if (f->o->base)
+			fprintf(out, "%" PRIu64 " ", base);
 		fprintf(out, "%" PRIu64 "\n", whole);
 	}
 }

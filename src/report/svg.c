@@ -125,6 +125,45 @@ static void put_subtitle(FILE *out, const struct flame *f)
 		fprintf(out, " · %s of wall time", fmt_ns(total, sizeof(total), f->r->wall_ns));
 	if (f->o->reverse)
 		fputs(" · innermost frames first", out);
+	if (f->o->base)
+		fputs(" · difference from another recording", out);
+}
+
+/* How much a frame has grown or shrunk, of the larger of both. */
+struct growth {
+	const char *class, *text; /* text NULL = not in the legend */
+	double least;
+};
+static const struct growth growths[] = {
+        {"g4", "new or many times as much", 0.8},
+        {"g3", NULL, 0.4},
+        {"g2", "more", 0.15},
+        {"g1", NULL, 0.04},
+        {"z", "the same", -0.04},
+        {"s1", NULL, -0.15},
+        {"s2", "less", -0.4},
+        {"s3", NULL, -0.8},
+        {"s4", "a small part is left", -2},
+};
+
+static const char *growth_class(const struct flame_node *n)
+{
+	double now = (double)n->total, before = (double)n->base_total;
+	double most = now > before ? now : before, by = most > 0 ? (now - before) / most : 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(growths); i++)
+		if (by >= growths[i].least)
+			return growths[i].class;
+	return "z";
+}
+
+static unsigned put_legend_item(FILE *out, unsigned x, const char *class, const char *text)
+{
+	fprintf(out,
+	        "<g class=\"%s\"><rect x=\"%u\" y=\"58\" width=\"12\" height=\"12\" "
+	        "rx=\"2\"/></g><text class=\"l\" x=\"%u\" y=\"68\">%s</text>",
+	        class, x, x + 17, text);
+	return x + 17 + 7 * (unsigned)strlen(text) + 14;
 }
 
 static void put_legend(FILE *out, const struct svg *s)
@@ -139,14 +178,13 @@ static void put_legend(FILE *out, const struct svg *s)
 	unsigned x = PAD;
 
 	fputs("<g id=\"legend\">", out);
-	for (unsigned i = 0; i < FLAME_KIND_N; i++) {
-		if (!s->seen[i] || !kinds[i].text[0])
-			continue;
-		fprintf(out,
-		        "<g class=\"%s\"><rect x=\"%u\" y=\"58\" width=\"12\" height=\"12\" "
-		        "rx=\"2\"/></g><text class=\"l\" x=\"%u\" y=\"68\">%s</text>",
-		        kinds[i].class, x, x + 17, kinds[i].text);
-		x += 17 + 7 * (unsigned)strlen(kinds[i].text) + 14;
+	for (unsigned i = 0; i < FLAME_KIND_N && !s->f->o->base; i++) {
+		if (s->seen[i] && kinds[i].text[0])
+			x = put_legend_item(out, x, kinds[i].class, kinds[i].text);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(growths) && s->f->o->base; i++) {
+		if (growths[i].text)
+			x = put_legend_item(out, x, growths[i].class, growths[i].text);
 	}
 	fputs("</g>\n", out);
 }
@@ -228,8 +266,13 @@ static void put_frame(const struct svg *s, uint32_t node)
 	unsigned kind = node ? f->frames.v[n->frame].kind : FLAME_PROC;
 	const char *name = node ? flame_text(f, node) : "all";
 
-	fprintf(s->out, "<g class=\"%s%s\" data-v=\"%u %" PRIu64 " %" PRIu64 " %" PRIu64 "\"",
-	        classes[kind], node && kind != FLAME_REST ? shade(f, node) : "", n->depth,
+	if (f->o->base)
+		fprintf(s->out, "<g class=\"%s\" data-b=\"%" PRIu64 "\"",
+		        kind == FLAME_REST ? "x" : growth_class(n), n->base_total);
+	else
+		fprintf(s->out, "<g class=\"%s%s\"", classes[kind],
+		        node && kind != FLAME_REST ? shade(f, node) : "");
+	fprintf(s->out, " data-v=\"%u %" PRIu64 " %" PRIu64 " %" PRIu64 "\"", n->depth,
 	        s->start[node], n->total, n->self);
 	if (node && flame_module(f, node)[0]) {
 		fputs(" data-m=\"", s->out);

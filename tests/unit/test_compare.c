@@ -338,3 +338,82 @@ Test(compare, nothing_known_at_all)
 	free(text_of_compare(&c, 40));
 	compare_release(&c);
 }
+
+/* --- what waits longer, what less ---------------------------------------------------------------
+ */
+
+/* One process that waits `wait` ms below lock_wait, and, when asked, elsewhere without a stack. */
+static struct model *waiting(unsigned wait, bool elsewhere)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	app_symbols(tb, 1);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_stacks(tb, 1, app_stack(tb, 1), kernel_stack(tb));
+	tb_futex_wait(tb, 1, MUTEX, (1 + wait) * MS, 0);
+	tb_run(tb, 1, (1 + wait) * MS, (2 + wait) * MS);
+	if (elsewhere) {
+		tb_stacks(tb, 1, 0, 0);
+		tb_futex_wait(tb, 1, MUTEX, (7 + wait) * MS, 0);
+		tb_run(tb, 1, (7 + wait) * MS, (8 + wait) * MS);
+	}
+	tb_exit(tb, 1, 0);
+	return loaded(tb);
+}
+
+static char *difference(const struct model *m, const struct model *base, const char *format)
+{
+	struct export_opts o = {.view = "off-cpu"};
+	struct report r = {0};
+	struct err err = {0};
+	char *text;
+
+	cr_assert_eq(report_build(&r, base, &err), 0, "%s", err.msg);
+	o.base = &r;
+	text = export_of(m, format, &o);
+	report_release(&r);
+	return text;
+}
+
+Test(compare, folded_difference)
+{
+	struct model *before = waiting(2, true), *after = waiting(10, false);
+	char *text = difference(after, before, "folded");
+
+	cr_expect_str_eq(text, "app;[no_stack:_futex] 5000 0\n"
+	                       "app;main;work;lock_wait;futex_wait_[k] 2000 10000\n");
+	free(text);
+	text = difference(before, after, "folded");
+	cr_expect_str_eq(text, "app;[no_stack:_futex] 0 5000\n"
+	                       "app;main;work;lock_wait;futex_wait_[k] 10000 2000\n");
+	free(text);
+	model_free(before);
+	model_free(after);
+}
+
+Test(compare, svg_difference)
+{
+	struct model *before = waiting(2, true), *after = waiting(10, false);
+	char *text = difference(after, before, "svg"), *frame;
+
+	frame = strstr(text, "<title>lock_wait</title>");
+	cr_assert(frame);
+	cr_expect(memmem(frame - 80, 80, "data-b=\"2000000\"", 16), "%.160s", frame - 80);
+	cr_expect(memmem(frame - 80, 80, "class=\"g4\"", 10), "five times as much is red");
+	cr_expect(!strstr(text, "<title>[no stack"), "what is gone takes no room");
+	free(text);
+	text = difference(before, after, "svg");
+	frame = strstr(text, "<title>lock_wait</title>");
+	cr_assert(frame);
+	cr_expect(memmem(frame - 80, 80, "class=\"s3\"", 10), "a fifth is blue");
+	frame = strstr(text, "<title>[no stack");
+	cr_assert(frame);
+	cr_expect(memmem(frame - 80, 80, "class=\"g4\"", 10), "new");
+	free(text);
+	text = difference(after, after, "svg");
+	cr_expect(!strstr(text, "<g class=\"g4\" data-b") && strstr(text, "<g class=\"z\" data-b"));
+	free(text);
+	model_free(before);
+	model_free(after);
+}
