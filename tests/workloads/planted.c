@@ -325,14 +325,19 @@ static void stages(void)
 	waitpid(child, NULL, 0);
 }
 
+/* The heavy one says before the barrier that this round is the last. */
+static _Atomic int last_round = -1;
+
 static void *at_barrier(void *heavy)
 {
 	if (heavy)
 		culprit = gettid_();
-	for (unsigned i = 0; i < serial_percent; i++) {
+	for (int i = 0; last_round < 0 || i <= last_round; i++) {
 		struct moment t;
 
 		compute_ns(heavy ? 6 * WORK : 2 * WORK);
+		if (heavy && !running())
+			last_round = i;
 		t = moment();
 		pthread_barrier_wait(&barrier);
 		if (!heavy)
@@ -341,11 +346,10 @@ static void *at_barrier(void *heavy)
 	return NULL;
 }
 
-static void barriers(uint64_t ms)
+static void barriers(void)
 {
 	pthread_t a, b;
 
-	serial_percent = ms * MS / (6 * WORK); /* rounds: both do as many */
 	pthread_barrier_init(&barrier, NULL, 2);
 	a = start(at_barrier, NULL, "light");
 	b = start(at_barrier, &barrier, "heavy");
@@ -401,7 +405,7 @@ static void *sync_file(void *unused)
 		t = moment();
 		must(!fsync(fd), "fsync");
 		add_wait(t);
-		compute_ns(WORK / 20);
+		compute_ns(WORK / 3);
 	}
 	close(fd);
 	return unused;
@@ -472,7 +476,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(cause, "pipe")) {
 		stages();
 	} else if (!strcmp(cause, "barrier")) {
-		barriers(ms);
+		barriers();
 	} else if (!strcmp(cause, "rwlock")) {
 		pair(write_long, read_briefly);
 	} else if (!strcmp(cause, "starve")) {
