@@ -97,9 +97,9 @@ static void done(struct timeline *t)
 	do {                                                                                  \
 		cr_assert_lt((size_t)(i), (t).n);                                             \
 		cr_expect_eq((t).v[i].start_ns - TB_EPOCH, (uint64_t)(from), "from %" PRIu64, \
-		             (t).v[i].start_ns - TB_EPOCH);                                   \
+		             (uint64_t)((t).v[i].start_ns - TB_EPOCH));                       \
 		cr_expect_eq((t).v[i].end_ns - TB_EPOCH, (uint64_t)(to), "to %" PRIu64,       \
-		             (t).v[i].end_ns - TB_EPOCH);                                     \
+		             (uint64_t)((t).v[i].end_ns - TB_EPOCH));                         \
 		cr_expect_eq((t).v[i].task, (uint32_t)(who), "task %u", (t).v[i].task);       \
 		cr_expect_eq((t).v[i].state, (what), "state %u", (t).v[i].state);             \
 	} while (0)
