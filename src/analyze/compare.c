@@ -317,9 +317,14 @@ static void by_time(struct compare *c, unsigned figure, unsigned fast)
 		       "It depends: %c is %.2f times as fast (%s against %s%s), but needs %.1f "
 		       "times the memory. %c when time counts, %c when memory does.",
 		       letter(fast), gain, x, y, free_cpus, cost, letter(fast), letter(!fast));
+	else if (c->busy)
+		decide(c, (int)fast,
+		       "%c: with the CPUs free it would be about %.1f times as fast (estimated: %s "
+		       "against %s).",
+		       letter(fast), gain, x, y);
 	else
-		decide(c, (int)fast, "%c: it is %.2f times as fast (%s against %s%s).",
-		       letter(fast), gain, x, y, free_cpus);
+		decide(c, (int)fast, "%c: it is %.2f times as fast (%s against %s).", letter(fast),
+		       gain, x, y);
 }
 
 /* What makes a comparison of wall times meaningless. */

@@ -294,7 +294,7 @@ Test(compare, a_busy_machine_does_not_decide)
 	cr_expect(c.busy);
 	cr_expect_eq(c.choice, 1);
 	cr_expect(reason(&c, "quiet machine"));
-	cr_expect(strstr(c.verdict, "with CPUs free"), "%s", c.verdict);
+	cr_expect(strstr(c.verdict, "with the CPUs free"), "%s", c.verdict);
 	compare_release(&c);
 	pair(&c, python(2000, 10, 0, 0.6, 1), python(2300, 90, 0, 0.6, 3));
 	cr_expect_eq(c.choice, -1, "an estimate is not that good");
