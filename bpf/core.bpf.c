@@ -5,7 +5,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 const volatile struct mt_cfg cfg = {};
 volatile __u32 phase = MT_PHASE_IDLE;
-struct mt_cpu_stats stats[MT_MAX_CPUS] = {};
+/* A line each: what one CPU counts must not slow down what the others read (phase). */
+struct mt_cpu_stats stats[MT_MAX_CPUS] __attribute__((aligned(64))) = {};
 __u32 last_task_id = 0, last_space_id = 0;
 
 struct task_map tasks SEC(".maps");

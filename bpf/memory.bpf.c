@@ -19,12 +19,12 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-struct page_wait page_waits[MT_MAX_CPUS] = {};
+struct page_wait page_waits[MT_MAX_CPUS] __attribute__((aligned(64))) = {};
 
 /* x86 error code of a page fault: bit 0 the page was present, bit 1 a write. */
 enum { PF_PROT = 1, PF_WRITE = 2 };
 
-#define GFP_MOVABLE  0x08u /* of user pages; page tables and the kernel's own are not */
+#define GFP_MOVABLE   0x08u /* of user pages; page tables and the kernel's own are not */
 #define MM_ANONPAGES  1
 #define MM_SHMEMPAGES 3
 
