@@ -16,11 +16,17 @@ struct {
 	__type(value, u32);
 } stacks_sent SEC(".maps");
 
+/* busy: a stack is being taken on this CPU. Hooks of page faults have interrupts on, and a hook in
+ * an interrupt does without a stack then. */
+struct stack_scratch {
+	u32 busy, pad;
+	struct mt_stack stack;
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct mt_stack);
+	__type(value, struct stack_scratch);
 } scratch SEC(".maps");
 
 /*
@@ -135,15 +141,12 @@ static __always_inline u64 take_python(struct mt_stack *sc, const struct task_st
 	return hash;
 }
 
-u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user)
+static __always_inline u64 take(void *ctx, struct mt_stack *sc, struct task_state *s, u64 ts,
+                                bool user)
 {
-	u32 zero = 0;
 	struct mt_cpu_stats *st = my_stats();
-	struct mt_stack *sc = bpf_map_lookup_elem(&scratch, &zero);
 	u64 hash, py_hash = 0;
 
-	if (!sc)
-		return 0;
 	sc->kind = user;
 	sc->space = user ? s->space : 0;
 	sc->wanted = 0;
@@ -166,12 +169,26 @@ u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user)
 	return hash;
 }
 
+u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user)
+{
+	u32 zero = 0;
+	struct stack_scratch *x = bpf_map_lookup_elem(&scratch, &zero);
+	u64 hash;
+
+	if (!x || x->busy)
+		return 0;
+	x->busy = 1;
+	hash = take(ctx, &x->stack, s, ts, user);
+	x->busy = 0;
+	return hash;
+}
+
 bool stack_wanted(void)
 {
 	u32 zero = 0;
-	struct mt_stack *sc = bpf_map_lookup_elem(&scratch, &zero);
+	struct stack_scratch *x = bpf_map_lookup_elem(&scratch, &zero);
 
-	return sc && sc->wanted;
+	return x && x->stack.wanted;
 }
 
 struct {

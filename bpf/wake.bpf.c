@@ -119,8 +119,8 @@ static __always_inline void describe_sender(struct mt_waker *e, struct task_stru
 }
 
 /* The waker's part. Returns true when it is a task that is not followed. */
-static __always_inline bool describe_waker(struct mt_waker *e, struct task_struct *self, u32 flags,
-                                           u64 ts)
+static __always_inline bool describe_waker(void *ctx, struct mt_waker *e, struct task_struct *self,
+                                           u32 flags, u64 ts)
 {
 	struct task_state *ws = NULL;
 
@@ -149,6 +149,10 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 	if (ws)
 		e->waker = ws->id;
 	describe_call(e, self, ws, ts);
+	if (cfg.wake_stacks && ws && followed(ws)) {
+		e->kstack = stack_take(ctx, ws, ts, false);
+		e->ustack = stack_take(ctx, ws, ts, true);
+	}
 	if (ws && gil_possible(ws)) {
 		u64 uaddr = e->nr == MT_NR_FUTEX ? e->args.a0 : 0;
 		struct mt_gil gil = {};
@@ -159,7 +163,7 @@ static __always_inline bool describe_waker(struct mt_waker *e, struct task_struc
 	return !ws;
 }
 
-static __always_inline int on_waking(struct task_struct *p, bool count)
+static __always_inline int on_waking(void *ctx, struct task_struct *p, bool count)
 {
 	struct task_struct *self;
 	struct mt_waking_ext *x;
@@ -181,7 +185,7 @@ static __always_inline int on_waking(struct task_struct *p, bool count)
 	if (!(s->flags & TS_BASED))
 		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
 	flags = count ? flags_of_count(preempt_count(self), my_stats()) : context_flags(my_stats());
-	if (describe_waker(&w, self, flags, ts)) {
+	if (describe_waker(ctx, &w, self, flags, ts)) {
 		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
 		if (!x)
 			return 0;
@@ -203,13 +207,13 @@ static __always_inline int on_waking(struct task_struct *p, bool count)
 SEC("?tp_btf/sched_waking")
 int BPF_PROG(mt_waking, struct task_struct *p)
 {
-	return on_waking(p, true);
+	return on_waking(ctx, p, true);
 }
 
 SEC("?tp_btf/sched_waking")
 int BPF_PROG(mt_waking_flags, struct task_struct *p)
 {
-	return on_waking(p, false);
+	return on_waking(ctx, p, false);
 }
 
 SEC("?tp_btf/hrtimer_expire_entry")

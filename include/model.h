@@ -55,6 +55,7 @@ struct slice {
 	uint32_t file;		/* index + 1 into model files: what the call waits for; 0 = none */
 	uint32_t waker_site;	/* the waker's system call, index for model_site(); 0 = none */
 	uint32_t waker_file;	/* index + 1 into model files: the waker's descriptor */
+	uint32_t waker_ustack, waker_kstack;	/* stack ids, 0 = not asked for */
 	uint32_t flags;		/* SW_F_* */
 	uint16_t cpu;		/* where it ran after */
 	uint8_t cause;		/* enum block_cause of [out, queued] */

@@ -106,6 +106,18 @@ static char other_waker(const struct slice *s)
 	return s->waker_flags & (WK_F_IRQ | WK_F_SOFTIRQ | WK_F_KTHREAD) ? 'I' : 0;
 }
 
+/* What tells wakers of one stack apart. */
+static uint32_t waker_key(const struct view_row *row)
+{
+	const uint32_t stacks[] = {row->waker, row->waker_ustack, row->waker_kstack};
+
+	if (!row->waker)
+		return UINT32_MAX - (uint8_t)row->state;
+	if (!row->waker_ustack && !row->waker_kstack)
+		return row->waker;
+	return (uint32_t)hash_bytes(stacks, sizeof(stacks), 0);
+}
+
 /* The blocked slices of a wait, each with its own stacks. */
 static int wait_rows(struct builder *b, const struct wait *x, bool wakers)
 {
@@ -121,12 +133,14 @@ static int wait_rows(struct builder *b, const struct wait *x, bool wakers)
 		        .cause = s->cause,
 		        .lock = wakers ? 0 : x->lock,
 		        .waker = wakers ? s->waker : 0,
+		        .waker_ustack = wakers && s->waker ? s->waker_ustack : 0,
+		        .waker_kstack = wakers && s->waker ? s->waker_kstack : 0,
 		        .state = (char)(wakers ? other_waker(s) : 0),
 		        .weight = s->queued_ns > s->out_ns ? s->queued_ns - s->out_ns : 0,
 		};
 
 		if (wakers)
-			err = put(b, &row, s->waker ? s->waker : UINT32_MAX - (uint8_t)row.state);
+			err = put(b, &row, waker_key(&row));
 		else
 			err = put(b, &row, x->lock);
 	}

@@ -92,6 +92,8 @@ static const struct opt record_opts[] = {
 	{ 0, "stacks", "WHICH", OPT_ENUM, TO(collect.stacks), .choice = stacks_choice,
 	  .help = "call stacks of waits: auto takes them where blocked time is (default), all at every "
 		  "wait, which costs more" },
+	{ 0, "wake-stacks", NULL, OPT_FLAG, TO(collect.wake_stacks),
+	  .help = "the waker's call stack at every wake-up, too, for the wake view; costs more" },
 	{ 0, "buffer", "SIZE", OPT_BYTES, TO(collect.buffer_bytes), .min = 4096, .max = 4ull << 30,
 	  .help = "all ring buffers together (default 16M)" },
 	{ 0, "footprint-budget", "PERMILLE", OPT_UINT, TO(collect.footprint_permille), .max = 1000,

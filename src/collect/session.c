@@ -20,7 +20,7 @@
 #define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
 #define RSS_INTERVAL_NS    10000000
 #define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
-#define UNWIND_WORDS       (2u << 20) /* 16 MiB: the tables of some 100 large libraries */
+#define UNWIND_WORDS       (2u << 20)   /* 16 MiB: the tables of some 100 large libraries */
 
 struct session {
 	struct mpvtrace_bpf *skel;
@@ -298,6 +298,7 @@ static void configure(struct session *s, const struct collect_opts *o)
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
 	cfg->find_vma = s->find_vma;
 	cfg->unwind = s->unwind;
+	cfg->wake_stacks = o->wake_stacks && o->stacks != STACKS_OFF;
 	cfg->page_shift = log2_floor((uint64_t)sysconf(_SC_PAGESIZE));
 	cfg->wake_bytes = s->ring_bytes / 8;
 	cfg->stack_price_ns = STACK_PRICE_NS;

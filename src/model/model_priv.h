@@ -76,7 +76,7 @@ struct futex_used {
 
 /* Who woke, in which call, on which descriptor (index + 1 into files). */
 struct wake {
-	uint32_t task, site, file;
+	uint32_t task, site, file, ustack, kstack;
 	uint8_t flags;
 };
 

@@ -106,6 +106,8 @@ static int close_slice(struct model *m, struct ltask *lt, uint64_t queued, uint6
 	        .file = lt->file,
 	        .waker_site = lt->waker.site,
 	        .waker_file = lt->waker.file,
+	        .waker_ustack = lt->waker.ustack,
+	        .waker_kstack = lt->waker.kstack,
 	        .flags = lt->flags,
 	        .cpu = lt->cpu,
 	        .cause = lt->cause,
@@ -447,6 +449,8 @@ int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 
 	if (waker) {
 		wake.task = waker->t.id;
+		wake.ustack = id32(r->ustack);
+		wake.kstack = id32(r->kstack);
 		waker->t.wakes_given += in_window(m, ts);
 	}
 	if (waker && r->flags & WK_F_SYSCALL) {

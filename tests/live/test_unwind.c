@@ -172,6 +172,28 @@ Test(unwind, short_processes)
 	            95, 5);
 }
 
+/* The waker's stack, where it is asked for: it writes to the pipe that the other one reads. */
+Test(unwind, wakers_on_request)
+{
+	struct proc p;
+
+	cr_assert_eq(run(ARGS(mpvtrace(), "run", "-f", "-o", "t.mpv", "--wake-stacks", "--",
+	                      workload("pingpong"), "--rounds", "300"))
+	                     .status,
+	             0);
+	p = run(ARGS(mpvtrace(), "export", "--view", "wake", "--format", "folded", "-o", "-",
+	             "t.mpv"));
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	cr_expect(strstr(p.out, ";write;"), "no waker that writes:\n%s", p.out);
+	cr_assert_eq(run(ARGS(mpvtrace(), "run", "-f", "-o", "t.mpv", "--", workload("pingpong"),
+	                      "--rounds", "300"))
+	                     .status,
+	             0);
+	p = run(ARGS(mpvtrace(), "export", "--view", "wake", "--format", "folded", "-o", "-",
+	             "t.mpv"));
+	cr_expect(!strstr(p.out, ";write;"), "not asked for:\n%s", p.out);
+}
+
 /* --- what gdb sees --------------------------------------------------------------------------- */
 
 struct backtrace {
