@@ -6,6 +6,8 @@
 #define MT_IRQS_OFF
 #include "python.bpf.h"
 
+_Static_assert((MT_MAX_USER_FRAMES & (MT_MAX_USER_FRAMES + 1)) == 0, "a mask");
+
 #define SENT_SHIFT 24 /* 17 ms: when a stack was last sent or checked */
 
 /* Contents already sent, so that a stack crosses the ring once. An evicted one is sent again. */
@@ -85,11 +87,14 @@ static __always_inline void user_frames(void *ctx, struct mt_stack *sc, const st
 /* To user space. */
 static __always_inline void send_stack(struct mt_stack *sc, u64 hash, u32 n_py, u64 ts, u32 task)
 {
-	u32 cpu = bpf_get_smp_processor_id(), n = sc->n, seen = (u32)(ts >> SENT_SHIFT);
+	u32 cpu = bpf_get_smp_processor_id(), seen = (u32)(ts >> SENT_SHIFT);
+	u32 bytes = __builtin_offsetof(struct mt_stack, frames) + sc->n * sizeof(u64) +
+	            n_py * sizeof(struct mt_pyframe);
 	struct mt_cpu_stats *st = my_stats();
 	void *ring = my_ring(cpu);
 
-	if (n > MT_MAX_USER_FRAMES || n_py > MT_MAX_PY_FRAMES)
+	asm volatile("" : "+r"(bytes));
+	if (bytes > sizeof(*sc))
 		return;
 	sc->hash = hash;
 	sc->h.ts = ts;
@@ -98,10 +103,7 @@ static __always_inline void send_stack(struct mt_stack *sc, u64 hash, u32 n_py, 
 	sc->h.task = task;
 	sc->n_py = n_py;
 	st->seen++;
-	if (!ring || bpf_ringbuf_output(ring, sc,
-	                                __builtin_offsetof(struct mt_stack, frames) +
-	                                        n * sizeof(u64) + n_py * sizeof(struct mt_pyframe),
-	                                ring_flags())) {
+	if (!ring || bpf_ringbuf_output(ring, sc, bytes, ring_flags())) {
 		st->lost_ring++;
 		return;
 	}
@@ -133,9 +135,9 @@ static __always_inline u64 take_python(struct mt_stack *sc, const struct task_st
 		*sent = seen;
 		return hash;
 	}
-	if (n > MT_MAX_USER_FRAMES)
-		return 0;
 	sc->flags |= py->flags;
+	asm volatile("" : "+r"(n)); /* or the bound is one of a copy, which 6.1's verifier loses */
+	n &= MT_MAX_USER_FRAMES;
 	bpf_probe_read_kernel(&sc->frames[n], n_py * sizeof(struct mt_pyframe), py->frames);
 	send_stack(sc, hash, n_py, ts, s->id);
 	return hash;
