@@ -26,6 +26,7 @@
 #include "collect_priv.h"
 
 #define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
+#define RECORDER_NICE  (-10)
 #define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
 #define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
 #define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
@@ -49,6 +50,7 @@ struct recording_run {
 	struct trace_writer *w;
 	struct drain *d;
 	struct footprint fp;
+	int nice; /* before us */
 	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
 	sigset_t old_mask;
 	uint64_t begin_ns, start_ns, flush_ns, sweep_ns, signal_ns, told_ns, root_gone_ns;
@@ -166,6 +168,19 @@ static void connect_tables(struct recording_run *r)
 	drain_tables(r->d, r->tables);
 }
 
+/*
+ * A workload that fills every CPU would keep the recorder from emptying the buffers: it
+ * needs little time, but in time. The command and the maker of tables are other processes,
+ * forked before.
+ */
+static void hurry(struct recording_run *r)
+{
+	errno = 0;
+	r->nice = getpriority(PRIO_PROCESS, 0);
+	if (errno || setpriority(PRIO_PROCESS, 0, r->nice < RECORDER_NICE ? r->nice : RECORDER_NICE))
+		log_debug("the recorder's priority stays as it is: %s", strerror(errno));
+}
+
 /* What runs with full privilege. */
 static int prepare(struct recording_run *r, struct err *err)
 {
@@ -198,6 +213,7 @@ static int prepare(struct recording_run *r, struct err *err)
 	if (!r->pyspaces || drain_python(r->d, r->pyspaces))
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	r->kallsyms_fd = open("/proc/kallsyms", O_RDONLY | O_CLOEXEC);
+	hurry(r);
 	return 0;
 }
 
@@ -495,6 +511,7 @@ static void stop(struct recording_run *r)
 		rc = holds_write(r->d, r->w, r->pyspaces);
 	if (rc)
 		log_debug("last round: %s", strerror(-rc));
+	setpriority(PRIO_PROCESS, 0, r->nice); /* what follows can wait */
 	r->res->still_running = r->o->argv && !r->root_gone;
 }
 
