@@ -60,6 +60,14 @@ static int on_row(void *ctx, uint64_t vaddr, uint32_t info)
 	return vaddr < b->limit ? add_row(b, vaddr, info) : 0;
 }
 
+static bool is_bottom(const struct image *im, uint64_t start)
+{
+	for (size_t i = 0; i < im->bottoms.n; i++)
+		if (im->bottoms.v[i] == start)
+			return true;
+	return false;
+}
+
 static int add_fde(struct builder *b, const struct fde *f, const struct fde *next, struct cie *cie)
 {
 	const struct image_bytes *sec = f->debug ? &b->im->debug_frame : &b->im->eh_frame;
@@ -80,7 +88,10 @@ static int add_fde(struct builder *b, const struct fde *f, const struct fde *nex
 	if (next && next->start < b->limit && next->start > f->start)
 		b->limit = next->start;
 	s = cie->initial;
-	rc = cfa_run(cie, &s, &ins, f->start, f->end, on_row, b);
+	if (is_bottom(b->im, f->start))
+		rc = add_row(b, f->start, MT_INFO(MT_UNW_BOTTOM, 0, 0, 0));
+	else
+		rc = cfa_run(cie, &s, &ins, f->start, f->end, on_row, b);
 	if (rc)
 		return rc;
 	b->covered = b->limit;

@@ -152,6 +152,12 @@ static int walk_sections(struct image *im, const struct buf *heads, const struct
 			rc = read_section(im, &s, &im->eh_frame);
 		else if (!strcmp(name, ".debug_frame"))
 			rc = read_section(im, &s, &im->debug_frame);
+		else if (!strcmp(name, ".gopclntab"))
+			im->is_go = true;
+		else if (!strcmp(name, ".symtab"))
+			im->symtab = (struct image_place){s.sh_offset, s.sh_size};
+		else if (!strcmp(name, ".strtab"))
+			im->strtab = (struct image_place){s.sh_offset, s.sh_size};
 	}
 	return rc;
 }
@@ -208,12 +214,15 @@ int image_frames(struct image *im)
 
 	if (!rc && !im->eh_frame.data.n)
 		rc = read_by_header(im);
+	if (!rc && im->is_go)
+		rc = golang_bottoms(im);
 	return rc;
 }
 
 void image_release(struct image *im)
 {
 	vec_release(&im->segments);
+	vec_release(&im->bottoms);
 	buf_release(&im->eh_frame.data);
 	buf_release(&im->debug_frame.data);
 }

@@ -5,6 +5,7 @@
  *     image.c   the ELF file: headers, segments, sections, bounded reads
  *     cfi.c     CIEs and FDEs: which code an FDE covers
  *     cfa.c     an FDE's instructions: the rows of that code
+ *     golang.c functions of Go's run-time library where a stack ends
  *     build.c   rows of a whole file, sorted, with their index
  *     remote.c  walking a stack by tables
  *     needed.c  which libraries a program will load
@@ -29,12 +30,19 @@ struct image_bytes {
 	struct buf data;
 	uint64_t vaddr;
 };
+/* Bytes of the file that are read when they are needed. */
+struct image_place {
+	uint64_t off, n;
+};
 struct image {
 	int fd;
 	uint64_t size;
 	VEC(struct image_segment) segments;
 	struct image_bytes eh_frame, debug_frame;
 	uint64_t eh_hdr; /* address of .eh_frame_hdr, 0 = none */
+	bool is_go;
+	struct image_place symtab, strtab; /* n 0 = none */
+	VEC(uint64_t) bottoms; /* addresses of functions that nobody called on this stack */
 };
 /* Reads headers and segments only. 0 or -errno (-ENOEXEC). */
 int image_open(struct image *im, int fd);
@@ -46,6 +54,11 @@ int image_read(const struct image *im, uint64_t off, uint64_t n, struct buf *b);
 /* Offset in the file of a loaded address, and how many bytes of its segment follow in the file.
  * exec: only segments that are. 0 or -ENOENT. */
 int image_offset(const struct image *im, uint64_t vaddr, bool exec, uint64_t *off, uint64_t *left);
+
+/* --- golang.c --- */
+
+/* Fills im->bottoms from the symbol table. 0 or -ENOMEM. */
+int golang_bottoms(struct image *im);
 
 /* --- reading numbers (cfi.c): past the end they fail, once and for all --- */
 
