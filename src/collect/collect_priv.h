@@ -10,13 +10,11 @@
  *     ident.c    what locks and channels are: files, sockets, objects
  *     tables.c   unwinding tables for the BPF programs; builder.c, a process that makes them
  *     remote.c   stacks of tasks that do not run
- *     holds.c    who holds what tasks wait for at the end, by their memory; pylocks.c Python's locks
- *     footprint.c PSS and USS from /proc within a budget
- *     mapped.c   the workload's files, opened while they can be
- *     symbols.c  names at the end, without privilege
- *     user.c     who asked for all this, and giving up privilege
- *     machine.c  facts about the machine
- *     record.c   collect(): the order of all of it
+ *     holds.c    who holds what tasks wait for at the end, by their memory; pylocks.c Python's
+ * locks footprint.c PSS and USS from /proc within a budget mapped.c   the workload's files, opened
+ * while they can be symbols.c  names at the end, without privilege user.c     who asked for all
+ * this, and giving up privilege machine.c  facts about the machine record.c   collect(): the order
+ * of all of it
  */
 #ifndef MT_COLLECT_PRIV_H
 #define MT_COLLECT_PRIV_H
@@ -231,7 +229,7 @@ size_t remote_stack(struct remote *r, const struct mt_task *e, uint64_t *frames,
 struct live_task {
 	uint32_t id, tid, tgid, proc, space, ns_tid, ns_tgid;
 	uint64_t wait_addr, wait_park; /* of its last futex wait; 0 = none yet */
-	uint64_t image_ns; /* when its program began; 0 = before us */
+	uint64_t image_ns;             /* when its program began; 0 = before us */
 	bool root;
 	/* Of a leader: what footprint.c knows of its process. */
 	uint64_t rss_bytes; /* the kernel's counter, last seen */
@@ -257,7 +255,8 @@ void gils_release(struct gils *g);
 /* Writes the GIL. p may be NULL. 0 or -errno. */
 int gils_found(struct gils *g, struct trace_writer *w, const struct pyspaces *p,
                const struct mt_gil_ev *e);
-/* The space may have become a known interpreter's: writes its GILs again, with what is known now. */
+/* The space may have become a known interpreter's: writes its GILs again, with what is known now.
+ */
 int gils_space(struct gils *g, struct trace_writer *w, const struct pyspaces *p, uint32_t space);
 
 int drain_python(struct drain *d, struct pyspaces *p);

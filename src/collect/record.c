@@ -25,10 +25,10 @@
 
 #include "collect_priv.h"
 
-#define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
+#define SLACK_NS       1000000 /* a record may reach its ring this much after its time stamp */
 #define RECORDER_NICE  (-10)
-#define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
-#define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
+#define FLUSH_NS       1000000000    /* so much is lost at most when we are killed */
+#define COST_WINDOW_NS 250000000     /* the programs' cost is measured so long */
 #define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
 #define PATIENCE_NS    2000000000ull /* after Ctrl-C: when to say how to end the recording */
 #define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
@@ -177,7 +177,8 @@ static void hurry(struct recording_run *r)
 {
 	errno = 0;
 	r->nice = getpriority(PRIO_PROCESS, 0);
-	if (errno || setpriority(PRIO_PROCESS, 0, r->nice < RECORDER_NICE ? r->nice : RECORDER_NICE))
+	if (errno ||
+	    setpriority(PRIO_PROCESS, 0, r->nice < RECORDER_NICE ? r->nice : RECORDER_NICE))
 		log_debug("the recorder's priority stays as it is: %s", strerror(errno));
 }
 

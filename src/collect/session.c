@@ -188,7 +188,8 @@ int session_file_key(struct session *s, uint64_t addr, struct session_file_key *
 {
 #if defined(__x86_64__)
 	uint64_t args[1] = {addr};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
+	struct bpf_test_run_opts opts = {
+	        .sz = sizeof(opts), .ctx_in = args, .ctx_size_in = sizeof(args)};
 	int fd = bpf_program__fd(s->skel->progs.mt_file_key);
 
 	if (fd < 0 || bpf_prog_test_run_opts(fd, &opts))

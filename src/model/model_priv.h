@@ -108,12 +108,12 @@ struct ltask {
 	uint64_t def_state; /* TASK.state and site: what an attached task waited in */
 	uint32_t def_site;
 	struct rec_switch *def_wait; /* how that wait would have been recorded; NULL = not known */
-	uint32_t comm, first_comm; /* string ids of the trace */
+	uint32_t comm, first_comm;   /* string ids of the trace */
 };
 
 struct lproc {
 	struct proc p;
-	uint32_t exe; /* string id */
+	uint32_t exe;  /* string id */
 	uint32_t args; /* in m->strings */
 	uint64_t maxrss_bytes, hiwater_bytes;
 	bool exited;

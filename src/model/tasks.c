@@ -224,7 +224,7 @@ int exec_keep_args(struct model *m, struct rec_exec *r)
 {
 	const struct rec_bytes *args = &r->args;
 	size_t n = args->n < 512 ? args->n : 512;
-	char text[513];
+	char text[513] = "";
 	uint32_t id;
 
 	for (size_t i = 0; i < n; i++)

@@ -419,11 +419,10 @@ Test(run, attach_until_the_end)
 	struct proc w, p;
 	json_t *json;
 
-	proc_start(
-	        &w,
-	        ARGS("/bin/sh", "-c",
-	             fmt("sleep %s; /bin/true; sleep 0.3; exit 3", slow_machine() ? "12" : "2")),
-	        NULL);
+	proc_start(&w,
+	           ARGS("/bin/sh", "-c",
+	                fmt("sleep %s; /bin/true; sleep 0.3; exit 3", slow_machine() ? "12" : "2")),
+	           NULL);
 	sleep_s(0.2);
 	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", w.pid), "-o", out_file("a.mpv"),
 	             "--json", out_file("a.json")));
