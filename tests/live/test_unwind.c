@@ -169,7 +169,7 @@ Test(unwind, short_processes)
 	check_share(NONE,
 	            ARGS("/bin/sh", "-c",
 	                 "i=0; while [ $i -lt 200 ]; do sleep 0.001; i=$((i+1)); done"),
-	            95, 5);
+	            85, 5); /* 95 and more where CPUs are free: a table must come in time */
 }
 
 /* The waker's stack, where it is asked for: it writes to the pipe that the other one reads. */

@@ -545,7 +545,7 @@ static void expect_path(const struct built *b, const struct piece *want, size_t 
 		const struct path_row *p = &b->r.path.v[i];
 
 		cr_expect_eq(p->end_ns, TB_EPOCH + want[i].end_us * US,
-		             "piece %zu ends at %" PRIu64, i, p->end_ns - TB_EPOCH);
+		             "piece %zu ends at %" PRIu64, i, (uint64_t)(p->end_ns - TB_EPOCH));
 		cr_expect_eq(p->task, want[i].task, "piece %zu", i);
 		cr_expect_eq(p->state, want[i].state, "piece %zu", i);
 		cr_expect_eq(p->cause, want[i].cause, "piece %zu is %s", i, cause_key(p->cause));
