@@ -72,6 +72,7 @@ sanitized() {
 		LDFLAGS="$san" unit-bins || return 1
 	mapfile -t units < <(sources tests/unit | sed -n "s,^tests/unit/\(test_.*\)\.c\$,$b/tests/unit/\1,p")
 	ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:abort_on_error=0 \
+		LSAN_OPTIONS=suppressions=$PWD/.ci/lsan.txt:print_suppressions=0 \
 		UBSAN_OPTIONS=print_stacktrace=1 tools/run-tests.sh "${units[@]}"
 }
 
