@@ -203,6 +203,10 @@ void tables_settle(struct tables *t);
 /* Asks for the tables of all that a process has mapped; tables_settle() waits for them. */
 struct proc_maps;
 void tables_process(struct tables *t, const struct proc_maps *maps);
+/* A process has mapped the file of that name: its table is made before a stack leads there, as
+ * the process may be gone by then. In another mount namespace the name means another file, and
+ * tables_want() has to do. */
+void tables_path(struct tables *t, const char *path);
 /* Process pid has that file mapped. */
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid);
 struct table_totals {

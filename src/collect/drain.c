@@ -419,10 +419,12 @@ static void put_map(struct drain *d, uint32_t space, const struct map_event *e, 
 		d->error = d->error ? d->error : -ENOMEM;
 	if (known) /* compilers of generated code change the rights of theirs all the time */
 		return;
-	if (!jit)
+	if (!jit) {
+		tables_path(d->tables, file);
 		mapped_keep(&d->mapped, d->sym, space, e->pid, &m);
-	else
+	} else {
 		r.offset = e->start;
+	}
 	r.file = drain_string(d, module);
 	if (n >= sizeof(deleted) && !strcmp(file + n - (sizeof(deleted) - 1), deleted))
 		r.flags |= MAP_F_DELETED;

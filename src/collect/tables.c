@@ -19,6 +19,7 @@
 #include "builder_priv.h"
 #include "mt_unwind.h"
 
+#define PATHS_MAX 65536
 #define SETTLE_MS 200 /* a command whose files take longer starts with some stacks short */
 
 struct table_file {
@@ -36,6 +37,7 @@ struct tables {
 	uint64_t *words; /* the kernel's array, mapped */
 	uint32_t n_words, used;
 	VEC(struct table_file) files; /* id - 1 */
+	struct hmap by_path;          /* hashes of paths that were looked at */
 	struct hmap by_key, by_inode; /* by_inode: (device, inode) as /proc shows them -> id */
 	size_t asked;                 /* requests that are not answered yet */
 	struct table_totals totals;
@@ -276,22 +278,13 @@ static int open_by_name(uint32_t pid, uint64_t start)
 	return fd;
 }
 
-/* Asks for the table of what process pid has mapped there. key 0: whatever it is. Its id, or
- * -errno. */
-static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, uint64_t key)
+/* Asks for the table of fd's file, which is closed. key 0: whatever it is. Its id, or -errno. */
+static int ask(struct tables *t, int fd, uint64_t key)
 {
 	struct table_file f = {0};
 	const uint64_t *known;
-	char path[96];
-	int fd, rc, id = 0;
+	int rc = pin(t, fd, &f), id = 0;
 
-	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, pid, start, end);
-	fd = open_mapped(path);
-	if (fd == -EPERM || fd == -EACCES)
-		fd = open_by_name(pid, start);
-	if (fd < 0)
-		return fd;
-	rc = pin(t, fd, &f);
 	known = rc ? NULL : hmap_get(&t->by_key, f.key, 0);
 	if (known || (!rc && key && f.key != key)) {
 		unpin(&f);
@@ -304,6 +297,33 @@ static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, ui
 	}
 	close(fd);
 	return rc ? rc : id;
+}
+
+/* The same of what process pid has mapped there. */
+static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, uint64_t key)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/map_files/%" PRIx64 "-%" PRIx64, pid, start, end);
+	fd = open_mapped(path);
+	if (fd == -EPERM || fd == -EACCES)
+		fd = open_by_name(pid, start);
+	return fd < 0 ? fd : ask(t, fd, key);
+}
+
+void tables_path(struct tables *t, const char *path)
+{
+	bool added = false;
+	size_t n = strlen(path);
+	int fd;
+
+	if (!t || t->b.sock < 0 || *path != '/' || t->by_path.n >= PATHS_MAX)
+		return;
+	hmap_put(&t->by_path, hash_bytes(path, n, 1), hash_bytes(path, n, 2), &added);
+	fd = added ? open_mapped(path) : -EEXIST;
+	if (fd >= 0)
+		ask(t, fd, 0);
 }
 
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
@@ -414,6 +434,7 @@ void tables_free(struct tables *t)
 		unpin(&t->files.v[i]);
 	vec_release(&t->files);
 	hmap_release(&t->by_key);
+	hmap_release(&t->by_path);
 	hmap_release(&t->by_inode);
 	free(t);
 }
