@@ -47,6 +47,7 @@ struct task_state {
 	u64 first_read, first_write, wp;
 	u64 touched_pages, cow_pages;
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
+	u64 new_stack; /* of a page allocated, until it is known what for */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
 	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
 	u32 new_order; /* of its page */

@@ -46,27 +46,34 @@ static __always_inline void send_touch(struct task_state *s, u32 what, u64 bytes
 	ring_submit(e);
 }
 
-/* A stack for each touch_bytes that a task touches: exact in sum, sampled in place. */
-static __always_inline void touched(void *ctx, struct task_state *s, u64 bytes)
+/*
+ * A stack for each touch_bytes that a task touches or copies: exact in sum, sampled in place.
+ * It is taken where the page is allocated, and only there: what takes stacks is long to verify.
+ */
+static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 {
-	u64 sum;
-
-	s->touched_pages += bytes >> cfg.page_shift;
-	sum = s->touch_credit + bytes;
-	s->touch_credit = sum;
 	if (!cfg.touch_bytes || sum < cfg.touch_bytes)
-		return;
-	s->touch_credit = 0;
-	send_touch(s, TOUCH_FIRST, sum, stack_take(ctx, s, bpf_ktime_get_ns(), true));
+		return 0;
+	return stack_take(ctx, s, bpf_ktime_get_ns(), true);
 }
 
-static __always_inline void copied(void *ctx, struct task_state *s, u64 bytes)
+static __always_inline void touched(struct task_state *s, u64 bytes, u64 stack)
+{
+	s->touched_pages += bytes >> cfg.page_shift;
+	s->touch_credit += bytes;
+	if (!stack)
+		return;
+	send_touch(s, TOUCH_FIRST, s->touch_credit, stack);
+	s->touch_credit = 0;
+}
+
+static __always_inline void copied(struct task_state *s, u64 bytes, u64 stack)
 {
 	s->cow_pages += bytes >> cfg.page_shift;
 	s->cow_credit += bytes;
-	if (!cfg.touch_bytes || s->cow_credit < cfg.touch_bytes)
+	if (!stack)
 		return;
-	s->cow_stack = stack_take(ctx, s, bpf_ktime_get_ns(), true);
+	s->cow_stack = stack;
 	s->cow_bytes = s->cow_credit;
 	s->cow_credit = 0;
 }
@@ -139,6 +146,7 @@ int BPF_PROG(mt_fault_alloc, struct page *page, unsigned int order, unsigned int
 	struct task_struct *t;
 	struct task_state *s;
 	u32 fault = w->fault;
+	u64 bytes, stack;
 
 	if (!(fault & (FAULT_NEW | FAULT_WP)) || !(gfp & GFP_MOVABLE))
 		return 0;
@@ -151,14 +159,17 @@ int BPF_PROG(mt_fault_alloc, struct page *page, unsigned int order, unsigned int
 		s->fault = w->fault = 0;
 		return 0;
 	}
+	bytes = 1ull << (cfg.page_shift + (order & 31));
+	stack = fault_stack(ctx, s, bytes + (fault & FAULT_WP ? s->cow_credit : s->touch_credit));
 	if (fault & FAULT_WP) {
-		copied(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
+		copied(s, bytes, stack);
 		s->fault = w->fault = FAULT_COPIED | (fault & FAULT_KERNEL);
 	} else if (bpf_core_type_exists(struct mm_rss_stat___old)) {
-		touched(ctx, s, 1ull << (cfg.page_shift + (order & 31)));
+		touched(s, bytes, stack);
 		s->fault = w->fault = 0;
 	} else {
 		s->new_order = order & 31;
+		s->new_stack = stack;
 		s->fault = w->fault = FAULT_ALLOCATED | (fault & FAULT_KERNEL);
 	}
 	return 0;
@@ -185,7 +196,7 @@ int BPF_PROG(mt_fault_rss, struct mm_struct *mm, int member)
 		return 0;
 	if (fault & FAULT_ALLOCATED) {
 		if (member == MM_ANONPAGES || member == MM_SHMEMPAGES)
-			touched(ctx, s, 1ull << (cfg.page_shift + s->new_order));
+			touched(s, 1ull << (cfg.page_shift + s->new_order), s->new_stack);
 		return 0;
 	}
 	/* What was copied from was no anonymous page: new memory. */
@@ -196,6 +207,6 @@ int BPF_PROG(mt_fault_rss, struct mm_struct *mm, int member)
 	} else {
 		s->cow_credit -= 1ull << cfg.page_shift;
 	}
-	touched(ctx, s, 1ull << cfg.page_shift);
+	touched(s, 1ull << cfg.page_shift, 0);
 	return 0;
 }
