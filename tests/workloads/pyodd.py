@@ -16,7 +16,8 @@ NAP = 0.02
 def deep(n):
     if n:
         return deep(n - 1)
-    time.sleep(0.3)
+    for _ in range(6):  # the first may come before the recorder knows the interpreter
+        time.sleep(0.05)
 
 
 SUB = """
@@ -59,6 +60,7 @@ def children():
     def in_child(n):
         time.sleep(0.005)
 
+    time.sleep(0.1)
     for n in range(20):
         if os.fork() == 0:
             in_child(n)
