@@ -59,7 +59,7 @@ static void check_share(const char *const *opts, const char *const *cmd, unsigne
 		cr_skip_test("no tables on this machine");
 	m = recorded(opts, cmd);
 	c = uframes_count(m, deep);
-	cr_expect_geq(c.waits, 10, "%s: only %lu waits have a stack", cmd[0],
+	cr_expect_geq(c.waits, 5, "%s: only %lu waits have a stack", cmd[0],
 	              (unsigned long)c.waits);
 	cr_expect_geq(c.complete * 100, c.waits * percent,
 	              "%s: %lu of %lu waits have a whole stack", cmd[0], (unsigned long)c.complete,
