@@ -301,6 +301,7 @@ static __always_inline struct file *early_file(struct files_struct *files, u32 f
 	case (n): \
 		return files->fd_array[n];
 	switch (fd) {
+		/* clang-format off */
 		AT(0)
 		AT(1)
 		AT(2)
@@ -309,6 +310,7 @@ static __always_inline struct file *early_file(struct files_struct *files, u32 f
 		AT(5) AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15) AT(16)
 		        AT(17) AT(18) AT(19) AT(20) AT(21) AT(22) AT(23) AT(24) AT(25) AT(26) AT(27)
 		                AT(28) AT(29) AT(30) AT(31)
+		/* clang-format on */
 	}
 #undef AT
 	return NULL;
