@@ -106,8 +106,9 @@ static __always_inline bool followed(const struct task_state *s)
 	return (s->flags & (TS_READY | TS_ENDED)) == TS_READY;
 }
 
-/* Counters are per CPU, so a plain increment does where interrupts are off. Elsewhere a hook in
- * an interrupt (or, for a walk over tasks, another task) may come in between. */
+/* Counters are per CPU, so a plain increment does where interrupts are off: in the programs of
+ * switches, wake-ups and samples. Elsewhere (page faults, walks over tasks, and what all of them
+ * share) a hook in an interrupt, or another task, may come in between. */
 #ifdef MT_IRQS_OFF
 #define count_one(counter) ((counter)++)
 #else

@@ -12,7 +12,6 @@
  * Once known, 32 bytes are read in the hooks that run anyway, in the context of a task of that
  * address space.
  */
-#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 

@@ -3,7 +3,6 @@
  * ident.bpf.c: what is behind an address or a descriptor, told once per object: the file and
  * offset that a shared futex lies in, the pipe or socket that a call waits for.
  */
-#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 

@@ -15,7 +15,6 @@
  * The two hooks behind the fault fire for every page of the machine. So a fault of a
  * followed task leaves a mark for its CPU, and without one they return after one load.
  */
-#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 

@@ -16,7 +16,6 @@
  * sub-interpreter's code; so with more than one interpreter the walk chooses: the newest
  * interpreter's state that has frames (what is called last was created last, normally).
  */
-#define MT_IRQS_OFF
 #include "python.bpf.h"
 #include "regs.bpf.h"
 
@@ -457,12 +456,12 @@ __noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
 		stored = MT_PY_TABLE;
 	if (bpf_probe_read_user(e->table, stored, (void *)(table + l->bytes_data)))
 		e->table_len = stored = 0;
-	my_stats()->seen++;
+	count_one(my_stats()->seen);
 	ring = my_ring(cpu);
 	if (!ring ||
 	    bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_pycode, table) + stored,
 	                       ring_flags())) {
-		my_stats()->lost_ring++;
+		count_one(my_stats()->lost_ring);
 		return NOTE_NEW;
 	}
 	bpf_map_update_elem(&py_codes, &key, &check, BPF_ANY);

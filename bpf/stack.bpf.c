@@ -3,7 +3,6 @@
  * stack.bpf.c: a stack of the current task: its frames, told from others by a hash of them, and
  * sent when that is new.
  */
-#define MT_IRQS_OFF
 #include "python.bpf.h"
 
 _Static_assert((MT_MAX_USER_FRAMES & (MT_MAX_USER_FRAMES + 1)) == 0, "a mask");
@@ -102,9 +101,9 @@ static __always_inline void send_stack(struct mt_stack *sc, u64 hash, u32 n_py, 
 	sc->h.cpu = cpu;
 	sc->h.task = task;
 	sc->n_py = n_py;
-	st->seen++;
+	count_one(st->seen);
 	if (!ring || bpf_ringbuf_output(ring, sc, bytes, ring_flags())) {
-		st->lost_ring++;
+		count_one(st->lost_ring);
 		return;
 	}
 	bpf_map_update_elem(&stacks_sent, &hash, &seen, BPF_ANY);
@@ -156,11 +155,11 @@ static __always_inline u64 take(void *ctx, struct mt_stack *sc, struct task_stat
 		user_frames(ctx, sc, s);
 	else
 		kernel_frames(ctx, sc);
-	st->stacks++;
+	count_one(st->stacks);
 	if (user && py_spaces_n)
 		py_hash = py_walk(s->space);
 	if (!sc->n && !py_hash) {
-		st->bad_stack++;
+		count_one(st->bad_stack);
 		return 0;
 	}
 	hash = hash_frames(sc, sc->n, user ? s->space : 0x6b65726eULL);

@@ -12,7 +12,6 @@
  * All that is read (registers, stack, tables, mappings that change meanwhile) may be wrong: it is
  * only ever used as an address for a checked read, or as an index that is bounded.
  */
-#define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "regs.bpf.h"
 #include "mt_unwind.h"

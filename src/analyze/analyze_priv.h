@@ -3,6 +3,8 @@
 #ifndef MT_ANALYZE_PRIV_H
 #define MT_ANALYZE_PRIV_H
 
+#include <string.h>
+
 #include "report.h"
 
 int analyze_sched(struct report *r, struct err *err);  /* mode, wall, average parallelism */
@@ -22,6 +24,22 @@ int analyze_notes(struct report *r, struct err *err);     /* what could not be k
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);
+
+/* Is this the task that a user means by name: its TID (as it or the host counts), its comm? */
+static inline bool task_is_called(const struct task *t, const char *name)
+{
+	uint64_t tid;
+
+	if (!parse_u64(name, 1, UINT32_MAX, &tid))
+		return t->tid == tid || (t->ns_tid && t->ns_tid == tid);
+	return t->comm && !strcmp(t->comm, name);
+}
+
+/* The first thread of a process that the recording began with. */
+static inline bool task_is_first(const struct task *t)
+{
+	return t->flags & TASK_F_ROOT && t->id == t->proc;
+}
 
 static inline uint64_t add_capped(uint64_t a, uint64_t b)
 {

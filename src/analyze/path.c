@@ -202,26 +202,12 @@ static int step(struct walk *w)
 
 /* --- whose end --- */
 
-static bool is_named(const struct task *t, const char *name)
-{
-	uint64_t tid;
-
-	if (!parse_u64(name, 1, UINT32_MAX, &tid))
-		return t->tid == tid;
-	return t->comm && !strcmp(t->comm, name);
-}
-
 static const struct task *asked_for(const struct report *r)
 {
 	for (size_t i = 0; i < model_n_tasks(r->m); i++)
-		if (is_named(model_task_at(r->m, i), r->opts.task))
+		if (task_is_called(model_task_at(r->m, i), r->opts.task))
 			return model_task_at(r->m, i);
 	return NULL;
-}
-
-static bool is_first(const struct task *t)
-{
-	return t->flags & TASK_F_ROOT && t->id == t->proc;
 }
 
 /* Does a end after b? Those that live on end together (what is known of each ends a little
@@ -232,7 +218,7 @@ static bool ends_later(const struct task *a, const struct task *b)
 		return a->alive;
 	if (!a->alive && a->end_ns != b->end_ns)
 		return a->end_ns > b->end_ns;
-	return is_first(a) && !is_first(b);
+	return task_is_first(a) && !task_is_first(b);
 }
 
 static const struct task *last_to_end(const struct report *r)

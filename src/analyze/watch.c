@@ -24,16 +24,9 @@ struct watch {
 	delays delays;
 };
 
-static bool is_watched(const struct model *m, const struct task *t, const char *want)
+static bool is_watched(const struct task *t, const char *want)
 {
-	const struct task *leader = model_task(m, t->proc);
-	uint64_t tid;
-
-	if (!parse_u64(want, 1, UINT32_MAX, &tid))
-		return t->tid == tid || (t->ns_tid && t->ns_tid == tid);
-	if (t->comm && !strcmp(t->comm, want))
-		return true;
-	return !strcmp(want, "main") && t->id == t->proc && leader && (leader->flags & TASK_F_ROOT);
+	return task_is_called(t, want) || (!strcmp(want, "main") && task_is_first(t));
 }
 
 static int charge(struct watch *w, uint32_t task, enum cause cause, uint64_t ns)
@@ -181,7 +174,7 @@ int analyze_watch(struct report *r, struct err *err)
 	if (!r->opts.watch || !r->w)
 		return 0;
 	for (size_t i = 0; i < model_n_tasks(r->m) && !rc; i++)
-		if (is_watched(r->m, model_task_at(r->m, i), r->opts.watch))
+		if (is_watched(model_task_at(r->m, i), r->opts.watch))
 			rc = watch_task(r, model_task_at(r->m, i));
 	if (!rc && !r->watch.n)
 		return err_set(err, -ENOENT, MT_EXIT_USAGE, "--watch: no task is called \"%s\"",
