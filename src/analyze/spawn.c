@@ -2,11 +2,8 @@
 /* How tasks were made: from the first sign of the call in the parent to work of their own. */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "analyze_priv.h"
-
-#define CLONE_THREAD 0x00010000u
 
 static uint64_t since(uint64_t start, uint64_t t)
 {
@@ -29,7 +26,7 @@ static const char *method_of(const struct model *m, const struct task *t)
 {
 	const struct proc *p = model_proc(m, t->proc);
 
-	if (t->clone_flags & CLONE_THREAD)
+	if (t->proc != t->id)
 		return "thread";
 	return p && p->start_method ? p->start_method : "fork";
 }

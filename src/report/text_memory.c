@@ -181,6 +181,25 @@ static int gather(struct memory *m)
 	return err ? err : groups_make(&m->groups, m->items, k, m->t->top, true);
 }
 
+/* All processes at the moment when they needed most. */
+static void print_tree(struct tx *t)
+{
+	const struct tree_sample *p = &t->r->tree_peak;
+	char pss[32], rss[32], text[256], count[48], unread[64] = "";
+
+	if (!p->t_ns || p->procs < 2 || t->o->task)
+		return;
+	if (p->unread)
+		snprintf(unread, sizeof(unread), "\n%u of them not read yet", p->unread);
+	snprintf(text, sizeof(text),
+	         "%s at the peak of %s together%s\nRSS, which counts shared pages several times, "
+	         "adds up to %s",
+	         fmt_bytes(pss, sizeof(pss), p->pss_bytes),
+	         fmt_n(count, sizeof(count), p->procs, "process", "processes"), unread,
+	         fmt_bytes(rss, sizeof(rss), p->rss_bytes));
+	tx_items(t, TX_PLAIN, "memory in all", text);
+}
+
 void text_memory(struct tx *t)
 {
 	struct memory m = {.t = t, .page_size = model_recording(t->r->m)->page_size};
@@ -191,6 +210,8 @@ void text_memory(struct tx *t)
 		print_one(&m, model_proc_at(t->r->m, m.items[0].index));
 	else if (!t->err && m.groups.list.n)
 		print_table(&m);
+	if (!t->err)
+		print_tree(t);
 	groups_release(&m.groups);
 	hmap_release(&m.touched);
 	free(m.items);

@@ -46,6 +46,7 @@ void text_gil(struct tx *t);
 void text_watch(struct tx *t);
 void text_parallelism(struct tx *t);
 void text_tasks(struct tx *t);
+void text_spawn(struct tx *t);
 void text_memory(struct tx *t);
 void text_futexes(struct tx *t); /* instead of locks, when waits were not worked out */
 void text_stacks(struct tx *t);

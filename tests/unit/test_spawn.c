@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* How tasks were made, and the memory of all of them, in the text report. */
+#include "report_test.h"
+
+/* A process that makes three others (their first runs come 1, 2 and 6 ms later; one calls exec)
+ * and a thread, at 10 ms. */
+static struct tb *family(void)
+{
+	static const uint64_t first_run[] = {1, 2, 6};
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_on(tb, 1, 0);
+	tb_run(tb, 1, 0, 20 * MS);
+	for (uint32_t i = 0; i < 3; i++) {
+		tb_fork(tb, 2 + i, 1, "worker", 10 * MS);
+		tb_on(tb, 2 + i, 1 + i);
+		tb_run(tb, 2 + i, (10 + first_run[i]) * MS, 19 * MS);
+		tb_exit(tb, 2 + i, 0);
+	}
+	tb_exec(tb, 4, 18 * MS, "/bin/other", "other");
+	tb_thread(tb, 5, 1, "helper", 10 * MS);
+	tb_on(tb, 5, 4);
+	tb_run(tb, 5, 10 * MS + 40 * US, 15 * MS);
+	tb_exit(tb, 5, 0);
+	tb_footprint(tb, 1, 12 * MS, 100 << 20, 60 << 20, 20 << 20);
+	tb_footprint(tb, 2, 12 * MS, 90 << 20, 50 << 20, 10 << 20);
+	tb_exit(tb, 1, 0);
+	return tb;
+}
+
+Test(spawn, text_has_a_row_per_method)
+{
+	struct model *m = loaded(family());
+	struct report_opts o = {.width = 100};
+	char *text = text_of(m, &o);
+
+	cr_expect(strstr(text, "\nmade by          tasks  first run  exec\n"
+	                       "thread               1      40 µs     -\n"
+	                       "fork                 2     1.5 ms     -\n"
+	                       "  longest                    2 ms     -\n"
+	                       "exec                 1       6 ms  8 ms\n"),
+	          "%s", text);
+	cr_expect(strstr(text, "                 medians, from the creating call on"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(spawn, only_of_the_tasks_asked_for)
+{
+	struct model *m = loaded(family());
+	struct report_opts o = {.width = 100, .task = "helper"};
+	char *text = text_of(m, &o);
+
+	cr_expect(strstr(text, "\nthread"), "%s", text);
+	cr_expect(!strstr(text, "\nfork"), "%s", text);
+	cr_expect(!strstr(text, "medians"), "%s", text);
+	cr_expect(!strstr(text, "memory in all"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(spawn, a_few_cheap_threads_are_not_news)
+{
+	struct tb *tb = tb_new();
+	struct report_opts o = {.width = 100};
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_thread(tb, 2, 1, "helper", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 10 * MS + 40 * US, 15 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(!strstr(text, "made by"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+Test(spawn, memory_of_all_processes_is_counted_once)
+{
+	struct model *m = loaded(family());
+	struct report_opts o = {.width = 120};
+	char *text = text_of(m, &o);
+
+	cr_expect(strstr(text, "\nmemory in all    110 MB at the peak of 4 processes together · "
+	                       "2 of them not read yet"
+	                       "\n                 RSS, which counts shared pages several times, "
+	                       "adds up to 190 MB\n"),
+	          "%s", text);
+	free(text);
+	model_free(m);
+}
