@@ -2,19 +2,36 @@
 /*
  * collect_priv.h: how the parts of the recorder fit together.
  *
- *     target.c   the workload: started held back, or found in /proc
- *     session.c  the BPF programs: open, configure, load, attach, stop
- *     rings.c    what they write: ring buffers, merged into one stream by time
- *     perfmaps.c executable mappings as they happen (perf's MMAP2 records)
- *     drain.c    that stream into trace records, with everything interned
- *     ident.c    what locks and channels are: files, sockets, objects
- *     tables.c   unwinding tables for the BPF programs; builder.c, a process that makes them
- *     remote.c   stacks of tasks that do not run
- *     holds.c    who holds what tasks wait for at the end, by their memory; pylocks.c Python's
- * locks footprint.c PSS and USS from /proc within a budget mapped.c   the workload's files, opened
- * while they can be symbols.c  names at the end, without privilege user.c     who asked for all
- * this, and giving up privilege machine.c  facts about the machine record.c   collect(): the order
- * of all of it
+ * target.c: the workload, started held back or found in /proc
+ *
+ * session.c: the BPF programs are opened, configured, loaded and attached; session_run.c: at work
+ *
+ * rings.c: what they write, ring buffers merged into one stream by time
+ *
+ * perfmaps.c: executable mappings as they happen (perf's MMAP2 records)
+ *
+ * drain.c: that stream into trace records, with everything interned; with drain_tasks.c,
+ * drain_maps.c, drain_stacks.c
+ *
+ * ident.c: what locks and channels are: files, sockets, objects
+ *
+ * tables.c: unwinding tables for the BPF programs; builder.c: a process that makes them
+ *
+ * remote.c: stacks of tasks that do not run
+ *
+ * holds.c: who holds what tasks wait for at the end, by their memory; pylocks.c: Python's locks
+ *
+ * footprint.c: PSS and USS from /proc within a budget
+ *
+ * mapped.c: the workload's files, opened while they can be
+ *
+ * symbols.c: names at the end, without privilege
+ *
+ * user.c: who asked for all this, and giving up privilege
+ *
+ * machine.c: facts about the machine
+ *
+ * record.c: collect(), the order of all of it; record_begin.c, record_end.c
  */
 #ifndef MT_COLLECT_PRIV_H
 #define MT_COLLECT_PRIV_H
@@ -249,20 +266,6 @@ void drain_remote(struct drain *d, struct remote *r); /* for attached tasks' sta
 /* Writes everything up to until_ts. 0 or -errno (of the trace file). */
 int drain_round(struct drain *d, struct rings *r, struct perfmaps *p, uint64_t until_ts);
 /* From now on Python's frames are recorded; p outlives d. */
-/* --- gils.c ------------------------------------------------------------------------------- */
-
-/* Zeroed = none. */
-struct gils {
-	VEC(struct mt_gil_ev) unnamed; /* nothing is known of their interpreters yet */
-};
-void gils_release(struct gils *g);
-/* Writes the GIL. p may be NULL. 0 or -errno. */
-int gils_found(struct gils *g, struct trace_writer *w, const struct pyspaces *p,
-               const struct mt_gil_ev *e);
-/* The space may have become a known interpreter's: writes its GILs again, with what is known now.
- */
-int gils_space(struct gils *g, struct trace_writer *w, const struct pyspaces *p, uint32_t space);
-
 int drain_python(struct drain *d, struct pyspaces *p);
 uint32_t drain_string(struct drain *d, const char *s); /* interned; 0 on error */
 size_t drain_alive(const struct drain *d);
@@ -279,6 +282,20 @@ int drain_existing_maps(struct drain *d, uint32_t pid);
 
 /* The perf maps of programs that generate code: those that have one by now. */
 void drain_jit_maps(struct drain *d);
+
+/* --- gils.c ------------------------------------------------------------------------------- */
+
+/* Zeroed = none. */
+struct gils {
+	VEC(struct mt_gil_ev) unnamed; /* nothing is known of their interpreters yet */
+};
+void gils_release(struct gils *g);
+/* Writes the GIL. p may be NULL. 0 or -errno. */
+int gils_found(struct gils *g, struct trace_writer *w, const struct pyspaces *p,
+               const struct mt_gil_ev *e);
+/* The space may have become a known interpreter's: writes its GILs again, with what is known now.
+ */
+int gils_space(struct gils *g, struct trace_writer *w, const struct pyspaces *p, uint32_t space);
 
 /* --- mapped.c ------------------------------------------------------------------------------ */
 

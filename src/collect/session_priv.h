@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* session_priv.h: what session.c makes and session_run.c works with. */
+#ifndef MT_SESSION_PRIV_H
+#define MT_SESSION_PRIV_H
+
+#include "collect_priv.h"
+#include "mpvtrace.skel.h"
+
+#define RINGS_MAX    16
+#define UNWIND_WORDS (2u << 20) /* 16 MiB: the tables of some 100 large libraries */
+
+struct session {
+	struct mpvtrace_bpf *skel;
+	struct bpf_link **links;
+	size_t n_links;
+	int ring_fds[RINGS_MAX];
+	size_t n_rings, ring_bytes;
+	struct rings *rings;
+	struct bpf_link *attach_link, *finish_link;
+	int finish_fd;
+	bool unwind;
+	int stats_fd; /* cost measuring window, -1 = over */
+	uint64_t window_seen, window_start_ns, window_ns;
+	VEC(struct session_cost) costs;
+	size_t n_samples;
+	bool find_vma;
+	char features[512];
+};
+
+#endif
