@@ -31,6 +31,12 @@ struct img_sym {
 	uint8_t bind, type;
 	uint16_t section;
 };
+/* Of .text, for tables of symbols. */
+#define TEXT(off) (IMG_TEXT + (off))
+#define FUNC(name, at, size)                                             \
+	{                                                                \
+		name, TEXT(at), size, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT \
+	}
 
 struct img {
 	int class, data, type; /* 0 = 64 bit, little-endian, ET_DYN */

@@ -129,11 +129,6 @@ Test(dwarf, agrees_with_the_symbol_table, .timeout = 60)
 }
 #endif
 
-#define FUNC(name, at, size)                                                    \
-	{                                                                       \
-		name, IMG_TEXT + (at), size, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT \
-	}
-
 static const struct img_sym hidden[] = {FUNC("hidden", 0x40, 0x10)},
                             seen[] = {FUNC("seen", 0, 0x10)};
 static const struct img mini = {.syms = hidden, .n_syms = 1, .debug_only = true};

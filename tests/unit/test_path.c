@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* Critical path, deadlocks and who waits for whom at the end, on programs built in memory. */
+#include "causes_test.h"
+
+/* --- critical path --- */
+
+struct piece {
+	uint64_t end_us;
+	uint32_t task;
+	char state;
+	enum cause cause;
+};
+
+static void expect_path(const struct built *b, const struct piece *want, size_t n)
+{
+	for (size_t i = 0; b->r.path.n != n && i < b->r.path.n; i++)
+		cr_log_warn("%llu %u %c %s", b->r.path.v[i].end_ns - TB_EPOCH, b->r.path.v[i].task,
+		            b->r.path.v[i].state, cause_key(b->r.path.v[i].cause));
+	cr_assert_eq(b->r.path.n, n, "%zu pieces", b->r.path.n);
+	for (size_t i = 0; i < n; i++) {
+		const struct path_row *p = &b->r.path.v[i];
+
+		cr_expect_eq(p->end_ns, TB_EPOCH + want[i].end_us * US,
+		             "piece %zu ends at %" PRIu64, i, (uint64_t)(p->end_ns - TB_EPOCH));
+		cr_expect_eq(p->task, want[i].task, "piece %zu", i);
+		cr_expect_eq(p->state, want[i].state, "piece %zu", i);
+		cr_expect_eq(p->cause, want[i].cause, "piece %zu is %s", i, cause_key(p->cause));
+	}
+}
+
+Test(path, through_joins_locks_and_disk)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},  {1001, 2, 'R', CAUSE_WORK},
+	        {11000, 3, 'R', CAUSE_LOCK}, {16000, 3, 'B', CAUSE_IO},
+	        {21000, 3, 'R', CAUSE_LOCK}, {31000, 2, 'R', CAUSE_WORK},
+	        {32000, 1, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = two_workers(31 * MS);
+	struct built b;
+
+	tb_owner(tb, 2, 3);
+	tb_run(tb, 2, 1 * MS, 1 * MS + US);
+	tb_futex_wait(tb, 2, MUTEX, 21 * MS, 3);
+	tb_run(tb, 2, 21 * MS, 31 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 1 * MS, 11 * MS);
+	tb_call(tb, 3, TB_NR_fsync, 3, FD_FILE, 16 * MS, 0);
+	tb_run(tb, 3, 16 * MS, 21 * MS);
+	tb_exit(tb, 3, 0);
+	b = build(tb);
+	expect_path(&b, want, 7);
+	cr_expect_eq(b.r.path.v[2].lock, 1);
+	drop(&b);
+}
+
+/* The one that ends last was born late: before that, the path is its creator's. */
+Test(path, through_a_fork)
+{
+	static const struct piece want[] = {
+	        {10000, 1, 'R', CAUSE_WORK},
+	        {12000, 2, 'Q', CAUSE_CPU_SHORTAGE},
+	        {30000, 2, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_exit(tb, 1, 0);
+	tb_fork(tb, 2, 1, "child", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 12 * MS, 30 * MS);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	expect_path(&b, want, 3);
+	drop(&b);
+}
+
+Test(path, of_one_task)
+{
+	const struct analyze_opts by_name = {.task = "beta"}, by_tid = {.task = "1003"},
+	                          nobody = {.task = "gamma"};
+	const struct analyze_opts *both[] = {&by_name, &by_tid};
+	struct model_opts opts = {.flags = MODEL_SLICES};
+	struct report r;
+	struct err err = {0};
+	struct model *m;
+	struct tb *tb;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct built b;
+
+		b = build_opts(producer(), both[i]);
+		cr_assert_gt(b.r.path.n, 0);
+		cr_expect_eq(b.r.path.v[b.r.path.n - 1].task, 3);
+		cr_expect_eq(b.r.path.v[b.r.path.n - 1].end_ns, TB_EPOCH + 32 * MS);
+		drop(&b);
+	}
+	tb = producer();
+	m = tb_load(tb, &opts);
+	cr_expect_eq(report_build_opts(&r, m, &nobody, &err), -2);
+	cr_expect_eq(err.status, MT_EXIT_USAGE);
+	model_free(m);
+	tb_free(tb);
+}
+
+/* --- deadlocks --- */
+
+/* alpha has one lock and wants the other, beta the other way round; main joins alpha. */
+static struct tb *abba(void)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "alpha", 1 * MS);
+	tb_thread(tb, 3, 1, "beta", 1 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, TB_NEVER);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_on(tb, id, id);
+		tb_run(tb, id, 1 * MS, (1 + id) * MS);
+		tb_owner(tb, id, id == 2 ? 3 : 2);
+		tb_futex_wait(tb, id, id == 2 ? MUTEX : COOL, TB_NEVER, 0);
+	}
+	tb_stop(tb, 200 * MS);
+	return tb;
+}
+
+Test(deadlock, abba)
+{
+	struct built b = build(abba());
+	const struct deadlock *d;
+
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	d = &b.r.deadlocks.v[0];
+	cr_assert_eq(d->edges.n, 2);
+	for (size_t i = 0; i < 2; i++) {
+		const struct deadlock_edge *e = &d->edges.v[i], *o = &d->edges.v[1 - i];
+
+		cr_expect_neq(e->task, 1, "main is behind it, not in it");
+		cr_expect_eq(e->holds, o->waits_for);
+		cr_expect_neq(e->holds, e->waits_for);
+		cr_expect_eq(e->since_ns, TB_EPOCH + (1 + e->task) * MS);
+	}
+	expect_verdict(&b, VERDICT_SERIALIZED, "DEADLOCK of 2 tasks: ");
+	cr_expect_geq(of_cause(&b, CAUSE_LOCK), 390 * MS);
+	drop(&b);
+}
+
+Test(deadlock, of_one_task_with_itself)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_owner(tb, 1, 1);
+	tb_futex_wait(tb, 1, MUTEX, TB_NEVER, 0);
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	cr_expect_eq(b.r.deadlocks.v[0].edges.n, 1);
+	cr_expect(strstr(b.r.headline, "DEADLOCK of 1 task:"));
+	drop(&b);
+}
+
+/* Who waits at the end for somebody who runs is in no deadlock. */
+Test(deadlock, none_where_somebody_runs)
+{
+	struct tb *tb = two_workers(21 * MS);
+	struct built b;
+
+	tb_run(tb, 2, 1 * MS, 21 * MS);
+	tb_run(tb, 3, 1 * MS, 1 * MS + US);
+	tb_owner(tb, 3, 2);
+	tb_futex_wait(tb, 3, MUTEX, TB_NEVER, 0);
+	tb_stop(tb, 21 * MS);
+	b = build(tb);
+	cr_expect_eq(b.r.deadlocks.n, 0);
+	drop(&b);
+}
+
+/* Semaphores have no owner word: who has them was found in memory at the end. */
+Test(deadlock, of_locks_whose_holders_were_found)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "alpha", 0);
+	tb_thread(tb, 3, 1, "beta", 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, TB_NEVER);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1 * MS);
+		tb_futex(tb, id, id == 2 ? SEM : COOL, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+		tb_holds(tb, id, 1, id == 2 ? COOL : SEM, HOLD_WITH_BLOCK);
+	}
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	cr_expect_eq(b.r.deadlocks.v[0].edges.n, 2);
+	cr_expect_eq(b.r.deadlocks.v[0].edges.v[0].evidence, EVIDENCE_FOUND);
+	drop(&b);
+}
+
+/* --- who waits for whom at the end --- */
+
+static const struct graph_row *row_of(const struct built *b, uint32_t task)
+{
+	for (size_t i = 0; i < b->r.graph.n; i++)
+		if (b->r.graph.v[i].task == task)
+			return &b->r.graph.v[i];
+	cr_assert_fail("task %u is not in the graph", task);
+	return NULL;
+}
+
+static char *graph_text(const struct built *b)
+{
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(report_graph_text(&b->r, NULL, out, &err), 0);
+	fclose(out);
+	return text;
+}
+
+Test(graph, of_a_deadlock_and_who_is_behind_it)
+{
+	struct built b = build(abba());
+	char *text = graph_text(&b);
+
+	cr_expect_eq(b.r.graph.n, 3);
+	cr_expect_eq(row_of(&b, 1)->waits_for, 2);
+	cr_expect_eq(row_of(&b, 1)->deadlock, 0);
+	cr_expect_eq(row_of(&b, 2)->waits_for, 3);
+	cr_expect_eq(row_of(&b, 2)->deadlock, 1);
+	cr_expect_eq(row_of(&b, 3)->since_ns, TB_EPOCH + 4 * MS);
+	cr_expect(!row_of(&b, 3)->before);
+	cr_expect_eq(strncmp(text, "DEADLOCK of 2 tasks\n", 20), 0, "%s", text);
+	cr_expect(strstr(text, "\n    main (1001)  waits for join of alpha, 199 ms"), "%s", text);
+	free(text);
+	drop(&b);
+}
+
+/* Two hundred idle threads are one line; who runs and who waits for him come first. */
+Test(graph, like_ones_are_one_line)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	char *text;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_poll, 0, FD_UNKNOWN, TB_NEVER, 0);
+	for (uint32_t id = 2; id < 202; id++) {
+		tb_thread(tb, id, 1, "idle", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1 * MS);
+		tb_futex(tb, id, COND, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+	}
+	tb_thread(tb, 300, 1, "busy", 0);
+	tb_on(tb, 300, 300);
+	tb_run(tb, 300, 0, 100 * MS);
+	tb_thread(tb, 301, 1, "held", 0);
+	tb_on(tb, 301, 301);
+	tb_run(tb, 301, 0, 1 * MS);
+	tb_owner(tb, 301, 300);
+	tb_futex_wait(tb, 301, MUTEX, TB_NEVER, 0);
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	text = graph_text(&b);
+	cr_expect_eq(strncmp(text, "  busy (1300)  running\n    held (1301)  waits for ", 49), 0,
+	             "%s", text);
+	cr_expect(strstr(text, "idle (1002) and 199 like it  waits for "), "%s", text);
+	cr_expect(strstr(text, "main (1001)  waits for events (poll), 99 ms"), "%s", text);
+	free(text);
+	drop(&b);
+}
