@@ -16,7 +16,10 @@
  * ## Logical waits
  * A maximal run of blocked slices of one task on one lock, broken only by timeouts, signals or
  * spurious wake-ups with less than WAIT_STITCH_NS of running between them, is one wait
- * (waits on a GIL in 5 ms turns are the extreme). Everything else that blocks (sleep, I/O, a pipe,
+ * (waits on a GIL in 5 ms turns are the extreme). After a long wait more is allowed, for a program
+ * that looks around every 300 ms: one part in WAIT_STITCH_PART of it, up to WAIT_STITCH_MAX_NS.
+ * Who does more than that after a timeout had it for a clock: such a wait, on what is no mutex,
+ * is a sleep (TIMER). Everything else that blocks (sleep, I/O, a pipe,
  * a child) is one wait per slice.
  *
  * ## Blame
@@ -30,6 +33,8 @@
 #include "model.h"
 
 #define WAIT_STITCH_NS 100000
+#define WAIT_STITCH_PART 100
+#define WAIT_STITCH_MAX_NS 2000000
 
 /* X(NAME, json key). Append-only. */
 #define LOCK_KINDS(X) \
@@ -74,7 +79,7 @@ const char *evidence_key(enum evidence e);
 /* State of the thing waited for during a segment. */
 enum blame_state {
 	BLAME_HELD,	/* `task` holds it, or is the one who has to act (post, write, exit) */
-	BLAME_HANDOFF,	/* nobody holds it: released, and the waiter not yet awake */
+	BLAME_HANDOFF,	/* nobody holds it: released; `task` gets it next, 0 = the waiter itself or unknown */
 	BLAME_NOBODY,	/* no task of the workload is known: see wait.kind */
 };
 

@@ -63,22 +63,32 @@ static double pay_back(struct sweep *s, double idle, double dt)
 	return idle - pay / dt;
 }
 
-/* Idle CPUs that no class of roots took. */
-static void charge_rest(struct sweep *s, double left, double dt)
+/* To what tasks wait for that weigh nothing. Returns what is left. */
+static double charge_waiting(struct sweep *s, const uint64_t *n_idle, double left, double dt)
 {
 	static const uint8_t order[] = {CAUSE_IO,          CAUSE_CHANNEL,  CAUSE_CHILD,
 	                                CAUSE_SLEEP,       CAUSE_EXTERNAL, CAUSE_FAULT,
 	                                CAUSE_UNATTRIBUTED};
+
+	for (size_t k = 0; k < ARRAY_LEN(order); k++) {
+		double take = fmin(left, (double)n_idle[order[k]]);
+
+		s->idle[order[k]] += take * dt;
+		left -= take;
+	}
+	return left;
+}
+
+/* Idle CPUs that no class of roots took, of `idle` in all. */
+static void charge_rest(struct sweep *s, double idle, double left, double dt)
+{
 	const struct chains *c = &s->chains;
 	uint32_t runner = (uint32_t)c->running_sum;
 
 	if (!c->running && !c->ready) {
-		for (size_t k = 0; k < ARRAY_LEN(order); k++) {
-			double take = fmin(left, (double)c->n_idle[order[k]]);
-
-			s->idle[order[k]] += take * dt;
-			left -= take;
-		}
+		left = charge_waiting(s, c->n_idle[0], left, dt);
+		if (left >= idle)
+			left = charge_waiting(s, c->n_idle[1], left, dt);
 	}
 	s->no_task += left * dt;
 	if (c->running == 1)
@@ -99,7 +109,7 @@ static void charge_idle(struct sweep *s, double idle, double dt)
 		left -= take;
 	}
 	if (left > 0)
-		charge_rest(s, left, dt);
+		charge_rest(s, idle, left, dt);
 }
 
 static void note_serial(struct sweep *s, uint64_t dt)

@@ -12,7 +12,8 @@
  *      wait for it; channels; I/O and page faults; sleep and the outside world; what the
  *      last of several tasks does until it ends; unknown.
  *      A class's CPUs are shared among its roots by the weight below them;
- *   4. when nothing of the workload runs, one for each idle task: what it waits for;
+ *   4. when nothing of the workload runs, one for each idle task: what it waits for; for
+ *      bystanders only if 3 and 4 have found nothing else;
  *   5. the rest is `no-task`: no task there that could have used them.
  * With a CPU quota, CPUs in use beyond it are paid back by idle ones later (quota grants
  * time per period, not CPUs). Time that the hypervisor took from running tasks moves from

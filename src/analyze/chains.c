@@ -318,7 +318,7 @@ static int leave(struct chains *c, uint32_t i)
 	c->ready -= n->state == NODE_READY;
 	c->cycles -= n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
-		c->n_idle[n->self.cause]--;
+		c->n_idle[n->bystander][n->self.cause]--;
 	n->size -= n->own;
 	n->joiners -= n->own_join;
 	n->own = n->own_join = 0;
@@ -340,7 +340,7 @@ static int enter_root(struct chains *c, uint32_t i)
 	c->ready += n->state == NODE_READY;
 	c->cycles += n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
-		c->n_idle[n->self.cause]++;
+		c->n_idle[n->bystander][n->self.cause]++;
 	if (n->own) {
 		err = slot_need(n, LABEL_SELF, &self);
 		if (err)
@@ -527,6 +527,17 @@ static int find_peers(struct chains *c)
 	return 0;
 }
 
+static void find_bystanders(struct chains *c)
+{
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < c->nodes.n; i++)
+		if (c->nodes.v[i].t->on_cpu_ns > most)
+			most = c->nodes.v[i].t->on_cpu_ns;
+	for (uint32_t i = 0; i < c->nodes.n; i++)
+		c->nodes.v[i].bystander = c->nodes.v[i].t->on_cpu_ns < most / TOOK_PART;
+}
+
 static int add_node(struct chains *c, const struct task *t)
 {
 	uint64_t life = t->end_ns - t->start_ns;
@@ -560,6 +571,7 @@ int chains_init(struct chains *c, const struct waits *w)
 		c->strong[i] = lock_is_strong(&w->locks.v[i]);
 	for (size_t i = 0; !err && i < n; i++)
 		err = add_node(c, model_task_at(w->m, i));
+	find_bystanders(c);
 	return err ? err : find_peers(c);
 }
 

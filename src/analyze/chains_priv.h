@@ -18,6 +18,10 @@
  * but shows that the other one is the last of several: such waiters are counted apart, come
  * after every other cause, and only if what they wait for has siblings that did comparable
  * work beside it (else the two are one thread of execution).
+ *
+ * Who did less than one part in TOOK_PART of what the busiest task did is a bystander: pool
+ * threads without work, a library's housekeeper. What it waits for says why CPUs are idle only
+ * at moments that nothing else explains: no weight, and no task that took part and waits.
  */
 #ifndef MT_CHAINS_PRIV_H
 #define MT_CHAINS_PRIV_H
@@ -27,6 +31,7 @@
 
 #define WEAK_DUTY  200 /* one part in this many of its life on a CPU: it does work */
 #define SLEEP_DUTY 50  /* the same, for those that sleep or wait for the outside */
+#define TOOK_PART  100 /* of the busiest one's work: it took part */
 /* From wake-up to running, an idle CPU needs some microseconds: up to this it is part of the wait.
  */
 #define WAKE_LATENCY_NS 100000
@@ -79,6 +84,7 @@ struct node {
 	uint8_t own, own_join; /* its own part of these */
 	bool worker, drowsy;   /* does work by WEAK_DUTY; less than SLEEP_DUTY */
 	bool has_peers;        /* siblings ran beside it */
+	bool bystander;        /* took no part, see above */
 	struct what self;
 	uint32_t culprit; /* node to name for self; itself if none other */
 	double height_mark, critical_mark, height, critical;
@@ -94,12 +100,12 @@ struct charge {
 
 struct chains {
 	const struct waits *w;
-	VEC(struct node) nodes;   /* in the order of model_task_at */
-	struct hmap ids;          /* task id -> index + 1 */
-	bool *strong;             /* by lock: its waits are for a holder */
-	uint64_t n_class[CH_N];   /* weight of the roots now */
-	double integral[CH_N];    /* ∫ CPUs given / weight dt */
-	uint64_t n_idle[CAUSE_N]; /* tasks that wait without weight, by cause */
+	VEC(struct node) nodes;      /* in the order of model_task_at */
+	struct hmap ids;             /* task id -> index + 1 */
+	bool *strong;                /* by lock: its waits are for a holder */
+	uint64_t n_class[CH_N];      /* weight of the roots now */
+	double integral[CH_N];       /* ∫ CPUs given / weight dt */
+	uint64_t n_idle[2][CAUSE_N]; /* tasks that wait without weight, by cause; [1]: bystanders */
 	VEC(struct charge) charges;
 	struct hmap charge_ids;
 	uint64_t running, ready, running_sum; /* sum of indexes: the index when one runs */

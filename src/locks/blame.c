@@ -195,6 +195,18 @@ static void check_waker(struct build *b, struct lock *l, const struct wait *x)
 	l->owner_differ += last->agrees == 2;
 }
 
+/* While it is free, they wait for the one who takes it next. */
+static void name_next(struct build *b, const struct wait *x)
+{
+	struct blame *v = b->w->blames.v + x->blame;
+
+	for (uint32_t i = 0; i + 1 < x->n_blame; i++)
+		if (v[i].state == BLAME_HANDOFF && v[i + 1].state == BLAME_HELD) {
+			v[i].task = v[i + 1].task;
+			v[i].evidence = v[i + 1].evidence;
+		}
+}
+
 static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x, size_t limit)
 {
 	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
@@ -213,6 +225,7 @@ static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x
 			err = blame_add(b, x, rest);
 	}
 	check_waker(b, l, x);
+	name_next(b, x);
 	return err;
 }
 

@@ -6,7 +6,9 @@
  * lock's turns, which tile time; and each wait is tiled by the turns it lies in.
  *
  * Locks without owners (semaphores, conditions, reader-writer locks) have turns too: until
- * the next post, the one to wait for is the poster.
+ * the next post, the one to wait for is the poster; also of those who gave up before it came,
+ * if the poster was there to post. While it is handed over, the one to wait for is who
+ * gets it next.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -305,6 +307,28 @@ static int last_turn(struct holders *h)
 	return 0;
 }
 
+/* What only the next turn tells: waits that ended before a post waited for it, too; and what is
+ * handed over waits for its next owner. */
+static void look_ahead(struct holders *h)
+{
+	const struct turn *next = NULL;
+
+	for (size_t i = h->turns.n; i-- > 0;) {
+		struct turn *turn = &h->turns.v[i];
+		const struct task *other = next ? model_task(h->b->m, next->task) : NULL;
+
+		if (turn->state == BLAME_HELD) {
+			next = turn;
+		} else if (other && other->start_ns <= turn->start_ns &&
+		           (turn->state == BLAME_HANDOFF || !h->owned)) {
+			if (turn->state == BLAME_NOBODY)
+				turn->state = BLAME_HELD;
+			turn->task = next->task;
+			turn->evidence = next->evidence;
+		}
+	}
+}
+
 static int make_turns(struct holders *h)
 {
 	const struct turn begin = {.state = BLAME_NOBODY};
@@ -317,7 +341,11 @@ static int make_turns(struct holders *h)
 		err = sort_facts(h);
 	for (size_t i = 0; !err && i < h->facts.n; i++)
 		err = take_fact(h, &h->facts.v[i]);
-	return err ? err : last_turn(h);
+	if (!err)
+		err = last_turn(h);
+	if (!err)
+		look_ahead(h);
+	return err;
 }
 
 /* --- tiling -------------------------------------------------------------------------- */
@@ -350,10 +378,10 @@ static int add_piece(struct holders *h, struct wait *x, size_t turn, uint64_t fr
 	        .agrees = turns->agrees,
 	};
 
-	/* Nobody waits for itself: it got the lock and was late to say so. */
+	/* Nobody waits for itself: it got the lock and was late to say so; or will post. */
 	if (piece.task == x->task) {
 		piece.task = 0;
-		piece.state = BLAME_HANDOFF;
+		piece.state = h->owned ? BLAME_HANDOFF : BLAME_NOBODY;
 	}
 	return from < to ? blame_add(h->b, x, piece) : 0;
 }

@@ -91,7 +91,7 @@ static int add_blockers(struct sums *s, struct tallies *to, uint32_t owner, size
 	for (uint32_t j = x->blame; !err && j < x->blame + x->n_blame; j++) {
 		const struct blame *piece = &s->b->w->blames.v[j];
 
-		if (piece->task)
+		if (piece->task && piece->state == BLAME_HELD)
 			err = count(tally(to, owner, piece->task, 0),
 			            piece->end_ns - piece->start_ns, i, piece->evidence);
 	}

@@ -97,7 +97,7 @@ struct stitch {
 	const struct task *t;
 	struct wait last;
 	bool have, may_go_on;
-	uint64_t ran_ns; /* since it */
+	uint64_t ran_ns, pause_ns; /* since it; as much as may lie between its slices */
 };
 
 static bool is_wait(const struct slice *s)
@@ -140,12 +140,45 @@ bool wait_posted(struct build *b, const struct wait *x)
 	return slice_posted(b, model_task(b->m, x->task), wait_last_slice(b, x));
 }
 
+static bool nobody_posts(const struct lock *l)
+{
+	return l->kind == LOCK_COND || l->kind == LOCK_SEMAPHORE || l->kind == LOCK_FUTEX;
+}
+
+/* Its timeout came, and the task had something to do then. */
+static bool is_clock(struct build *b, const struct stitch *st)
+{
+	const struct wait *x = &st->last;
+
+	return x->lock && nobody_posts(&b->w->locks.v[x->lock - 1]) && st->ran_ns >= st->pause_ns &&
+	       slice_timed_out(wait_last_slice(b, x));
+}
+
+static void make_sleep(struct wait *x)
+{
+	x->kind = WAIT_TIMER;
+	x->lock = 0;
+}
+
 static int flush(struct build *b, struct stitch *st)
 {
-	int err = st->have ? vec_push(&b->w->waits, st->last) : 0;
+	int err;
+
+	if (st->have && is_clock(b, st))
+		make_sleep(&st->last);
+	err = st->have ? vec_push(&b->w->waits, st->last) : 0;
 
 	st->have = false;
 	return err;
+}
+
+static uint64_t pause_after(uint64_t blocked_ns)
+{
+	uint64_t ns = blocked_ns / WAIT_STITCH_PART;
+
+	if (ns < WAIT_STITCH_NS)
+		return WAIT_STITCH_NS;
+	return ns < WAIT_STITCH_MAX_NS ? ns : WAIT_STITCH_MAX_NS;
 }
 
 static void go_on(struct wait *x, const struct wait *more)
@@ -177,7 +210,7 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 	if (err)
 		return err;
 	if (st->have && st->may_go_on && x.lock && x.lock == st->last.lock &&
-	    st->ran_ns < WAIT_STITCH_NS) {
+	    st->ran_ns < st->pause_ns) {
 		go_on(&st->last, &x);
 	} else {
 		err = flush(b, st);
@@ -185,6 +218,7 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 		st->have = true;
 	}
 	st->may_go_on = x.kind == WAIT_LOCK && !slice_posted(b, st->t, s);
+	st->pause_ns = pause_after(x.blocked_ns);
 	st->ran_ns = 0;
 	return err;
 }
@@ -206,11 +240,6 @@ static int stitch_task(struct build *b, const struct task *t)
 
 /* --- sleeping on a lock -------------------------------------------------------------- */
 
-static bool nobody_posts(const struct lock *l)
-{
-	return l->kind == LOCK_COND || l->kind == LOCK_SEMAPHORE || l->kind == LOCK_FUTEX;
-}
-
 /* A wait with a timeout, on what nobody ever posted to, is a way to sleep. */
 static int find_sleeps(struct build *b)
 {
@@ -228,10 +257,8 @@ static int find_sleeps(struct build *b)
 
 		if (!s || posted[x->lock] || !nobody_posts(&w->locks.v[x->lock - 1]))
 			continue;
-		if (slice_timed_out(s) || call_bits(b, s->site) & CALL_TIMED) {
-			x->kind = WAIT_TIMER;
-			x->lock = 0;
-		}
+		if (slice_timed_out(s) || call_bits(b, s->site) & CALL_TIMED)
+			make_sleep(x);
 	}
 	free(posted);
 	return 0;

@@ -317,6 +317,45 @@ Test(causes, sleepers_and_daemons)
 	drop(&b);
 }
 
+/* A server waits for the outside; its pool and a library's thread have never run: they say nothing,
+ * where the server says why. */
+Test(causes, bystanders_explain_nothing)
+{
+	struct tb *tb = tb_new_attach();
+	struct built b;
+
+	tb_attached(tb, 1, 1, "server", TASK_F_ON_CPU, 0, -1, 0, 0);
+	tb_attached(tb, 2, 1, "pool", 0, 1, TB_NR_futex, COND, TB_FUTEX_BITSET);
+	tb_attached(tb, 3, 1, "house", 0, 1, TB_NR_nanosleep, 0, 0);
+	for (uint64_t i = 0; i < 10; i++) {
+		tb_run(tb, 1, 10 * i * MS, (10 * i + 4) * MS);
+		tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, (10 * i + 10) * MS, 0);
+	}
+	tb_run(tb, 1, 100 * MS, 101 * MS);
+	tb_stop(tb, 101 * MS);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_WORK), 41 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP) + of_cause(&b, CAUSE_EXTERNAL), 60 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_NO_TASK), 101 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_UNATTRIBUTED), 0);
+	drop(&b);
+}
+
+/* Where nobody did anything, what they wait for is all that can be said. */
+Test(causes, bystanders_among_themselves)
+{
+	struct tb *tb = tb_new_attach();
+	struct built b;
+
+	tb_attached(tb, 1, 1, "main", 0, 1, TB_NR_nanosleep, 0, 0);
+	tb_attached(tb, 2, 1, "house", 0, 1, TB_NR_nanosleep, 0, 0);
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 200 * MS);
+	expect_verdict(&b, VERDICT_IDLE, "slept");
+	drop(&b);
+}
+
 /* From wake-up to running takes an idle CPU some time: that belongs to the wait. */
 Test(causes, wake_up_latency_belongs_to_the_wait)
 {

@@ -46,7 +46,8 @@ Test(waits, mutex_owner_and_waker_agree)
 	built_free(&b);
 }
 
-/* 1 holds it, 2 then 3 wait: 3 waits for 1, for 2 to get up, and for 2. */
+/* 1 holds it, 2 then 3 wait: 3 waits for 1, for 2 to get up, and for 2. 2 names nobody while it
+ * gets up itself. */
 Test(waits, mutex_turns_in_order)
 {
 	struct tb *tb = threads(3);
@@ -61,7 +62,7 @@ Test(waits, mutex_turns_in_order)
 	tb_run(tb, 3, 20 * MS, 40 * MS);
 	b = build_waits(tb);
 	expect_blame(&b, 3, 0, 4 * MS, BLAME_HELD, 1);
-	expect_blame(&b, 3, 0, 11 * MS, BLAME_HANDOFF, 0);
+	expect_blame(&b, 3, 0, 11 * MS, BLAME_HANDOFF, 2);
 	expect_blame(&b, 3, 0, 13 * MS, BLAME_HELD, 2);
 	cr_expect_eq(b.w->locks.v[0].handoff_ns, 2 * MS);
 	cr_expect_eq(b.w->locks.v[0].held_ns, 8 * MS + 7 * MS + 8 * MS);
@@ -115,6 +116,77 @@ Test(waits, timeouts_are_stitched)
 	cr_expect_eq(x->blocked_ns, 20 * MS - 30 * US);
 	cr_expect_eq(x->waker, 1);
 	expect_blame(&b, 2, 0, 2 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
+/* Who looks around every 300 ms may take its time to look. */
+Test(waits, longer_pauses_after_longer_waits)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 1, 0, 1000 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	for (uint64_t t = 0; t < 900; t += 300) {
+		tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 0x7fff, (t + 300) * MS, t < 600 ? 0 : 1);
+		tb_run(tb, 2, (t + 300) * MS, (t + 300) * MS + 1500 * US);
+	}
+	b = build_waits(tb);
+	cr_expect_eq(b.w->waits.n, 1);
+	cr_expect_eq(wait_no(&b, 2, 0)->n_slices, 3);
+	expect_blame(&b, 2, 0, 100 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
+/* A timeout after which the task has work of its own is a clock, though others post at times. */
+Test(waits, a_timeout_with_work_behind_it_is_a_sleep)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 0x7fff, 21 * MS, 0);
+	tb_run(tb, 2, 21 * MS, 26 * MS);
+	tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 0x7fff, 41 * MS, 1);
+	tb_run(tb, 2, 41 * MS, 42 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->waits.n, 2);
+	cr_expect_eq(wait_no(&b, 2, 0)->kind, WAIT_TIMER);
+	cr_expect_eq(wait_no(&b, 2, 1)->kind, WAIT_LOCK);
+	expect_blame(&b, 2, 0, 10 * MS, BLAME_NOBODY, 0);
+	expect_blame(&b, 2, 1, 30 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
+/* Who gave up before the first post waited for the poster, too; not for one who was not there. */
+Test(waits, those_who_gave_up_waited_for_the_poster)
+{
+	struct tb *tb = threads(3);
+	struct built b;
+
+	tb_thread(tb, 4, 1, "late", 5 * MS);
+	tb_on(tb, 4, 4);
+	tb_wakes_by(tb, 4, tb_site(tb, TB_NR_futex, L + 64, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 50 * MS);
+	tb_run(tb, 4, 6 * MS, 50 * MS);
+	for (uint32_t id = 2; id <= 3; id++) {
+		uint64_t addr = id == 2 ? L : L + 64;
+
+		tb_run(tb, id, 0, 1 * MS);
+		tb_futex(tb, id, addr, TB_FUTEX_BITSET, 0, 0x7fff, 11 * MS, 0);
+		tb_run(tb, id, 11 * MS, 11 * MS + 10 * US);
+		tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, 20 * MS, 0);
+		tb_run(tb, id, 20 * MS, 21 * MS);
+		tb_futex(tb, id, addr, TB_FUTEX_BITSET, 0, 0x7fff, 31 * MS, id == 2 ? 1 : 4);
+		tb_run(tb, id, 31 * MS, 50 * MS);
+	}
+	b = build_waits(tb);
+	cr_expect_eq(wait_no(&b, 2, 0)->kind, WAIT_LOCK);
+	expect_blame(&b, 2, 0, 5 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 2, 2, 25 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 3, 0, 8 * MS, BLAME_NOBODY, 0);
+	expect_blame(&b, 3, 2, 25 * MS, BLAME_HELD, 4);
 	built_free(&b);
 }
 
