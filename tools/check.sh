@@ -119,6 +119,7 @@ step_if clang-format 'formatting' formatted
 step_if shellcheck 'shell scripts' scripts
 step 'Python files' pythons
 step_if man 'man page' man_page
+step 'README, man page, completion and help agree' tools/check-docs.sh "$build/mpvtrace"
 step 'unit tests under ASan and UBSan' sanitized
 
 echo "$passed passed, $failed failed, $skipped skipped"
