@@ -212,6 +212,12 @@ u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const stru
 #define FILE_KIND(v)   ((u32)((v) >> 32) & 0xff)
 #define FILE_CHANGING  (1ULL << 40) /* a socket that is not connected yet */
 
+/* The pipe, socket, queue or the like that a descriptor of the current task is, as above; other
+ * files and devices: 0. */
+u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts) __hidden;
+/* A System V message queue. */
+u64 file_of_msg(u32 ipc_id, u32 task, u64 ts) __hidden;
+
 /* Tells which object the shared futex at addr is a word of, when that is not known yet. */
 void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts) __hidden;
 

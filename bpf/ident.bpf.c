@@ -344,3 +344,33 @@ u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const stru
 		call |= 1u << 31;
 	return file_by_call((u64)BPF_CORE_READ(t, files, fdt, fd), s, call, a->a0, ts);
 }
+
+u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts)
+{
+	struct fdtable *fdt = t->files->fdt;
+	struct file *f = NULL;
+	struct inode *inode;
+	struct fd_slot *slot;
+	u64 ino;
+	u32 kind;
+
+	if (fd >= fdt->max_fds)
+		return 0;
+	bpf_probe_read_kernel(&f, sizeof(f), (struct file **)BPF_CORE_READ(fdt, fd) + fd);
+	inode = f ? BPF_CORE_READ(f, f_inode) : NULL;
+	if (!inode)
+		return 0;
+	ino = BPF_CORE_READ(inode, i_ino);
+	slot = &s->fds[ino & (FD_SLOTS - 1)];
+	if (ino && slot->ino == ino && slot->inode == (u64)inode && !slot->own)
+		return slot->file;
+	kind = kind_of(BPF_CORE_READ(inode, i_mode), BPF_CORE_READ(inode, i_sb, s_magic));
+	if (kind == FD_FILE || kind == FD_CHAR || kind == FD_BLOCK || kind == FD_UNKNOWN)
+		return 0;
+	return file_find((u64)f, s, ts);
+}
+
+u64 file_of_msg(u32 ipc_id, u32 task, u64 ts)
+{
+	return file_of_sysv(1, ipc_id, task, ts);
+}

@@ -33,6 +33,16 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	}
 	return (s32)r->orig_ax;
 }
+/* On the way out of a call: its number and arguments, as ax has what it returns by now. */
+static __always_inline s32 regs_call(const struct pt_regs *r, struct mt_args *a)
+{
+	a->a0 = r->di;
+	a->a1 = r->si;
+	a->a2 = r->dx;
+	a->a3 = r->r10;
+	return (s32)r->orig_ax;
+}
+#define is_compat(t) ((t)->thread_info.status & MT_TS_COMPAT)
 #define thread_pointer(t) ((t)->thread.fsbase)
 #define regs_ip(r) ((r)->ip)
 #define regs_sp(r) ((r)->sp)
@@ -46,6 +56,13 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	[69 ... 70] = MSG, [72 ... 75] = FD, [220] = SEM, [242 ... 243] = FD, [271] = POLL,        \
 	[275 ... 276] = FD, [288] = FD, [295] = FD, [296] = SEND, [299] = FD, [307] = SEND,        \
 	[327] = FD, [328] = SEND
+/* Calls by what they move, see traffic.bpf.c. */
+#define MT_MOVES(READ, WRITE, READ_MANY, WRITE_MANY, SPLICE, FILE, MQ_WRITE, MQ_READ, MSG_WRITE,   \
+		 MSG_READ)                                                                         \
+	[0] = READ, [1] = WRITE, [19] = READ, [20] = WRITE, [40] = FILE, [44] = WRITE, [45] = READ, \
+	[46] = WRITE, [47] = READ, [69] = MSG_WRITE, [70] = MSG_READ, [242] = MQ_WRITE,            \
+	[243] = MQ_READ, [275 ... 276] = SPLICE, [278] = WRITE, [299] = READ_MANY,                 \
+	[307] = WRITE_MANY, [327] = READ, [328] = WRITE
 
 #elif defined(__TARGET_ARCH_arm64)
 /* arch/arm64/kernel/syscall.c: syscallno is NO_SYSCALL (-1) outside a system call. */
@@ -61,6 +78,15 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	a->a3 = r->regs[3];
 	return r->syscallno;
 }
+static __always_inline s32 regs_call(const struct pt_regs *r, struct mt_args *a)
+{
+	a->a0 = r->orig_x0;
+	a->a1 = r->regs[1];
+	a->a2 = r->regs[2];
+	a->a3 = r->regs[3];
+	return r->syscallno;
+}
+#define is_compat(t) ((void)(t), 0)
 #define thread_pointer(t) ((t)->thread.uw.tp_value)
 #define regs_ip(r) ((r)->pc)
 #define regs_sp(r) ((r)->sp)
@@ -73,6 +99,12 @@ static __always_inline s32 regs_syscall(struct task_struct *t, const struct pt_r
 	[182 ... 183] = FD, [188 ... 189] = MSG, [192 ... 193] = SEM, [202] = FD, [203] = SEND,    \
 	[206] = SEND, [207] = FD, [210 ... 211] = SEND, [212] = FD, [242 ... 243] = FD,            \
 	[269] = SEND, [286] = FD, [287] = SEND
+#define MT_MOVES(READ, WRITE, READ_MANY, WRITE_MANY, SPLICE, FILE, MQ_WRITE, MQ_READ, MSG_WRITE,   \
+		 MSG_READ)                                                                         \
+	[63] = READ, [64] = WRITE, [65] = READ, [66] = WRITE, [71] = FILE, [75] = WRITE,           \
+	[76 ... 77] = SPLICE, [182] = MQ_WRITE, [183] = MQ_READ, [188] = MSG_READ,                 \
+	[189] = MSG_WRITE, [206] = WRITE, [207] = READ, [211] = WRITE, [212] = READ,               \
+	[243] = READ_MANY, [269] = WRITE_MANY, [286] = READ, [287] = WRITE
 #endif
 
 /* The same number on every architecture (asm-generic since 5.16 and 6.7). */

@@ -144,6 +144,10 @@ struct mfile {
 	uint8_t laddr[16], raddr[16];
 };
 
+/* REC_TRAFFIC: of the whole recording, also when only a window of it is looked at.
+ * file: index + 1 into model files, 0 = unknown. */
+struct traffic { uint32_t task, file; bool write; uint64_t messages, bytes, unsized; };
+
 /* Which object a shared futex word is: REC_FUTEX_KEY. */
 struct futex_key { uint64_t dev, inode, generation, offset; const char *file; };
 /* The data symbol around a futex word: REC_OBJECT. */
@@ -202,6 +206,8 @@ struct recording {
 	bool attached, complete, damaged;
 	bool windowed;				/* since_ns or until_ns cut something off */
 	int exit_status;			/* of the command; -1 unknown or attached */
+	bool traffic_known;			/* --messages: traffic was counted … */
+	uint64_t traffic_lost;			/* … but for so many messages */
 	double cpus;				/* CPUs the workload may use; 0 = unknown */
 	uint64_t events, lost;
 	uint64_t page_size;
@@ -268,6 +274,7 @@ size_t model_resolve(const struct model *m, const struct mstack *s, uint32_t i, 
 
 size_t model_n_files(const struct model *m);
 const struct mfile *model_file_at(const struct model *m, size_t i);
+size_t model_traffic(const struct model *m, const struct traffic **out);
 /* NULL = none known. */
 const struct futex_key *model_futex_key(const struct model *m, uint32_t space, uint64_t addr);
 const struct futex_object *model_futex_object(const struct model *m, uint32_t space, uint64_t addr);

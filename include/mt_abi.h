@@ -314,6 +314,11 @@ struct mt_file {
 
 struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
 
+/* What a task put into (write 1) or took out of a FILE: the map of --messages. unsized: messages
+ * whose bytes are not among `bytes`. */
+struct mt_traffic_key { __u32 task, file, write, pad; };
+struct mt_traffic { __u64 messages, bytes, unsized; };
+
 /* In the map of targets, beside TASK_F_*: a command that waits for its exec. */
 #define MT_TARGET_HELD (1u << 31)
 

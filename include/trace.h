@@ -232,6 +232,11 @@
  * of the places, in which the bytes sum up to nearly all. */
 #define REC_TOUCH(F) F(task, U) F(what, U) F(bytes, U) F(ustack, D)
 
+/* What a task put into (write 1) or took out of the FILE while recording, with --messages: calls
+ * that moved data (each message of sendmmsg, recvmmsg), their bytes. unsized: messages whose bytes are
+ * not in `bytes`. Written at the end. */
+#define REC_TRAFFIC(F) F(task, U) F(file, U) F(write, U) F(messages, U) F(bytes, U) F(unsized, U)
+
 /* X(NAME, number, name, block class, fields): append-only, never renumber. */
 #define TRACE_KINDS(X) \
 	X(STRING, 1, "string", DEFS) \
@@ -264,7 +269,8 @@
 	X(MARK, 30, "mark", EVENTS) \
 	X(PYTHREAD, 31, "pythread", EVENTS) \
 	X(HOLDS, 32, "holds", EVENTS) \
-	X(TOUCH, 33, "touch", EVENTS)
+	X(TOUCH, 33, "touch", EVENTS) \
+	X(TRAFFIC, 34, "traffic", EVENTS)
 
 enum rec_kind {
 #define X(NAME, number, name, cls) REC_K_##NAME = (number),
@@ -315,6 +321,7 @@ struct rec_mark { REC_MARK(F) };
 struct rec_pythread { REC_PYTHREAD(F) };
 struct rec_holds { REC_HOLDS(F) };
 struct rec_touch { REC_TOUCH(F) };
+struct rec_traffic { REC_TRAFFIC(F) };
 #undef F
 
 /* A number of REC_STACK.py. */
@@ -411,6 +418,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define META_FEATURES "recorder.features"	/* comma-separated: what this kernel allowed */
 #define FEATURE_RUN_DELAY "run-delay"		/* … in it: the kernel counts sched_info.run_delay */
 #define FEATURE_FIND_VMA "futex-key-bpf"	/* … in it: shared futexes are identified as they are waited for */
+#define FEATURE_MESSAGES "messages"		/* … in it: TRAFFIC of all pipes, sockets and queues was counted */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */

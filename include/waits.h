@@ -128,6 +128,12 @@ struct lock {
 	VEC(struct lock_site) sites;			/* by wait_ns, largest first */
 };
 
+/* What a task put in and took out, counted with --messages (recording.traffic_known), of the whole
+ * recording: calls that moved data, and each message of sendmmsg and recvmmsg; bytes as the program
+ * passed them, headers of a protocol on top (4 bytes before each message of multiprocessing) included.
+ * unsized: messages whose bytes are not known and not counted. */
+struct channel_task { uint32_t task; uint64_t sent, sent_bytes, received, received_bytes, unsized; };
+
 struct channel {
 	uint32_t id;			/* 1 …, = index + 1 */
 	uint8_t kind;			/* enum fd_kind */
@@ -135,6 +141,8 @@ struct channel {
 	char name[160];
 	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
 	VEC(struct lock_task) waiters, blockers;	/* blockers: the task at the other end */
+	struct channel_task total;		/* task 0: sums of … */
+	VEC(struct channel_task) traffic;	/* by bytes, most first; empty: none, or not counted */
 };
 
 /* A GIL's holder over time (locks/gil.c): spans without gaps or overlap from its first sight to

@@ -94,6 +94,9 @@ static const struct opt record_opts[] = {
 		  "wait, which costs more" },
 	{ 0, "wake-stacks", NULL, OPT_FLAG, TO(collect.wake_stacks),
 	  .help = "the waker's call stack at every wake-up, too, for the wake view; costs more" },
+	{ 0, "messages", NULL, OPT_FLAG, TO(collect.messages),
+	  .help = "count messages and bytes through each pipe, socket and queue; slows every system call of "
+		  "the machine a little" },
 	{ 0, "buffer", "SIZE", OPT_BYTES, TO(collect.buffer_bytes), .min = 4096, .max = 4ull << 30,
 	  .help = "all ring buffers together (default 16M)" },
 	{ 0, "footprint-budget", "PERMILLE", OPT_UINT, TO(collect.footprint_permille), .max = 1000,

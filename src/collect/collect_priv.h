@@ -125,6 +125,13 @@ int session_py_space(struct session *s, uint32_t space, const struct mt_py_space
 /* Where the GIL of the space's main interpreter will be. */
 int session_gil_hint(struct session *s, uint32_t space, const struct mt_gil_hint *hint);
 
+/* What --messages counted: the map (-1 = it was not asked for), and messages that found no room. */
+struct session_traffic {
+	int fd;
+	uint64_t lost;
+};
+struct session_traffic session_traffic(struct session *s);
+
 /* What unwinding by tables needs of it. */
 struct session_unwind {
 	struct session *session;
@@ -327,6 +334,9 @@ int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint
 int ident_objects(struct ident *id, struct symbolizer *sym);
 /* Fills in what an attached task has been waiting for, from its memory. */
 int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r);
+
+/* Writes what was counted, once the programs are silent. 0 or -errno of the trace file. */
+int traffic_write(const struct session_traffic *s, struct trace_writer *w);
 
 /* Writes who holds what tasks still wait for, by their memory. 0 or -errno. */
 int holds_write(struct drain *d, struct trace_writer *w, const struct pyspaces *py);

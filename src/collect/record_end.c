@@ -56,6 +56,15 @@ static void write_python_notes(struct recording_run *r)
 		note_write(r->d, r->w, notes[i]);
 }
 
+static void write_traffic(struct recording_run *r)
+{
+	struct session_traffic t = session_traffic(r->session);
+	int rc = t.fd >= 0 ? traffic_write(&t, r->w) : 0;
+
+	if (rc)
+		log_debug("messages of channels: %s", strerror(-rc));
+}
+
 static void write_quality(struct recording_run *r)
 {
 	struct session_cost costs[32];
@@ -124,6 +133,7 @@ int record_finish(struct recording_run *r, int rc, struct err *err)
 	record_stop(r);
 	if (!rc) {
 		record_mark(r, MARK_STOP, now_ns(), 0);
+		write_traffic(r);
 		write_quality(r);
 	}
 	r->res->events = trace_writer_stats(r->w)->events;

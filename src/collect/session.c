@@ -17,6 +17,7 @@
 #define RING_BYTES_DEFAULT (16u << 20)
 #define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
 #define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
+#define TRAFFIC_MAX        32768 /* a task's ends of channels, all together: 3 MiB when asked for */
 #define RSS_INTERVAL_NS    10000000
 #define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
 
@@ -147,6 +148,22 @@ static void choose_unwinding(struct session *s, const struct collect_opts *o)
 	session_feature(s, "unwind-tables");
 }
 
+/* Asked for, not having it is an error: its counts are what the recording is made for. */
+static int choose_traffic(struct session *s, const struct btf *btf, const struct collect_opts *o,
+                          struct err *err)
+{
+	if (!o->messages)
+		return 0;
+	if (!btf_tracepoint_args(btf, "sys_exit"))
+		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
+		               "--messages needs the kernel's tracepoint raw_syscalls:sys_exit "
+		               "(CONFIG_FTRACE_SYSCALLS)");
+	bpf_program__set_autoload(s->skel->progs.mt_traffic, true);
+	bpf_map__set_max_entries(s->skel->maps.traffic, TRAFFIC_MAX);
+	session_feature(s, FEATURE_MESSAGES);
+	return 0;
+}
+
 /* Turns on the programs whose tracepoints this kernel has. */
 static int choose_programs(struct session *s, const struct collect_opts *o, struct err *err)
 {
@@ -171,7 +188,7 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	        k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
 	        k->progs.mt_exit,    k->progs.mt_attach, k->progs.mt_finish,
 	};
-	int args;
+	int args, rc;
 
 	if (!btf)
 		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
@@ -197,8 +214,9 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
 	choose_unwinding(s, o);
+	rc = choose_traffic(s, btf, o, err);
 	btf__free(btf);
-	return 0;
+	return rc;
 }
 
 static unsigned log2_floor(uint64_t x)

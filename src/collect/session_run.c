@@ -226,3 +226,13 @@ int session_file_key(struct session *s, uint64_t addr, struct session_file_key *
 	return -ENOTSUP;
 #endif
 }
+
+struct session_traffic session_traffic(struct session *s)
+{
+	bool on = bpf_program__autoload(s->skel->progs.mt_traffic);
+
+	return (struct session_traffic){
+	        .fd = on ? bpf_map__fd(s->skel->maps.traffic) : -1,
+	        .lost = on ? s->skel->bss->traffic_lost : 0,
+	};
+}

@@ -41,7 +41,7 @@ static int build(struct build *b)
 	static int (*const steps[])(struct build *) = {
 	        gil_build,    words_gather,  locks_group,      channels_group,
 	        waits_stitch, locks_compact, channels_compact, locks_find_holds,
-	        waits_blame,  waits_sum,     locks_name,
+	        waits_blame,  waits_sum,     locks_name,       traffic_sum,
 	};
 	int err = 0;
 
@@ -95,6 +95,7 @@ void waits_free(struct waits *w)
 	for (size_t i = 0; i < w->channels.n; i++) {
 		vec_release(&w->channels.v[i].waiters);
 		vec_release(&w->channels.v[i].blockers);
+		vec_release(&w->channels.v[i].traffic);
 	}
 	gil_timeline_free(w->gil);
 	vec_release(&w->locks);

@@ -58,6 +58,10 @@ static const char *what_of(const struct mfile *f)
 		if (is_internet(f))
 			return "TCP";
 		return f->family != AF_UNIX ? "socket" : f->peer ? "socket pair" : "UNIX socket";
+	case FD_MQUEUE:
+		return "message queue";
+	case FD_SYSV:
+		return "System V queue";
 	case FD_CHAR:
 		return "device";
 	default:
@@ -96,7 +100,8 @@ static void set_name(struct channel *c, const struct mfile *f)
 static bool is_channel(const struct mfile *f)
 {
 	return f->kind == FD_PIPE || f->kind == FD_SOCKET || f->kind == FD_CHAR ||
-	       f->kind == FD_ANON;
+	       f->kind == FD_ANON || f->kind == FD_MQUEUE ||
+	       (f->kind == FD_SYSV && f->dev == 1); /* a queue, no semaphores */
 }
 
 static int add_file(struct build *b, uint32_t index)
@@ -136,6 +141,16 @@ uint32_t channel_of_file(const struct build *b, uint32_t file)
 	return file && file <= b->file_channels.n ? b->file_channels.v[file - 1] : 0;
 }
 
+static void mark_traffic(const struct build *b, uint32_t *used)
+{
+	const struct traffic *t;
+	size_t n = model_traffic(b->m, &t);
+
+	for (size_t i = 0; i < n; i++)
+		if (t[i].file && traffic_is_news(model_file_at(b->m, t[i].file - 1)))
+			used[channel_of_file(b, t[i].file)] = 1;
+}
+
 int channels_compact(struct build *b)
 {
 	struct waits *w = b->w;
@@ -147,6 +162,7 @@ int channels_compact(struct build *b)
 	memset(now.v, 0, (w->channels.n + 1) * sizeof(*now.v));
 	for (size_t i = 0; i < w->waits.n; i++)
 		now.v[w->waits.v[i].channel] = 1;
+	mark_traffic(b, now.v);
 	now.v[0] = 0;
 	for (size_t i = 0; i < w->channels.n; i++) {
 		if (!now.v[i + 1])

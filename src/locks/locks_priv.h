@@ -109,6 +109,12 @@ int channels_group(struct build *b);
 int channels_compact(struct build *b);
 uint32_t channel_of_file(const struct build *b, uint32_t file); /* index + 1 -> index + 1 */
 
+/* --- traffic.c ---------------------------------------------------------------------------- */
+
+int traffic_sum(struct build *b);
+/* Is a file of that sort worth being a channel for its traffic alone? */
+bool traffic_is_news(const struct mfile *f);
+
 /* --- stitch.c ----------------------------------------------------------------------------- */
 
 int waits_stitch(struct build *b);

@@ -101,7 +101,8 @@ struct kind_row {
 	H(COST, cost, on_cost, false)                                                  \
 	H(MARK, mark, on_mark, true)                                                   \
 	H(PYTHREAD, pythread, on_pythread, true)                                       \
-	H(HOLDS, holds, on_holds, true)
+	H(HOLDS, holds, on_holds, true)                                                \
+	H(TRAFFIC, traffic, on_traffic, false)
 /* clang-format on */
 
 #define H(NAME, name, fn, sort)                                              \

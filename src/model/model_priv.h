@@ -254,6 +254,7 @@ struct model {
 	VEC(struct futex_object) futex_objects;
 	struct hmap key_ids, object_ids; /* (space, addr) -> index */
 	VEC(struct hold) holds;
+	VEC(struct traffic) traffic;
 
 	VEC(struct gil) gils;
 	struct idmap gil_ids;
@@ -355,6 +356,7 @@ int on_file(struct model *m, uint64_t ts, const struct rec_file *r);
 int on_futex_key(struct model *m, uint64_t ts, const struct rec_futex_key *r);
 int on_object(struct model *m, uint64_t ts, const struct rec_object *r);
 int on_holds(struct model *m, uint64_t ts, const struct rec_holds *r);
+int on_traffic(struct model *m, uint64_t ts, const struct rec_traffic *r);
 uint32_t file_number(const struct model *m, uint64_t id); /* index + 1, 0 unknown */
 /* Are these (index + 1) two ends of one connection, or the same one? */
 bool files_meet(const struct model *m, uint32_t a, uint32_t b);

@@ -46,6 +46,10 @@ int on_meta(struct model *m, uint64_t ts, const struct rec_meta *r)
 	if (r->key.n == strlen(META_FEATURES) && !memcmp(r->key.p, META_FEATURES, r->key.n))
 		m->run_delay_known = r->value.n && memmem(r->value.p, r->value.n, FEATURE_RUN_DELAY,
 		                                          strlen(FEATURE_RUN_DELAY));
+	if (r->key.n == strlen(META_FEATURES) && !memcmp(r->key.p, META_FEATURES, r->key.n))
+		m->rec.traffic_known =
+		        r->value.n &&
+		        memmem(r->value.p, r->value.n, FEATURE_MESSAGES, strlen(FEATURE_MESSAGES));
 	if (r->key.n == strlen(META_MACHINE) && !memcmp(r->key.p, META_MACHINE, r->key.n)) {
 		size_t n = r->value.n < sizeof(m->arch) ? r->value.n : sizeof(m->arch) - 1;
 

@@ -21,7 +21,7 @@ static const char *name_now(const struct model *m, const char *later)
 int on_file(struct model *m, uint64_t ts, const struct rec_file *r)
 {
 	struct mfile f = {
-	        .kind = r->kind <= FD_ANON ? (uint8_t)r->kind : FD_UNKNOWN,
+	        .kind = r->kind <= FD_SYSV ? (uint8_t)r->kind : FD_UNKNOWN,
 	        .name = name_later(r->name),
 	        .dev = r->dev,
 	        .inode = r->inode,
@@ -155,8 +155,34 @@ int on_holds(struct model *m, uint64_t ts, const struct rec_holds *r)
 	return vec_push(&m->holds, hold);
 }
 
+/* File ids become numbers when all are known. */
+int on_traffic(struct model *m, uint64_t ts, const struct rec_traffic *r)
+{
+	struct traffic t = {
+	        .task = id32(r->task),
+	        .file = id32(r->file),
+	        .write = r->write != 0,
+	        .messages = r->messages,
+	        .bytes = r->bytes,
+	        .unsized = r->unsized,
+	};
+
+	(void)ts;
+	if (!t.file) {
+		m->rec.traffic_lost = sat_add(m->rec.traffic_lost, t.messages);
+		return 0;
+	}
+	if (m->traffic.n >= MAX_OBJECTS) {
+		m->odd.refused++;
+		return 0;
+	}
+	return vec_push(&m->traffic, t);
+}
+
 int referents_finish(struct model *m)
 {
+	for (size_t i = 0; i < m->traffic.n; i++)
+		m->traffic.v[i].file = file_number(m, m->traffic.v[i].file);
 	for (size_t i = 0; i < m->files.n; i++)
 		m->files.v[i].name = name_now(m, m->files.v[i].name);
 	for (size_t i = 0; i < m->futex_keys.n; i++)
@@ -176,6 +202,7 @@ void referents_release(struct model *m)
 	vec_release(&m->futex_keys);
 	vec_release(&m->futex_objects);
 	vec_release(&m->holds);
+	vec_release(&m->traffic);
 	idmap_release(&m->file_ids);
 	hmap_release(&m->key_ids);
 	hmap_release(&m->object_ids);
@@ -189,6 +216,12 @@ size_t model_n_files(const struct model *m)
 const struct mfile *model_file_at(const struct model *m, size_t i)
 {
 	return i < m->files.n ? &m->files.v[i] : NULL;
+}
+
+size_t model_traffic(const struct model *m, const struct traffic **out)
+{
+	*out = m->traffic.v;
+	return m->traffic.n;
 }
 
 const struct futex_key *model_futex_key(const struct model *m, uint32_t space, uint64_t addr)

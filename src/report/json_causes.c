@@ -109,6 +109,35 @@ json_t *json_lock(struct jout *j, const struct lock *l)
 	return o;
 }
 
+/* Null when it was not counted (--messages). */
+static void set_traffic(struct jout *j, json_t *o, const struct channel_task *t)
+{
+	bool known = model_recording(j->m)->traffic_known;
+
+	j_set(j, o, "messages_sent", j_known(known, t->sent));
+	j_set(j, o, "bytes_sent", j_known(known, t->sent_bytes));
+	j_set(j, o, "messages_received", j_known(known, t->received));
+	j_set(j, o, "bytes_received", j_known(known, t->received_bytes));
+	j_set(j, o, "messages_without_size", j_known(known, t->unsized));
+}
+
+static json_t *channel_tasks(struct jout *j, const struct channel *c)
+{
+	json_t *a;
+
+	if (!model_recording(j->m)->traffic_known)
+		return json_null();
+	a = json_array();
+	for (size_t i = 0; i < c->traffic.n; i++) {
+		json_t *o = json_object();
+
+		j_set_task(j, o, c->traffic.v[i].task);
+		set_traffic(j, o, &c->traffic.v[i]);
+		j_add(j, a, o);
+	}
+	return a;
+}
+
 static json_t *channel(struct jout *j, const struct channel *c)
 {
 	json_t *o = json_object();
@@ -121,6 +150,8 @@ static json_t *channel(struct jout *j, const struct channel *c)
 	j_set(j, o, "max_wait_ns", j_u64(c->max_ns));
 	j_set(j, o, "read_wait_ns", j_u64(c->read_wait_ns));
 	j_set(j, o, "write_wait_ns", j_u64(c->write_wait_ns));
+	set_traffic(j, o, &c->total);
+	j_set(j, o, "tasks", channel_tasks(j, c));
 	j_set(j, o, "waiters", lock_tasks(j, c->waiters.v, c->waiters.n, false));
 	j_set(j, o, "blockers", lock_tasks(j, c->blockers.v, c->blockers.n, true));
 	return o;
