@@ -252,12 +252,23 @@ static __always_inline u64 word_of(const struct py_scratch *sc, u32 at, u32 fiel
 	return *(const u64 *)(sc->window + (at & (PY_WINDOW - 1)) + (field & 127));
 }
 
+static __always_inline u32 half_of(const struct py_scratch *sc, u32 at, u32 field)
+{
+	return *(const u32 *)(sc->window + (at & (PY_WINDOW - 1)) + (field & 127));
+}
+
 static __always_inline u8 byte_of(const struct py_scratch *sc, u32 at, u32 field)
 {
 	return sc->window[(at & (PY_WINDOW - 1)) + (field & 127)];
 }
 
-static __always_inline u32 instr_of(const struct mt_py_layout *l, u64 v, u64 code)
+/* A free-threaded 3.14: each thread runs a copy of the bytecode that is its own. Where that is. */
+__noinline u64 py_bytecode(const struct mt_py_layout *l, u64 code, u32 copy)
+{
+	return l ? word_at(word_at(code + l->code_tlbc) + 8 + (u64)copy * 8) : 0;
+}
+
+static __always_inline u32 instr_of(const struct mt_py_layout *l, u64 v, u64 start)
 {
 	if (l->instr_kind != MT_PY_INSTR_PTR) {
 		s32 lasti = (s32)v;
@@ -266,7 +277,7 @@ static __always_inline u32 instr_of(const struct mt_py_layout *l, u64 v, u64 cod
 			return MT_PY_INSTR_START;
 		return l->instr_kind == MT_PY_LASTI_UNITS ? (u32)lasti * 2 : (u32)lasti;
 	}
-	v -= code + l->code_start;
+	v -= start;
 	if (v == (u64)-2)
 		return MT_PY_INSTR_START;
 	return v < PY_INSTR_MAX ? (u32)v : MT_PY_INSTR_NONE;
@@ -276,9 +287,9 @@ static __always_inline u32 instr_of(const struct mt_py_layout *l, u64 v, u64 cod
 __noinline u64 py_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame)
 {
 	struct mt_pyframe *f;
-	u64 code, next;
+	u64 code, next, start;
 	bool shims;
-	u32 n, at;
+	u32 n, at, copy;
 
 	if (!sc || !l)
 		return 0;
@@ -303,7 +314,13 @@ __noinline u64 py_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 
 	}
 	f = &sc->frames[n & 127];
 	f->code = code;
-	f->instr = instr_of(l, word_of(sc, at, l->frame_instr), code);
+	start = code + l->code_start;
+	if (l->frame_tlbc != MT_PY_NO) {
+		copy = half_of(sc, at, l->frame_tlbc);
+		if (copy)
+			start = py_bytecode(l, code, copy);
+	}
+	f->instr = instr_of(l, word_of(sc, at, l->frame_instr), start);
 	if (!shims)
 		f->entry = l->frame_entry == MT_PY_NO || byte_of(sc, at, l->frame_entry) & 1;
 	else

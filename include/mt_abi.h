@@ -265,6 +265,8 @@ struct mt_py_layout {
 	__u16 instr_kind;	/* MT_PY_LASTI_BYTES … */
 	__u16 kind_shift;	/* of the kind, 3 bits, in state; compact and ascii follow */
 	__u16 code_mask;	/* bits of frame_code that are no address */
+	__u16 frame_tlbc;	/* s32: which of the code object's copies of its bytecode runs (3.14t) */
+	__u16 code_tlbc;	/* … pointer to their number and addresses; the first one is its own */
 };
 #define MT_PY_LAYOUTS 64	/* of one recording */
 

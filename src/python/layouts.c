@@ -14,8 +14,8 @@
 		.interp_threads = 8, .tstate_next = 8, .tstate_thread_id = 176,                   \
 		.tstate_frame = 24, .cframe_frame = MT_PY_NO, .frame_size = (size),               \
 		.frame_code = 32, .frame_prev = 24, .frame_instr = (lasti),                       \
-		.frame_owner = MT_PY_NO, .frame_entry = MT_PY_NO, .code_file = 104,               \
-		.code_name = 112, .code_qualname = MT_PY_NO, .code_table = 120,                   \
+		.frame_owner = MT_PY_NO, .frame_entry = MT_PY_NO, .frame_tlbc = MT_PY_NO,         \
+		.code_file = 104, .code_name = 112, .code_qualname = MT_PY_NO, .code_table = 120, \
 		.code_first_line = 40, .code_start = MT_PY_NO, .str_length = 16, .str_state = 32, \
 		.str_ascii = 48, .str_wide = 72, .bytes_length = 16, .bytes_data = 32,            \
 		.object_type = 8, .type_name = 24, .instr_kind = (kind), .kind_shift = 2,         \
@@ -70,6 +70,7 @@ static const struct py_offsets
                                                 .frame_instr = 56,
                                                 .frame_owner = 69,
                                                 .frame_entry = 68,
+                                                .frame_tlbc = MT_PY_NO,
                                                 .code_file = 112,
                                                 .code_name = 120,
                                                 .code_qualname = 128,
@@ -110,6 +111,7 @@ static const struct py_offsets
                                                 .frame_instr = 56,
                                                 .frame_owner = 70,
                                                 .frame_entry = MT_PY_NO,
+                                                .frame_tlbc = MT_PY_NO,
                                                 .code_file = 112,
                                                 .code_name = 120,
                                                 .code_qualname = 128,
@@ -146,7 +148,10 @@ struct table_places {
 	uint16_t frame_size, frame_prev, frame_code, frame_instr, frame_owner;
 	uint16_t code_size, file, name, qualname, table, first_line, start;
 	uint16_t object_type, type_name;
-	uint16_t words; /* of what is used */
+	uint16_t bytes_size;            /* bytes_object: size, ob_size, ob_sval */
+	uint16_t str_size;              /* unicode_object: size, state, length, asciiobject_size */
+	uint16_t frame_tlbc, code_tlbc; /* 0 = none */
+	uint16_t words;                 /* of what is used */
 };
 static const struct table_places places[] = {
         [13] = {.head = 5,
@@ -174,7 +179,9 @@ static const struct table_places places[] = {
                 .start = 43,
                 .object_type = 45,
                 .type_name = 47,
-                .words = 48},
+                .bytes_size = 64,
+                .str_size = 67,
+                .words = 71},
         /* 3.14: interpreter_state has three more fields, frames two, code objects one. */
         [14] = {.head = 5,
                 .interp_next = 8,
@@ -201,7 +208,11 @@ static const struct table_places places[] = {
                 .start = 48,
                 .object_type = 51,
                 .type_name = 53,
-                .words = 54},
+                .bytes_size = 74,
+                .str_size = 77,
+                .frame_tlbc = 38,
+                .code_tlbc = 49,
+                .words = 81},
 };
 
 struct table {
@@ -225,6 +236,29 @@ static uint16_t offset(struct table *t, unsigned i, unsigned align)
 	if (v >= MT_PY_NO || v % align)
 		t->bad = true;
 	return (uint16_t)v;
+}
+
+/* Where a str and a bytes have what; with 3.14's free-threaded build, where a thread's own copy of
+ * the bytecode is, which then is what the frame's instruction pointer points into. */
+static void strings_from_table(struct table *t, const struct table_places *at,
+                               struct mt_py_layout *f)
+{
+	uint64_t own = at->code_tlbc ? word(t, at->code_tlbc) : 0;
+	uint16_t size = offset(t, at->str_size, 8);
+
+	f->bytes_length = offset(t, at->bytes_size + 1u, 8);
+	f->bytes_data = offset(t, at->bytes_size + 2u, 8);
+	f->str_state = offset(t, at->str_size + 1u, 4);
+	f->str_length = offset(t, at->str_size + 2u, 8);
+	f->str_ascii = offset(t, at->str_size + 3u, 8);
+	f->str_wide = (uint16_t)(size - 8);
+	if (size < 8 || f->str_state >= size || f->str_length >= size)
+		t->bad = true;
+	f->frame_tlbc = f->code_tlbc = MT_PY_NO;
+	if (own) {
+		f->frame_tlbc = offset(t, at->frame_tlbc, 4);
+		f->code_tlbc = offset(t, at->code_tlbc, 8);
+	}
 }
 
 static int from_table(const uint8_t *start, unsigned minor, struct py_build *out)
@@ -257,12 +291,14 @@ static int from_table(const uint8_t *start, unsigned minor, struct py_build *out
 	f->object_type = offset(&t, at->object_type, 8);
 	f->type_name = offset(&t, at->type_name, 8);
 	f->code_mask = minor >= 14 ? 3 : 0;
+	strings_from_table(&t, at, f);
 	if (t.bad || f->frame_prev + 8 > f->frame_size || f->frame_code + 8 > f->frame_size ||
 	    f->frame_instr + 8 > f->frame_size || f->frame_size > 112 ||
-	    f->frame_owner >= frame_size || f->code_file >= code_size ||
-	    f->code_name >= code_size || f->code_qualname >= code_size ||
-	    f->code_table >= code_size || f->code_first_line >= code_size ||
-	    f->code_start > code_size)
+	    f->frame_owner >= frame_size ||
+	    (f->frame_tlbc != MT_PY_NO && f->frame_tlbc + 4 > f->frame_size) ||
+	    f->code_file >= code_size || f->code_name >= code_size ||
+	    f->code_qualname >= code_size || f->code_table >= code_size ||
+	    f->code_first_line >= code_size || f->code_start > code_size)
 		return -EINVAL;
 	out->off.interp_gil = offset(&t, at->ceval_gil, 8);
 	out->off.interp_own_gil = offset(&t, at->own_gil, 8);
@@ -271,16 +307,10 @@ static int from_table(const uint8_t *start, unsigned minor, struct py_build *out
 	return t.bad ? -EINVAL : 0;
 }
 
-/* A free-threaded build has objects with two words more at their start, a whole byte for a
- * str's `interned`, and a GIL that begins with `enabled`. */
+/* What a free-threaded build does not tell: it has a whole byte for a str's `interned`, and a
+ * GIL that begins with `enabled`. */
 static void make_free_threaded(struct py_offsets *o)
 {
-	o->frames.str_length += 16;
-	o->frames.str_state += 16;
-	o->frames.str_ascii += 16;
-	o->frames.str_wide += 16;
-	o->frames.bytes_length += 16;
-	o->frames.bytes_data += 16;
 	o->frames.kind_shift = 8;
 	o->gil_size += 8;
 	o->gil_interval += 8;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <ftw.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -168,6 +169,37 @@ void sleep_s(double seconds)
 
 	while (nanosleep(&ts, &ts) && errno == EINTR)
 		;
+}
+
+static bool is_python(const char *path, unsigned before)
+{
+	struct proc p = run(ARGS(
+	        path, "-c",
+	        fmt("import sys; sys.exit(not (3, 8) <= sys.version_info < (3, %u))", before)));
+
+	return !p.status;
+}
+
+size_t live_pythons(char out[][256], size_t max, unsigned before)
+{
+	const char *home = getenv("HOME"), *more = getenv("MPVTRACE_PYTHONS");
+	char *places = strdup(fmt("/usr/bin/python3 /usr/local/bin/python3 "
+	                          "%s/.pyenv/versions/3.*/bin/python3 %s",
+	                          home ? home : "/root", more ? more : ""));
+	char *save = NULL;
+	size_t n = 0;
+
+	for (char *w = strtok_r(places, " ", &save); w; w = strtok_r(NULL, " ", &save)) {
+		glob_t g = {0};
+
+		if (!glob(w, 0, NULL, &g))
+			for (size_t i = 0; i < g.gl_pathc && n < max; i++)
+				if (is_python(g.gl_pathv[i], before))
+					snprintf(out[n++], 256, "%s", g.gl_pathv[i]);
+		globfree(&g);
+	}
+	free(places);
+	return n;
 }
 
 char *slurp(const char *path)

@@ -5,7 +5,8 @@
  * time, each in a temporary directory of its own that is its working directory.
  *
  * Environment: MPVTRACE_BUILD (default build), the build directory, relative to the directory
- * that the test binary was started in (the root of the sources).
+ * that the test binary was started in (the root of the sources). MPVTRACE_PYTHONS: see
+ * live_pythons().
  */
 #ifndef MT_LIVE_H
 #define MT_LIVE_H
@@ -66,6 +67,9 @@ void proc_wait(struct proc *p);
 bool file_holds(const char *path, const char *text, double seconds);
 struct proc run(const char *const *argv); /* start and wait, default options */
 struct proc run_with(const char *const *argv, const struct proc_opts *o);
+/* CPythons that are on this machine, from 3.8 to below 3.`before`: the system's, pyenv's, and those
+ * that MPVTRACE_PYTHONS names (paths, with a blank between). How many; at most max. */
+size_t live_pythons(char out[][256], size_t max, unsigned before);
 char *slurp(const char *path); /* "" when missing; freed at the end of the test */
 bool have_command(const char *name);
 void sleep_s(double seconds);

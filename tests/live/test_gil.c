@@ -20,30 +20,21 @@ struct python {
 
 static size_t pythons(struct python *out, size_t max)
 {
-	const char *home = getenv("HOME");
-	glob_t g = {0};
-	size_t n = 0;
+	static char paths[32][256];
+	size_t n = live_pythons(paths, max < 32 ? max : 32, 15);
 
-	glob(fmt("%s/.pyenv/versions/3.*/bin/python3", home ? home : "/root"), 0, NULL, &g);
-	for (size_t i = 0; i < g.gl_pathc && n < max; i++) {
-		const char *path = g.gl_pathv[i];
-		int dir = (int)(strlen(path) - strlen("/bin/python3"));
+	for (size_t i = 0; i < n; i++) {
+		const char *bin = strstr(paths[i], "/bin/python3");
 		glob_t lib = {0};
-		int minor = 0;
 
-		sscanf(strstr(path, "/versions/3.") + strlen("/versions/3."), "%d", &minor);
-		if (minor < 8)
-			continue;
-		if (!glob(fmt("%.*s/lib/libpython3.*.so.1.0", dir, path), 0, NULL, &lib))
-			snprintf(out[n].library, sizeof(out[n].library), "%s", lib.gl_pathv[0]);
-		else
-			out[n].library[0] = 0;
+		out[i] = (struct python){.library = ""};
+		snprintf(out[i].program, sizeof(out[i].program), "%s", paths[i]);
+		if (bin &&
+		    !glob(fmt("%.*s/lib/libpython3.*.so.1.0", (int)(bin - paths[i]), paths[i]), 0,
+		          NULL, &lib))
+			snprintf(out[i].library, sizeof(out[i].library), "%s", lib.gl_pathv[0]);
 		globfree(&lib);
-		snprintf(out[n++].program, sizeof(out[0].program), "%s", path);
 	}
-	globfree(&g);
-	if (!access("/usr/bin/python3", X_OK) && n < max)
-		out[n++] = (struct python){.program = "/usr/bin/python3"};
 	cr_assert(n, "no Python to test with");
 	return n;
 }

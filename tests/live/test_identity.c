@@ -6,7 +6,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -357,31 +356,6 @@ Test(identity, private_words)
 /* --- who holds what at the end -------------------------------------------------------------------
  */
 
-/* CPythons that are on this machine, 3.8 to 3.13. */
-static size_t pythons(char out[][256], size_t max)
-{
-	const char *home = getenv("HOME");
-	const char *const places[] = {"/usr/bin/python3", fmt("%s/.pyenv/versions/3.*/bin/python3",
-	                                                      home ? home : "/root")};
-	size_t n = 0;
-
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		glob_t g;
-
-		if (!glob(places[i], 0, NULL, &g))
-			for (size_t j = 0; j < g.gl_pathc && n < max; j++) {
-				struct proc p = run(ARGS(g.gl_pathv[j], "-c",
-				                         "import sys; sys.exit(not (3, 8) <= "
-				                         "sys.version_info < (3, 14))"));
-
-				if (!p.status)
-					snprintf(out[n++], 256, "%s", g.gl_pathv[j]);
-			}
-		globfree(&g);
-	}
-	return n;
-}
-
 /* The cycle's two tasks, and who holds what they and the third wait for. */
 static void check_cycle(const char *trace, json_t *report, json_t *truth, const char *what)
 {
@@ -412,7 +386,7 @@ static void check_cycle(const char *trace, json_t *report, json_t *truth, const 
 Test(identity, deadlock_of_python_threads)
 {
 	char python[16][256];
-	size_t n = pythons(python, 16);
+	size_t n = live_pythons(python, 16, 15);
 
 	if (!n)
 		cr_skip_test("no CPython");
@@ -429,7 +403,7 @@ Test(identity, deadlock_of_python_threads)
 Test(identity, deadlock_of_python_threads_attached)
 {
 	char python[16][256];
-	size_t n = pythons(python, 16);
+	size_t n = live_pythons(python, 16, 15);
 
 	if (!n)
 		cr_skip_test("no CPython");

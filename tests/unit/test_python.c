@@ -114,23 +114,110 @@ Test(python, version_of_a_file_name)
 	cr_expect_eq(py_version_of_name(""), 0);
 }
 
-/* The words of 3.13.0's own table (x86-64). */
-static void fill_table(uint64_t w[128])
+/* The words of the table that versions have of themselves (x86-64): 3.13.0's, 3.14.10's and the
+ * one of 3.14.10 without a GIL. */
+enum { WORDS_313, WORDS_314, WORDS_314T };
+static void fill_words(uint64_t w[128], int which)
 {
-	static const uint64_t from3[] = {
-	        283320, 64,   632, /* runtime_state: size, finalizing, head */
-	        194968, 72,   7264, 7344, 7592, 7696, 7664, 7672, 16,  7752,
-	        0,      7768, 7760,                                         /* interpreter */
-	        304,    0,    8,    16,   72,   152,  160,  240,  32,       /* thread */
-	        88,     8,    0,    56,   72,   70,                         /* frame */
-	        208,    112,  120,  128,  136,  68,   52,   96,   104, 200, /* code */
-	        16,     8,    416,  24,   88,   168,                        /* object, type */
+	/* runtime_state, interpreter_state, thread_state, interpreter_frame, code_object, pyobject
+	 * and type_object, others, bytes_object and unicode_object */
+	static const uint64_t words[][79] = {
+	        {283320, 608,  632, 194968, 7272, 7264, 7344, 7400, 7656, 7640, 7648, 16,  7752, 0,
+	         7768,   7760, 304, 0,      8,    16,   72,   152,  160,  232,  32,   80,  8,    0,
+	         56,     72,   70,  208,    112,  120,  128,  136,  68,   52,   96,   104, 200,  16,
+	         8,      416,  24,  88,     168,  32,   24,   16,   40,   24,   16,   48,  32,   40,
+	         24,     16,   32,  16,     24,   40,   16,   32,   64,   32,   16,   40},
+	        {316616, 784, 808,  225864, 7280, 7272, 7344, 7360, 7408, 7688, 7672, 7680, 16,
+	         7784,   0,   7800, 7792,   7992, 0,    832,  0,    8,    16,   72,   152,  160,
+	         232,    32,  88,   8,      0,    56,   80,   74,   64,   0,    216,  112,  120,
+	         128,    136, 68,   52,     96,   104,  208,  0,    16,   8,    416,  24,   88,
+	         168,    40,  32,   16,     40,   24,   16,   200,  24,   40,   32,   48,   32,
+	         40,     24,  16,   32,     16,   24,   40,   16,   32,   64,   32,   16,   40},
+	        {365624, 784, 808,  249976, 7280, 7272,  7344, 7360, 7408, 7712, 7696, 7704, 16,
+	         7808,   0,   7832, 7824,   8024, 17300, 832,  0,    8,    16,   72,   152,  160,
+	         232,    32,  88,   8,      0,    56,    80,   78,   64,   72,   240,  128,  136,
+	         144,    152, 84,   68,     112,  120,   232,  224,  32,   24,   432,  40,   104,
+	         184,    56,  48,   32,     56,   40,    32,   216,  40,   56,   48,   64,   48,
+	         56,     40,  32,   48,     32,   40,    56,   32,   48,   80,   48,   32,   56},
 	};
 
 	memset(w, 0, 128 * sizeof(*w));
 	memcpy(w, "xdebugpy", 8);
-	w[1] = 0x030d00f0;
-	memcpy(w + 3, from3, sizeof(from3));
+	w[1] = which == WORDS_313 ? 0x030d00f0 : 0x030e0af0;
+	w[2] = which == WORDS_314T;
+	memcpy(w + 3, words[which], sizeof(words[which]));
+}
+
+static void fill_table(uint64_t w[128])
+{
+	fill_words(w, WORDS_313);
+}
+
+Test(python, layout_of_314)
+{
+	const struct mt_py_layout *f;
+	struct py_build b;
+	uint64_t w[128];
+
+	fill_words(w, WORDS_314);
+	cr_assert_eq(py_build_for(0, (uint8_t *)w, sizeof(w), &b), 0);
+	f = &b.off.frames;
+	cr_expect_eq(b.version, 0x030e0af0u);
+	cr_expect(!b.free_threaded);
+	cr_expect_eq(f->interp_head, 808);
+	cr_expect_eq(f->interp_next, 7272);
+	cr_expect_eq(f->interp_threads, 7344);
+	cr_expect_eq(f->tstate_frame, 72);
+	cr_expect_eq(f->tstate_thread_id, 152);
+	cr_expect_eq(f->frame_owner, 74);
+	cr_expect_eq(f->frame_size, 80);
+	cr_expect_eq(f->frame_instr, 56);
+	cr_expect_eq(f->code_mask, 3, "a reference has bits of its own");
+	cr_expect_eq(f->code_qualname, 128);
+	cr_expect_eq(f->code_table, 136);
+	cr_expect_eq(f->code_first_line, 68);
+	cr_expect_eq(f->code_start, 208);
+	cr_expect_eq(f->frame_tlbc, MT_PY_NO);
+	cr_expect_eq(f->str_length, 16);
+	cr_expect_eq(f->str_state, 32);
+	cr_expect_eq(f->str_ascii, 40);
+	cr_expect_eq(f->str_wide, 56);
+	cr_expect_eq(f->bytes_length, 16);
+	cr_expect_eq(f->bytes_data, 32);
+	cr_expect_eq(f->kind_shift, 2);
+	cr_expect_eq(b.off.interp_gil, 16);
+	cr_expect_eq(b.off.interp_own_gil, 7784);
+	cr_expect_eq(b.off.gil_cond, 32);
+}
+
+Test(python, layout_without_a_gil)
+{
+	const struct mt_py_layout *f;
+	struct py_build b;
+	uint64_t w[128];
+
+	fill_words(w, WORDS_314T);
+	cr_assert_eq(py_build_for(0, (uint8_t *)w, sizeof(w), &b), 0);
+	f = &b.off.frames;
+	cr_expect(b.free_threaded);
+	cr_expect_eq(f->frame_owner, 78);
+	cr_expect_eq(f->frame_size, 80);
+	cr_expect_eq(f->frame_tlbc, 72);
+	cr_expect_eq(f->code_tlbc, 224);
+	cr_expect_eq(f->code_start, 232);
+	cr_expect_eq(f->object_type, 24);
+	cr_expect_eq(f->type_name, 40);
+	cr_expect_eq(f->str_length, 32);
+	cr_expect_eq(f->str_state, 48);
+	cr_expect_eq(f->str_ascii, 56);
+	cr_expect_eq(f->str_wide, 72);
+	cr_expect_eq(f->bytes_length, 32);
+	cr_expect_eq(f->bytes_data, 48);
+	cr_expect_eq(f->kind_shift, 8);
+	cr_expect_eq(b.off.gil_locked, 24);
+	cr_expect_eq(b.off.gil_cond, 40);
+	w[38] = 1000; /* the index of the thread's copy, outside of the frame */
+	cr_expect_eq(py_build_for(0, (uint8_t *)w, sizeof(w), &b), -EINVAL);
 }
 
 Test(python, layouts)
@@ -176,9 +263,9 @@ Test(python, hostile_offsets)
 	uint64_t w[128];
 
 	for (int i = 0; i < 20000; i++) {
-		size_t at = 1 + (size_t)rand_r(&seed) % 56;
+		size_t at = 1 + (size_t)rand_r(&seed) % 84;
 
-		fill_table(w);
+		fill_words(w, i % 3);
 		w[at] = i & 1 ? (uint64_t)rand_r(&seed) << (rand_r(&seed) % 40)
 		              : (uint64_t)rand_r(&seed) % 256;
 		if (i & 4)
@@ -191,6 +278,8 @@ Test(python, hostile_offsets)
 			cr_assert_leq(b.off.frames.frame_prev + 8, b.off.frames.frame_size);
 			cr_assert_leq(b.off.frames.frame_instr + 8, b.off.frames.frame_size);
 			cr_assert_lt(b.off.frames.frame_owner, b.off.frames.frame_size);
+			cr_assert(b.off.frames.frame_tlbc == MT_PY_NO ||
+			          b.off.frames.frame_tlbc + 4 <= b.off.frames.frame_size);
 		}
 	}
 }
