@@ -68,7 +68,7 @@ for lib in $libs; do
 	-lm | -pthread) ;;
 	-ldw | -lelf) has "$readme" libdw || complain "README.md: $lib" ;;
 	-lz) has "$readme" zlib || complain "README.md: $lib" ;;
-	*) grep -qE "^\| .*(lib)?${lib#-l}" README.md || complain "README.md: why $lib?" ;;
+	*) grep -qE "^\| [^|]*\b(lib)?${lib#-l}\b" README.md || complain "README.md: why $lib?" ;;
 	esac
 done
 exit $bad

@@ -145,9 +145,20 @@ static int dispatch(int argc, char **argv)
 	                  near ? near : "", near ? "?" : "");
 }
 
+/* Installed setuid or setgid it would do for anybody what it does for root, and believe his
+ * SUDO_UID. It is not made for that: sudo says who may. */
+static bool borrowed_rights(void)
+{
+	return getuid() != geteuid() || getgid() != getegid();
+}
+
 int cli_main(int argc, char **argv)
 {
 	log_level = LOG_WARN;
 	occupy_standard_fds();
+	if (borrowed_rights()) {
+		fputs("mpvtrace: must not be installed setuid or setgid: use sudo\n", stderr);
+		return MT_EXIT_PRIVILEGE;
+	}
 	return finish_stdout(dispatch(argc, argv));
 }

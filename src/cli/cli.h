@@ -31,7 +31,7 @@ struct command {
 	struct opt_set opts;
 	enum opt_complete complete; /* operands */
 	bool hidden;                /* for the build or for ourselves: not in help */
-	struct example examples[5]; /* ended by a NULL command */
+	const struct example *examples; /* ended by a NULL command; NULL = none */
 	/* argv[0] is the command's name. Returns the exit status; says why when it fails. */
 	int (*run)(const struct command *cmd, int argc, char **argv);
 };

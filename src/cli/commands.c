@@ -266,6 +266,9 @@ static const struct opt_use run_uses[] = {
 	{ &general_group, offsetof(struct plain_settings, general) },
 };
 
+/* Ends the list by itself, however long it gets. */
+#define EXAMPLES(...) ((const struct example[]){ __VA_ARGS__, { NULL, NULL } })
+
 const struct command commands[] = {
 	{ .name = "run", .operands = "[--] CMD [ARG…]", .run = cmd_run, .complete = COMPLETE_COMMAND,
 	  .opts = { run_uses, ARRAY_LEN(run_uses), .stop_at_operand = true },
@@ -276,12 +279,12 @@ const struct command commands[] = {
 	  "as the user who called sudo, with that user's groups, HOME, terminal, environment and working "
 	  "directory. Options of mpvtrace come before CMD; what follows CMD is CMD's.\n"
 	  "The exit status is that of CMD, 128 + the signal's number when a signal ended it.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "sudo mpvtrace run ./program input.txt", "Record the program, print the report." },
 		{ "sudo mpvtrace run -d 10 --json out.json -- python3 server.py --port 8000",
 		  "The first ten seconds of a server, the report as JSON beside the text. The server runs on." },
-		{ "sudo mpvtrace run -o build.mpv make -j8", "A whole build with all its processes, kept in build.mpv." },
-	  } },
+		{ "sudo mpvtrace run -o build.mpv make -j8", "A whole build with all its processes, kept in build.mpv." }
+	  ) },
 	{ .name = "attach", .operands = "-p PID[,PID…]", .run = cmd_attach,
 	  .opts = { attach_uses, ARRAY_LEN(attach_uses), false },
 	  .summary = "record processes that are running already",
@@ -289,10 +292,10 @@ const struct command commands[] = {
 	  "Records running processes from now on, with all their threads and descendants, until they have "
 	  "ended (or --duration, or Ctrl-C, which leaves them alone). Then as run: trace file and report. "
 	  "Needs root.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "sudo mpvtrace attach -p 4711 -d 10", "Ten seconds of process 4711." },
-		{ "sudo mpvtrace attach -p \"$(pgrep -d, -x gunicorn)\" -d 30", "All processes of a name." },
-	  } },
+		{ "sudo mpvtrace attach -p \"$(pgrep -d, -x gunicorn)\" -d 30", "All processes of a name." }
+	  ) },
 	{ .name = "snapshot", .operands = "-p PID[,PID…]", .run = cmd_snapshot,
 	  .opts = { snapshot_uses, ARRAY_LEN(snapshot_uses), false },
 	  .summary = "who waits for whom in a running program, now; finds deadlocks",
@@ -301,10 +304,10 @@ const struct command commands[] = {
 	  "before, and prints who waits for whom: deadlocks first, then each task that others wait for and "
 	  "those below it. The processes go on; no file is kept. Needs root. The exit status is 0 also when "
 	  "there is a deadlock.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "sudo mpvtrace snapshot -p 4711", "Why does process 4711 hang?" },
-		{ "sudo mpvtrace snapshot -p 4711 --json - | jq .deadlocks", "The same for a script." },
-	  } },
+		{ "sudo mpvtrace snapshot -p 4711 --json - | jq .deadlocks", "The same for a script." }
+	  ) },
 	{ .name = "report", .operands = "[FILE]", .run = cmd_report, .complete = COMPLETE_TRACE,
 	  .opts = { report_uses, ARRAY_LEN(report_uses), false },
 	  .summary = "print the report of a trace file again",
@@ -312,27 +315,27 @@ const struct command commands[] = {
 	  "Prints the report of the trace FILE (default " DEFAULT_TRACE "; - = stdin, which must be a file). "
 	  "Needs no root, and not the machine on which it was recorded. A file that is still being written, "
 	  "or was cut, is reported as far as it goes.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "mpvtrace report", "The report of " DEFAULT_TRACE " in this directory." },
 		{ "mpvtrace report build.mpv --task cc1 --sort blocked --top 20",
 		  "Only the compilers, the most blocked first." },
-		{ "mpvtrace report build.mpv --json - | jq .parallelism.average", "A number for a script." },
-	  } },
+		{ "mpvtrace report build.mpv --json - | jq .parallelism.average", "A number for a script." }
+	  ) },
 	{ .name = "export", .operands = "[FILE]", .run = cmd_export, .complete = COMPLETE_TRACE,
 	  .opts = { export_uses, ARRAY_LEN(export_uses), false },
 	  .summary = "write a trace file's data for other tools",
 	  .about =
 	  "Writes what the trace FILE (default " DEFAULT_TRACE ") holds in a form that other tools read, "
 	  "to stdout or to --output. Needs no root.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "mpvtrace export --format svg --view off-cpu -o off.svg", "A flame graph of the waits." },
 		{ "mpvtrace export --view on-cpu --by task --task 'worker-*' -o workers.svg",
 		  "Each worker's running code." },
 		{ "mpvtrace export after.mpv --base before.mpv --view off-cpu -o diff.svg",
 		  "What waits longer than before (red), what less (blue)." },
 		{ "mpvtrace export build.mpv --format folded --view on-cpu -o build.folded",
-		  "Samples of the running code, for any viewer of folded stacks." },
-	  } },
+		  "Samples of the running code, for any viewer of folded stacks." }
+	  ) },
 	{ .name = "compare", .operands = "[A B]", .run = cmd_compare, .complete = COMPLETE_TRACE,
 	  .opts = { compare_uses, ARRAY_LEN(compare_uses), false },
 	  .summary = "two traces, or two commands, next to each other, and which to choose",
@@ -345,12 +348,12 @@ const struct command commands[] = {
 	  "medians with the least and the largest. What they print on stdout is thrown away, and stdin is "
 	  "empty. Ctrl-C ends it and shows the runs that are complete. Needs root; the commands run as the user "
 	  "who called sudo.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "mpvtrace compare threads.mpv processes.mpv", "Two recordings." },
 		{ "sudo mpvtrace compare --a 'python3 job.py --threads' --b 'python3 job.py --processes' -n 5",
 		  "Five runs of each, recorded now." },
-		{ "mpvtrace compare before.mpv after.mpv --json - | jq .speedup_ratio", "A number for a script." },
-	  } },
+		{ "mpvtrace compare before.mpv after.mpv --json - | jq .speedup_ratio", "A number for a script." }
+	  ) },
 	{ .name = "check", .operands = "[FILE]", .run = cmd_check, .complete = COMPLETE_TRACE,
 	  .opts = { plain_uses, ARRAY_LEN(plain_uses), false },
 	  .summary = "what this machine can record; or is this trace file whole",
@@ -359,15 +362,15 @@ const struct command commands[] = {
 	  "do; then records a small program whose numbers are known and compares. Needs root.\n"
 	  "With FILE: tells whether the trace is whole, who wrote it, what is in it, what was lost, and "
 	  "whether its totals are the kernel's. Needs no root.\n",
-	  .examples = {
+	  .examples = EXAMPLES(
 		{ "sudo mpvtrace check", "Can this machine record?" },
-		{ "mpvtrace check build.mpv", "Is this file whole, and what is in it?" },
-	  } },
+		{ "mpvtrace check build.mpv", "Is this file whole, and what is in it?" }
+	  ) },
 	{ .name = "help", .operands = "[COMMAND|exit-status]", .run = cmd_help, .complete = COMPLETE_TOPIC,
 	  .summary = "explain a command, or the exit statuses",
 	  .about = "Explains a command and its options, or lists the exit statuses.\n",
-	  .examples = { { "mpvtrace help run", "All about run." },
-			{ "mpvtrace help exit-status", "What the exit statuses mean." } } },
+	  .examples = EXAMPLES({ "mpvtrace help run", "All about run." },
+			{ "mpvtrace help exit-status", "What the exit statuses mean." }) },
 	{ .name = "man", .operands = "", .run = cmd_man, .hidden = true,
 	  .summary = "print the man page (roff)", .about = "Prints the man page.\n" },
 	{ .name = "completion", .operands = "", .run = cmd_completion, .hidden = true,

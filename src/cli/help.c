@@ -114,9 +114,9 @@ void print_command_help(FILE *out, const struct command *cmd)
 		print_views(out, 2, HELP_WIDTH);
 	}
 	opts_print_help(out, &cmd->opts, HELP_WIDTH);
-	if (cmd->examples[0].command)
+	if (cmd->examples)
 		fputs("\nExamples:\n", out);
-	for (const struct example *e = cmd->examples; e->command; e++) {
+	for (const struct example *e = cmd->examples; e && e->command; e++) {
 		fprintf(out, "  %s\n", e->command);
 		print_wrapped(out, e->does, 0, 6, HELP_WIDTH);
 	}

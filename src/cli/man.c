@@ -264,7 +264,8 @@ static const char notes[] =
         "If mpvtrace is killed, the workload goes on, nothing stays loaded in the kernel, and the "
         "trace file is readable to its last whole block. The same is true of a full disk.\n"
         "After loading its programs into the kernel, mpvtrace gives up the privileges it no longer "
-        "needs; reports are made without any.\n"
+        "needs; reports are made without any. While it records it runs at nice -10; the workload "
+        "does not. Installed setuid or setgid it refuses to run.\n"
         "Recording needs Linux 5.15 with BTF and the capabilities CAP_BPF, CAP_PERFMON and "
         "CAP_SYS_PTRACE, which root has. A container's root usually lacks them: they must be "
         "granted "
@@ -295,7 +296,7 @@ void print_man(FILE *out)
 	roff_paragraphs(out, notes, ".PP");
 	section(out, "EXAMPLES");
 	for (size_t i = 0; i < n_commands; i++)
-		for (const struct example *e = commands[i].examples; e->command; e++)
+		for (const struct example *e = commands[i].examples; e && e->command; e++)
 			item(out, e->command, e->does);
 	section(out, "SEE ALSO");
 	fputs(".BR perf (1),\n.BR perf\\-sched (1),\n.BR futex (2),\n.BR bpf (2),\n"

@@ -356,8 +356,9 @@ int maps_find(const char *text, uint64_t addr, struct mapping *out);
 
 struct footprint {
 	uint64_t look_ns; /* when to look again who is due */
-	uint64_t spent_ns, start_ns, late, reads;
+	uint64_t spent_ns, start_ns, reads;
 	unsigned permille;
+	bool late; /* the budget kept a process from its first reading, or long from the next */
 };
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns);
 /* Reads what is due and affordable. */

@@ -16,7 +16,8 @@
 #define FIRST_NS        50000000ull   /* short programs shall be seen too … */
 #define INTERVAL_MAX_NS 1000000000ull /* … long ones once a second, and at their peaks */
 #define LOOK_NS         20000000ull
-#define CREDIT_NS       5000000ull /* to begin with */
+#define LATE_NS         500000000ull /* from here on it is worth telling */
+#define CREDIT_NS       5000000ull   /* to begin with */
 #define GROWTH_BYTES    (4ull << 20)
 
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns)
@@ -134,7 +135,8 @@ int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w
 		if (!due(f, t, now))
 			continue;
 		if (!affordable(f, t, now)) {
-			f->late++; /* it stays due, until there is budget again */
+			/* It stays due, until there is budget again. */
+			f->late |= !t->reads_known || now > t->due_ns + LATE_NS;
 			continue;
 		}
 		rc = read_one(f, t, w);

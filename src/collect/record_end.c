@@ -103,10 +103,10 @@ static void write_quality(struct recording_run *r)
 		           "walked by frame pointers");
 	write_cost(r, "footprint", r->fp.reads, r->fp.spent_ns);
 	if (r->fp.late)
-		note_write(
-		        r->d, r->w,
-		        "some PSS/USS readings came later or not at all, to stay within the budget "
-		        "(--footprint-budget)");
+		note_write(r->d, r->w,
+		           "some processes' PSS and USS were read late or never, to stay within "
+		           "the budget "
+		           "(--footprint-budget)");
 	if (t.no_stack)
 		write_cost(r, "waits without stack", t.no_stack, 0);
 	write_cost(r, "stacks", t.stacks, 0);

@@ -507,3 +507,24 @@ Test(run, without_root)
 	fails(p, 3, "sudo");
 	cr_expect_neq(access("t.mpv", F_OK), 0, "a trace file was left behind");
 }
+
+/* It would believe anybody's SUDO_UID, and write files as that user. */
+Test(run, not_setuid)
+{
+	char copy[300];
+	struct proc p;
+
+	if (!have_command("setpriv"))
+		cr_skip_test("no setpriv");
+	snprintf(copy, sizeof(copy), "%s/mpvtrace", live_dir);
+	cr_assert_eq(run(ARGS("cp", mpvtrace(), copy)).status, 0);
+	cr_assert(!chmod(copy, 04755));
+	p = run(ARGS("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "run",
+	             "--", "/bin/true"));
+	if (strstr(p.err, "recording needs root"))
+		cr_skip_test("setuid means nothing here");
+	fails(p, 3, "setuid");
+	p = run(ARGS("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "report",
+	             "x.mpv"));
+	fails(p, 3, "setuid");
+}

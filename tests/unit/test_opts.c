@@ -303,8 +303,9 @@ Test(tables, are_complete)
 
 		cr_expect(cmd->name && cmd->operands && cmd->summary && cmd->about && cmd->run);
 		cr_expect_eq(cmd->about[strlen(cmd->about) - 1], '\n', "%s", cmd->name);
-		cr_expect(cmd->hidden || cmd->examples[1].command, "%s has two examples",
-		          cmd->name);
+		cr_expect(cmd->hidden || (cmd->examples && cmd->examples[0].command &&
+		                          cmd->examples[1].command),
+		          "%s has two examples", cmd->name);
 		for (size_t i = 0; (o = opts_at(&cmd->opts, i, NULL)); i++) {
 			cr_expect(o->help && *o->help, "--%s", o->name);
 			cr_expect(i < 48, "%s: more options than the parser holds", cmd->name);
