@@ -48,13 +48,15 @@ void stacks_finish(struct model *m)
 /* The recorder's own way into the kernel's tracepoint, as frames of the task's stack. */
 static bool is_recorder_frame(const char *name)
 {
-	static const char *const starts[] = {"bpf_trace_run", "__traceiter_", "__bpf_trace_",
-	                                     "bpf_prog_"};
+	static const char *const starts[] = {"bpf_trace_run", "__traceiter_", "__bpf_trace_"};
+	static const char prog[] = "bpf_prog_"; /* and its tag: bpf_prog_load() is the kernel's */
+	enum { TAG_DIGITS = 16 };
 
 	for (size_t i = 0; i < ARRAY_LEN(starts); i++)
 		if (!strncmp(name, starts[i], strlen(starts[i])))
 			return true;
-	return false;
+	return !strncmp(name, prog, strlen(prog)) &&
+	       strspn(name + strlen(prog), "0123456789abcdef") >= TAG_DIGITS;
 }
 
 /* Stacks of waits are taken from inside the programs on sched_switch: what lies above it is
