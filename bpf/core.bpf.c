@@ -87,7 +87,7 @@ static __always_inline u64 rss_of(struct mm_struct *mm, u64 member)
 
 void send_rss(struct task_struct *t, struct task_state *s, u64 ts, bool now)
 {
-	struct mm_struct *mm = t->mm;
+	struct mm_struct *mm = (void *)pointer_value(t, mm);
 	struct task_state *leader;
 	struct mt_rss *e;
 
@@ -107,6 +107,6 @@ void send_rss(struct task_struct *t, struct task_state *s, u64 ts, bool now)
 	e->file_pages = rss_of(mm, 0);
 	e->anon_pages = rss_of(mm, 1);
 	e->shmem_pages = rss_of(mm, 3);
-	e->hiwater_pages = mm->hiwater_rss;
+	e->hiwater_pages = BPF_CORE_READ(mm, hiwater_rss);
 	ring_submit(e);
 }

@@ -95,6 +95,24 @@ struct rings_map {
 };
 extern struct rings_map rings SEC(".maps");
 
+/*
+ * The value of a pointer member. Since 6.3 the verifier looks four names up, among all the kernel's
+ * types, each time that a path comes to a pointer read the plain way out of a task: 2 ms of
+ * start-up. So what need not stay a typed pointer is read as a number.
+ */
+#define pointer_value(of, member)                                          \
+	({                                                                 \
+		u64 value_ = 0;                                            \
+		bpf_core_read(&value_, sizeof(value_), &(of)->member);     \
+		value_;                                                    \
+	})
+
+/*
+ * The verifier walks each round of a loop. A long one is one of LOOP_STEPS rounds in a function of
+ * its own (not static, so that it is looked at once), and a short one around that.
+ */
+#define LOOP_STEPS 16
+
 static __always_inline struct task_state *task_find(struct task_struct *t)
 {
 	return bpf_task_storage_get(&tasks, t, 0, 0);
@@ -203,10 +221,13 @@ static __always_inline u32 class_of(s32 nr)
 }
 
 /*
- * The file that a task in a system call waits for, or acts on: its id and kind, 0 = none is known.
- * Its FILE record is sent when it is new.
+ * The file that the current task (its state is s), in a system call, waits for or acts on: its id
+ * and kind, 0 = none is known. Its FILE record is sent when it is new. Not static: see
+ * hash_frames().
  */
-u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
+u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *a, u64 ts);
+/* The same of any task, more slowly. */
+u64 file_of_task(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
                  u64 ts) __hidden;
 #define FILE_ID(v)     ((u32)(v))
 #define FILE_KIND(v)   ((u32)((v) >> 32) & 0xff)

@@ -320,17 +320,21 @@ static __always_inline struct file *early_file(struct files_struct *files, u32 f
  * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
  * what is in the slot is believed while address and number are the same.
  */
-u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
-                 u64 ts)
+__noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *a, u64 ts)
 {
-	u32 class = class_of(nr), fds = t->files->fdt->max_fds;
-	u64 call = (u32)nr | (u64)fds << 32;
+	struct files_struct *files;
 	struct file *f = NULL;
+	u32 class = class_of(nr);
+	u64 call;
+	u32 fds;
 
-	if (!class)
+	if (!class || !s || !a)
 		return 0;
+	files = bpf_get_current_task_btf()->files;
+	fds = files->fdt->max_fds;
+	call = (u32)nr | (u64)fds << 32;
 	if (class <= CALL_SEND && fds == FDS_INSIDE)
-		f = early_file(t->files, a->a0);
+		f = early_file(files, a->a0);
 	if (f) {
 		struct inode *inode = f->f_inode;
 		u64 ino = inode->i_ino;
@@ -342,7 +346,20 @@ u64 file_of_call(struct task_struct *t, struct task_state *s, s32 nr, const stru
 	}
 	if ((u32)a->a1 == 1)
 		call |= 1u << 31;
-	return file_by_call((u64)BPF_CORE_READ(t, files, fdt, fd), s, call, a->a0, ts);
+	return file_by_call((u64)BPF_CORE_READ(files, fdt, fd), s, call, a->a0, ts);
+}
+
+u64 file_of_task(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
+                 u64 ts)
+{
+	struct fdtable *fdt = BPF_CORE_READ(t, files, fdt);
+	u64 call = (u32)nr | (u64)BPF_CORE_READ(fdt, max_fds) << 32;
+
+	if (!class_of(nr))
+		return 0;
+	if ((u32)a->a1 == 1)
+		call |= 1u << 31;
+	return file_by_call((u64)BPF_CORE_READ(fdt, fd), s, call, a->a0, ts);
 }
 
 u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts)

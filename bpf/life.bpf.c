@@ -94,7 +94,7 @@ static __always_inline void describe_state(struct mt_task *e, struct task_struct
 		return;
 	if (is_futex_wait(e->nr, &e->args))
 		e->wait_flags |= SW_F_FUTEX;
-	file = file_of_call(t, s, e->nr, &e->args, ts);
+	file = file_of_task(t, s, e->nr, &e->args, ts);
 	e->file = FILE_ID(file);
 	e->arch = FILE_KIND(file) << 8;
 	if (e->nr == MT_NR_FUTEX && !(e->args.a1 & FUTEX_PRIVATE))
@@ -195,13 +195,13 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 /* The first bytes of the arguments, each ended by a NUL. */
 static __always_inline u32 read_args(struct task_struct *p, char *out)
 {
-	struct mm_struct *mm = p->mm;
+	struct mm_struct *mm = (void *)pointer_value(p, mm);
 	u64 start, len;
 
 	if (!mm)
 		return 0;
-	start = mm->arg_start;
-	len = mm->arg_end - start;
+	start = BPF_CORE_READ(mm, arg_start);
+	len = BPF_CORE_READ(mm, arg_end) - start;
 	if (len > MT_ARGS_LEN)
 		len = MT_ARGS_LEN;
 	if (!len || bpf_probe_read_user(out, len, (void *)start))
@@ -269,6 +269,7 @@ SEC("?tp_btf/sched_process_exit")
 int BPF_PROG(mt_exit, struct task_struct *p)
 {
 	struct task_state *s = task_find(p);
+	struct signal_struct *signal;
 	struct mt_exit_ev *e;
 	u64 ts;
 
@@ -279,10 +280,11 @@ int BPF_PROG(mt_exit, struct task_struct *p)
 	if (!e)
 		return 0;
 	e->code = p->exit_code;
-	e->group_code = p->signal->group_exit_code;
-	e->last = p->signal->live.counter == 0;
+	signal = (void *)pointer_value(p, signal);
+	e->group_code = BPF_CORE_READ(signal, group_exit_code);
+	e->last = BPF_CORE_READ(signal, live.counter) == 0;
 	e->pad = 0;
-	e->maxrss_pages = p->signal->maxrss;
+	e->maxrss_pages = BPF_CORE_READ(signal, maxrss);
 	ring_submit(e);
 	return 0;
 }
@@ -315,7 +317,8 @@ int mt_attach(struct bpf_iter__task *ctx)
 	/* Its creation is told in a moment, when its creator is followed; else the next walk
 	 * finds it. And of a process of which nothing lives there is nothing to record. */
 	state = t->__state;
-	if ((state & TASK_NEW) || ((state & TASK_DEAD) && t->signal->live.counter <= 0))
+	if ((state & TASK_NEW) ||
+	    ((state & TASK_DEAD) && BPF_CORE_READ(t, signal, live.counter) <= 0))
 		return 0;
 	ts = bpf_ktime_get_ns();
 	leader = t->group_leader;

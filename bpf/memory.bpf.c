@@ -186,7 +186,7 @@ int BPF_PROG(mt_fault_rss, struct mm_struct *mm, int member)
 		return 0;
 	t = bpf_get_current_task_btf();
 	s = task_find(t);
-	if (!s || s->fault != fault || t->mm != mm)
+	if (!s || s->fault != fault || pointer_value(t, mm) != (u64)mm)
 		return 0;
 	if ((fault & FAULT_COPIED) && member != MM_ANONPAGES)
 		return 0; /* the file's page that it replaces */

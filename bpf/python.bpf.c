@@ -485,45 +485,46 @@ __noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
 	return old ? NOTE_CHANGED : NOTE_NEW;
 }
 
-__noinline u32 py_note_frame(struct py_scratch *sc, u32 i, u32 space, u64 ts, u32 task)
+/* The frames from sc->noted on. Is there more to do? */
+__noinline u32 py_note_some(struct py_scratch *sc, u32 space, u64 ts, u32 task)
 {
-	u64 code;
-
 	if (!sc)
-		return NOTE_BAD;
-	code = sc->frames[i & 127].code;
-	if (i && sc->frames[(i - 1) & 127].code == code) /* recursion */
-		return NOTE_KNOWN;
-	return py_note_code(space, code, ts, task);
+		return 0;
+	for (u32 step = 0; step < LOOP_STEPS; step++) {
+		u32 i = sc->noted;
+		u64 code = sc->frames[i & 127].code;
+
+		if (i >= sc->n)
+			return 0;
+		sc->noted = i + 1;
+		if (i && sc->frames[(i - 1) & 127].code == code) /* recursion */
+			continue;
+		sc->note = py_note_code(space, code, ts, task);
+		sc->changed |= sc->note == NOTE_CHANGED;
+		if (sc->note == NOTE_BAD) {
+			/* Not a frame of Python's: neither it nor what is behind it. */
+			sc->n = i;
+			sc->cut = i + 1;
+			sc->flags |= STACK_F_PY_PART;
+			return 0;
+		}
+	}
+	return 1;
 }
 
 u32 py_note_codes(u32 space, u64 ts, u32 task)
 {
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
 	struct py_scratch *sc = py_frames();
-	u32 changed = 0, n;
 
 	if (!sp || !sc)
 		return 0;
-	n = sc->n;
-	for (u32 i = 0; i < MT_MAX_PY_FRAMES; i++) {
-		u32 note;
-
-		if (i >= n)
+	sc->noted = sc->changed = 0;
+	for (u32 i = 0; i < MT_MAX_PY_FRAMES; i += LOOP_STEPS)
+		if (!py_note_some(sc, space, ts, task))
 			break;
-		note = py_note_frame(sc, i, space, ts, task);
-		if (note == NOTE_CHANGED)
-			changed = 1;
-		if (note == NOTE_BAD) {
-			/* Not a frame of Python's: neither it nor what is behind it. */
-			sc->n = i;
-			sc->cut = i + 1;
-			sc->flags |= STACK_F_PY_PART;
-			break;
-		}
-	}
-	if (changed)
+	if (sc->changed)
 		__sync_fetch_and_add(&sp->epoch, 1);
 	sc->epoch = sp->epoch;
-	return changed;
+	return sc->changed;
 }

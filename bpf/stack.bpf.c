@@ -30,6 +30,19 @@ struct {
 	__type(value, struct stack_scratch);
 } scratch SEC(".maps");
 
+__noinline u64 hash_some(const struct mt_stack *s, u32 from, u32 n, u64 h)
+{
+	if (!s)
+		return h;
+	for (u32 i = 0; i < LOOP_STEPS; i++) {
+		if (from + i >= n)
+			break;
+		h = (h ^ s->frames[(from + i) & MT_MAX_USER_FRAMES]) * 0x100000001b3ULL;
+		h ^= h >> 29;
+	}
+	return h;
+}
+
 /*
  * FNV-1a over whole words with a final mix: the stacks of one recording, some ten thousand,
  * have to differ in 64 bits. Not static: the verifier then looks at the loop once, and not
@@ -41,11 +54,10 @@ __noinline u64 hash_frames(const struct mt_stack *s, u32 n, u64 seed)
 
 	if (!s)
 		return 1;
-	for (u32 i = 0; i < MT_MAX_USER_FRAMES; i++) {
+	for (u32 i = 0; i < MT_MAX_USER_FRAMES; i += LOOP_STEPS) {
 		if (i >= n)
 			break;
-		h = (h ^ s->frames[i]) * 0x100000001b3ULL;
-		h ^= h >> 29;
+		h = hash_some(s, i, n, h);
 	}
 	h *= 0x9e3779b97f4a7c15ULL;
 	h ^= h >> 32;

@@ -215,7 +215,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 			key ^= py_site(s->space);
 		i = key & (SITE_SLOTS - 1);
 		if (e->nr >= 0 && !e->arch) {
-			u64 file = file_of_call(prev, s, e->nr, &e->args, ts);
+			u64 file = file_of_call(s, e->nr, &e->args, ts);
 
 			e->file = FILE_ID(file);
 			e->arch = FILE_KIND(file) << 8;

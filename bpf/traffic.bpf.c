@@ -59,7 +59,8 @@ static __always_inline void count(u32 task, u64 file, u32 write, u64 messages, u
 	}
 }
 
-/* The bytes of the first n messages of an array of struct mmsghdr. Not static: see hash_frames(). */
+/* The bytes of the first n messages of an array of struct mmsghdr. Not static: see hash_frames().
+ */
 __noinline u64 sum_many(u64 array, u64 n)
 {
 	u64 sum = 0;

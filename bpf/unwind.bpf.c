@@ -37,7 +37,8 @@ struct unwind_cpu {
 	u32 first, base_block, n_blocks;
 	u32 state; /* of its file: enum mt_file_state */
 	u32 tag, flags, space, task;
-	u32 exact, pad; /* ip is the interrupted instruction, not a return address */
+	u32 n;     /* frames so far */
+	u32 exact; /* ip is the interrupted instruction, not a return address */
 	u64 words[15];
 	struct frame_slot slots[FRAME_SLOTS];
 };
@@ -257,7 +258,7 @@ enum { INFO_NO_MAPPING = MT_INFO(14, 0, 0, 0), INFO_WANTED = MT_INFO(15, 0, 0, 0
 __noinline u32 unwind_look(struct unwind_cpu *u, u64 pc)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct mm_struct *mm = t->mm;
+	struct mm_struct *mm = (void *)pointer_value(t, mm);
 	u32 info, ino = 0;
 	bool found;
 	u64 key;
@@ -393,11 +394,26 @@ __noinline u32 unwind_step(struct unwind_cpu *u)
 	return step_fp(u);
 }
 
+__noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
+{
+	u32 end = STACK_END_UNKNOWN;
+
+	if (!u || !sc)
+		return STACK_END_DEPTH;
+	for (u32 i = 0; i < LOOP_STEPS && end == STACK_END_UNKNOWN; i++) {
+		if (u->n >= MT_MAX_USER_FRAMES)
+			return STACK_END_DEPTH;
+		sc->frames[u->n++ & MT_MAX_USER_FRAMES] = u->ip;
+		end = unwind_step(u);
+	}
+	return end;
+}
+
 u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
 	const struct pt_regs *regs = (void *)bpf_task_pt_regs(t);
-	struct mm_struct *mm = t->mm;
+	struct mm_struct *mm = (void *)pointer_value(t, mm);
 	u32 zero = 0, end = STACK_END_DEPTH, i;
 	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
 
@@ -412,10 +428,10 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 	u->space = space;
 	u->task = task;
 	/* Every executable mapping that comes or goes changes exec_vm. */
-	u->tag = space * 0x9e3779b1 + (u32)mm->exec_vm;
-	for (i = 0; i < MT_MAX_USER_FRAMES; i++) {
-		sc->frames[i] = u->ip;
-		end = unwind_step(u);
+	u->tag = space * 0x9e3779b1 + (u32)BPF_CORE_READ(mm, exec_vm);
+	u->n = 0;
+	for (i = 0; i < MT_MAX_USER_FRAMES; i += LOOP_STEPS) {
+		end = unwind_some(u, sc);
 		if (end != STACK_END_UNKNOWN)
 			break;
 	}
@@ -424,7 +440,7 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 	sc->end = end;
 	sc->flags = u->flags | (end == STACK_END_DEPTH ? STACK_F_TRUNCATED : 0);
 	sc->wanted = end == STACK_END_NO_TABLE && u->state == MT_FILE_WANTED;
-	return i < MT_MAX_USER_FRAMES ? i + 1 : i;
+	return u->n;
 }
 
 /* For user space (BPF_PROG_TEST_RUN): the inode behind one of its own mappings. */
@@ -435,7 +451,7 @@ SEC("?raw_tp/sched_switch")
 int mt_file_key(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
-	struct mm_struct *mm = t->mm;
+	struct mm_struct *mm = (void *)pointer_value(t, mm);
 	u32 zero = 0, ino = 0;
 	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
 	bool found = false;

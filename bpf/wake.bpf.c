@@ -92,7 +92,7 @@ static __always_inline void describe_call(struct mt_waker *e, struct task_struct
 			futex_identify(self, ws->id, ws->space, e->args.a0, ts);
 		return;
 	}
-	file = file_of_call(self, ws, e->nr, &e->args, ts);
+	file = file_of_call(ws, e->nr, &e->args, ts);
 	e->file = FILE_ID(file);
 	e->arch = FILE_KIND(file) << 8;
 }
