@@ -165,7 +165,7 @@ static void put_channels(struct jout *j)
 	}
 	j_array(j, "channels");
 	for (size_t i = 0; i < j->r->w->channels.n && !j->err; i++) {
-		if (j->r->w->channels.v[i].waits)
+		if (j->r->w->channels.v[i].waits || j->r->w->channels.v[i].traffic.n)
 			j_element(j, channel(j, &j->r->w->channels.v[i]));
 	}
 	j_array_end(j);

@@ -40,6 +40,7 @@ void text_verdict(struct tx *t);
 void text_account(struct tx *t);
 void text_locks(struct tx *t);
 void text_channels(struct tx *t);
+void text_traffic(struct tx *t);
 void text_path(struct tx *t);
 void text_serial(struct tx *t);
 void text_gil(struct tx *t);

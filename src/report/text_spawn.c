@@ -44,6 +44,16 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Of a task whose beginning lies outside what was recorded nothing may be known. */
+ */
+static bool says_something(const struct spawn_row *s)
+{
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+		if (step_of(s, i) != SPAWN_UNKNOWN)
+			return true;
+	return false;
+}
+
 /* The known values of a step, sorted; how many. */
 static size_t sort_step(const struct spawned *g, size_t step)
 {
@@ -67,7 +77,8 @@ static void gather(struct spawned *g, const struct tx *t, const char *method)
 		const struct spawn_row *s = &t->r->spawns.v[i];
 		const struct task *task = model_task(t->r->m, s->task);
 
-		if (task && !strcmp(s->method, method) && task_wanted(task, t->o->task))
+		if (task && says_something(s) && !strcmp(s->method, method) &&
+		    task_wanted(task, t->o->task))
 			g->rows[g->n++] = s;
 	}
 }
@@ -79,7 +90,7 @@ static bool worth_saying(const struct tx *t)
 	for (size_t i = 0; i < t->r->spawns.n; i++) {
 		const struct spawn_row *s = &t->r->spawns.v[i];
 
-		if (strcmp(s->method, "thread") != 0)
+		if (strcmp(s->method, "thread") != 0 && says_something(s))
 			return true;
 		if (s->first_run_ns != SPAWN_UNKNOWN)
 			sum = sat_add(sum, s->first_run_ns);
