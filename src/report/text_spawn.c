@@ -45,7 +45,6 @@ static int by_size(const void *a, const void *b)
 }
 
 /* Of a task whose beginning lies outside what was recorded nothing may be known. */
- */
 static bool says_something(const struct spawn_row *s)
 {
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
