@@ -9,11 +9,14 @@
  *  - Explanation. In every run wall × CPUs = Σ of the shares of capacity, so the wall time is the
  *    sum of cause_ns / CPUs, and a difference of two wall times is the sum of the differences of
  *    these, exactly. Taken from the run of each side whose wall time is the median.
- *  - Recommendation. Where other load (or the hypervisor) kept the CPUs from either side for COMPARE_BUSY of
- *    capacity or more, the wall times without that share are compared instead, and must differ by
- *    COMPARE_BUSY_SETTLED, as they are an estimate. The wall times settle it when their medians differ by COMPARE_SETTLED or more
- *    and, with two or more runs of each, their ranges do not overlap. When they are equal, memory
- *    may; a small gain for much more memory is left to the reader. A failed, incomplete or
+ *  - Recommendation. Two sides are told apart by a figure when in COMPARE_TOLD of all pairs of a run of
+ *    each the same side has less (with a single run of a side nothing speaks against it). The wall times
+ *    decide when their medians differ by COMPARE_SETTLED or more and tell the sides apart. When they differ
+ *    by less than COMPARE_LITTLE and do not, the smaller memory decides, if it is told apart. A gain below
+ *    COMPARE_LITTLE for COMPARE_MUCH times the memory is left to the reader. Anything else, and a failed,
+ *    incomplete or attached run, settles nothing. Where other load (or the hypervisor) kept the CPUs from
+ *    either side for COMPARE_BUSY of capacity or more, the same is asked of the times without that share
+ *    (QUIET) instead, which must differ by COMPARE_BUSY_SETTLED, as they are an estimate.
  */
 #ifndef MT_COMPARE_H
 #define MT_COMPARE_H
@@ -22,7 +25,10 @@
 
 #define COMPARE_SETTLED 0.05	/* wall times closer than this are equal */
 #define COMPARE_BUSY 0.10
-#define COMPARE_BUSY_SETTLED 0.20
+#define COMPARE_BUSY_SETTLED 0.15
+#define COMPARE_LITTLE 1.20
+#define COMPARE_MUCH 2.0
+#define COMPARE_TOLD 0.9
 
 /* X(NAME, json key, for a person, unit). Unit: s time (ns), b bytes, n count, f number, % share of
  * capacity (0 … 1). Order = order in table and JSON; the shares of capacity by cause stand behind CAPACITY. */
@@ -57,7 +63,7 @@ const char *compare_text(unsigned figure);
 char compare_unit(unsigned figure);
 
 /*
- * What each figure is: QUIET: the wall time less the share of capacity for which a task was ready and no CPU free. CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
+ * What each figure is: QUIET: the wall time less what other load took (report.undisturbed_ns). CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
  * tasks, so it can exceed the wall time. SPAWN: Σ over tasks made while recording, from the creating call to their
  * own work where that is known (Python), else to their first turn on a CPU; by method likewise. PSS: the largest
  * sum over all processes at one moment, pages counted once. RSS: Σ of the processes' own peaks: pages that are
@@ -86,6 +92,7 @@ struct compare {
 	struct compare_stat stat[2][COMPARE_N];
 	double speedup;			/* wall A / wall B; NAN */
 	bool busy;			/* judged by QUIET, not by WALL */
+	bool by_memory;			/* the times are equal, memory decided */
 	unsigned typical[2];		/* the run with the median wall time */
 	VEC(struct compare_part) parts;	/* by size; none when causes or CPUs are not known */
 	int choice;			/* 0 A, 1 B, -1 not settled */

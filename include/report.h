@@ -118,6 +118,9 @@ struct report {
 	VEC(struct report_lock) locks;		/* by wait_ns, largest first */
 	bool causes_known;		/* the members below were worked out */
 	uint64_t capacity_ns;		/* wall × CPUs, rounded down */
+	/* The wall time less what other load (or the hypervisor) took, an estimate: ∫ dt × running / could,
+	 * could = the least of running + ready and CPUs; a stretch in which nothing could run counts whole. */
+	uint64_t undisturbed_ns;
 	VEC(struct cause_row) breakdown;	/* work first, then by ns */
 	VEC(struct share_row) shares, proc_shares;	/* by height; proc_shares.task = proc id */
 	VEC(struct serial_row) serial;		/* by ns */

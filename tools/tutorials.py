@@ -147,8 +147,10 @@ class Subject:
         return statistics.median(self.peaks)
 
 
-def overlap(a, b):
-    return max(a) >= min(b) and max(b) >= min(a)
+def told(a, b):
+    """Is one side less than the other in nine of ten pairings of their values?"""
+    less = sum((x < y) + (x == y) / 2 for x in a for y in b) / (len(a) * len(b))
+    return max(less, 1 - less) >= 0.9
 
 
 def borne_out(a, b):
@@ -157,24 +159,25 @@ def borne_out(a, b):
     small = int(b.memory() < a.memory())
     gain = max(a.wall(), b.wall()) / min(a.wall(), b.wall())
     price = max(a.memory(), b.memory()) / min(a.memory(), b.memory())
-    if gain - 1 < SETTLED or (gain < LITTLE and overlap(a.walls, b.walls)):
-        return small if price >= NOTABLE and not overlap(a.peaks, b.peaks) else None
-    if overlap(a.walls, b.walls) or (gain < LITTLE and fast != small and price >= MUCH):
+    if gain - 1 < SETTLED or (gain < LITTLE and not told(a.walls, b.walls)):
+        return small if price >= NOTABLE and told(a.peaks, b.peaks) else None
+    if not told(a.walls, b.walls) or (gain < LITTLE and fast != small and price >= MUCH):
         return None
     return fast
 
 
 def measure(python, case, pairs):
+    """As many pairs as asked for; where other load blurs the times, up to four times as many."""
     sides = [Subject(python, case, mode) for mode in MODES]
     for s in sides:
         s.time()
         s.walls.clear()     # the first run only filled the caches
-    for _ in range(pairs):
+        for _ in range(2):
+            s.weigh()
+    while len(sides[0].walls) < pairs or (len(sides[0].walls) < 4 * pairs and
+                                          not told(sides[0].walls, sides[1].walls)):
         for s in sides:
             s.time()
-    for _ in range(2):
-        for s in sides:
-            s.weigh()
     return sides
 
 

@@ -126,6 +126,16 @@ static void note_serial(struct sweep *s, uint64_t dt)
 	s->serial_now = only;
 }
 
+/* How much of a stretch there had been if the CPUs had been free: as much less as of the tasks that
+ * could have run did not. */
+static double undisturbed(const struct sweep *s, double dt)
+{
+	double running = (double)s->chains.running;
+	double could = fmin(running + (double)s->chains.ready, s->cpus);
+
+	return could > running ? dt * running / could : dt;
+}
+
 static void advance(struct sweep *s, uint64_t to_ns)
 {
 	const struct chains *c = &s->chains;
@@ -139,6 +149,7 @@ static void advance(struct sweep *s, uint64_t to_ns)
 	note_serial(s, to_ns - s->now_ns);
 	s->now_ns = to_ns;
 	s->work += running * dt;
+	s->undisturbed += undisturbed(s, dt);
 	if (running > 0) {
 		s->busy_ns += (uint64_t)dt;
 		s->height += dt / running;

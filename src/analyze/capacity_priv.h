@@ -45,6 +45,7 @@ struct sweep {
 	uint64_t now_ns, start_ns, end_ns;
 	double work, shortage, no_task, idle[CAUSE_N];
 	uint64_t busy_ns;        /* wall with at least one task running */
+	double undisturbed;      /* as report.undisturbed_ns */
 	double height, critical; /* ∫ dt / running, ∫ dt / (running + ready) */
 	struct alone *alone;
 	uint32_t serial_now; /* node in a serial section, UINT32_MAX none */

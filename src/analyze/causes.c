@@ -55,6 +55,7 @@ static int fill(struct report *r, struct sweep *s)
 		err = serial_fill(r, s);
 	if (!err)
 		err = verdict_fill(r, s);
+	r->undisturbed_ns = (uint64_t)(s->undisturbed + 0.5);
 	r->causes_known = !err;
 	return err;
 }
