@@ -239,8 +239,10 @@ u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts) __hi
 /* A System V message queue. */
 u64 file_of_msg(u32 ipc_id, u32 task, u64 ts) __hidden;
 
-/* Tells which object the shared futex at addr is a word of, when that is not known yet. */
-void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts) __hidden;
+/* Tells which object the shared futex at addr is a word of, when that is not known yet: for the
+ * current task (not static: see hash_frames()), for any. */
+u32 futex_identify(u32 task, u32 space, u64 addr, u64 ts);
+void futex_identify_of(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts) __hidden;
 
 /* Sends BASE: what the kernel's counters were before this task's first event. When that is a
  * switch the kernel has already counted it, as `counted` says. */

@@ -57,7 +57,7 @@ static long vma_answer(struct task_struct *t, struct vm_area_struct *vma, struct
 	return 0;
 }
 
-void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts)
+static __always_inline void identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts)
 {
 	struct futex_at at = {.addr = addr, .space = space};
 	struct vma_ask ask = {.addr = addr};
@@ -91,6 +91,17 @@ void futex_identify(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts
 		ring_submit(e);
 	}
 	bpf_map_update_elem(&futexes_seen, &at, &ask.o, BPF_ANY);
+}
+
+__noinline u32 futex_identify(u32 task, u32 space, u64 addr, u64 ts)
+{
+	identify(bpf_get_current_task_btf(), task, space, addr, ts);
+	return 0;
+}
+
+void futex_identify_of(struct task_struct *t, u32 task, u32 space, u64 addr, u64 ts)
+{
+	identify(t, task, space, addr, ts);
 }
 
 /* --- files --------------------------------------------------------------------------------- */

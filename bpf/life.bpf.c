@@ -98,7 +98,7 @@ static __always_inline void describe_state(struct mt_task *e, struct task_struct
 	e->file = FILE_ID(file);
 	e->arch = FILE_KIND(file) << 8;
 	if (e->nr == MT_NR_FUTEX && !(e->args.a1 & FUTEX_PRIVATE))
-		futex_identify(t, s->id, s->space, e->args.a0, ts);
+		futex_identify_of(t, s->id, s->space, e->args.a0, ts);
 }
 
 static __always_inline void send_task(struct task_struct *t, struct task_state *s, u64 ts,

@@ -204,7 +204,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 		e->flags |= SW_F_IOWAIT;
 	arg = describe_wait(e, prev, regs, &shared);
 	if (shared)
-		futex_identify(prev, s->id, s->space, e->addr, ts);
+		futex_identify(s->id, s->space, e->addr, ts);
 	if (!(flags & SW_F_DEAD))
 		read_gil(e, s, shared, ts);
 	s->slot = SITE_SLOTS;

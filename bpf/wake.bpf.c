@@ -89,7 +89,7 @@ static __always_inline void describe_call(struct mt_waker *e, struct task_struct
 		return;
 	if (e->nr == MT_NR_FUTEX) {
 		if (!(e->args.a1 & FUTEX_PRIVATE))
-			futex_identify(self, ws->id, ws->space, e->args.a0, ts);
+			futex_identify(ws->id, ws->space, e->args.a0, ts);
 		return;
 	}
 	file = file_of_call(ws, e->nr, &e->args, ts);
@@ -120,7 +120,7 @@ static __always_inline void describe_sender(struct mt_waker *e, struct task_stru
 
 /* The waker's part. Returns true when it is a task that is not followed. */
 static __always_inline bool describe_waker(void *ctx, struct mt_waker *e, struct task_struct *self,
-                                           u32 flags, u64 ts)
+                                           u32 flags, u64 ts, bool stacks)
 {
 	struct task_state *ws = NULL;
 
@@ -149,7 +149,7 @@ static __always_inline bool describe_waker(void *ctx, struct mt_waker *e, struct
 	if (ws)
 		e->waker = ws->id;
 	describe_call(e, self, ws, ts);
-	if (cfg.wake_stacks && ws && followed(ws)) {
+	if (stacks && ws && followed(ws)) {
 		e->kstack = stack_take(ctx, ws, ts, false);
 		e->ustack = stack_take(ctx, ws, ts, true);
 	}
@@ -163,7 +163,7 @@ static __always_inline bool describe_waker(void *ctx, struct mt_waker *e, struct
 	return !ws;
 }
 
-static __always_inline int on_waking(void *ctx, struct task_struct *p, bool count)
+static __always_inline int on_waking(void *ctx, struct task_struct *p, bool count, bool stacks)
 {
 	struct task_struct *self;
 	struct mt_waking_ext *x;
@@ -185,7 +185,7 @@ static __always_inline int on_waking(void *ctx, struct task_struct *p, bool coun
 	if (!(s->flags & TS_BASED))
 		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
 	flags = count ? flags_of_count(preempt_count(self), my_stats()) : context_flags(my_stats());
-	if (describe_waker(ctx, &w, self, flags, ts)) {
+	if (describe_waker(ctx, &w, self, flags, ts, stacks)) {
 		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
 		if (!x)
 			return 0;
@@ -207,13 +207,27 @@ static __always_inline int on_waking(void *ctx, struct task_struct *p, bool coun
 SEC("?tp_btf/sched_waking")
 int BPF_PROG(mt_waking, struct task_struct *p)
 {
-	return on_waking(ctx, p, true);
+	return on_waking(ctx, p, true, false);
 }
 
 SEC("?tp_btf/sched_waking")
 int BPF_PROG(mt_waking_flags, struct task_struct *p)
 {
-	return on_waking(ctx, p, false);
+	return on_waking(ctx, p, false, false);
+}
+
+/* With the waker's stack (--wake-stacks): programs of their own, as what takes it is most of what
+ * the verifier would have to look at. */
+SEC("?tp_btf/sched_waking")
+int BPF_PROG(mt_waking_stack, struct task_struct *p)
+{
+	return on_waking(ctx, p, true, true);
+}
+
+SEC("?tp_btf/sched_waking")
+int BPF_PROG(mt_waking_flags_stack, struct task_struct *p)
+{
+	return on_waking(ctx, p, false, true);
 }
 
 SEC("?tp_btf/hrtimer_expire_entry")

@@ -332,8 +332,6 @@ struct mt_cfg {
 	__u32 has_prev_state;	/* unused by the programs themselves: which variant is loaded */
 	__u32 find_vma;		/* the kernel has bpf_find_vma() (5.17) */
 	__u32 unwind;		/* by tables; else by frame pointers only */
-	__u32 wake_stacks;	/* stacks of wakers */
-	__u32 pad2;
 	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
 	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */

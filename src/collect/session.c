@@ -164,6 +164,27 @@ static int choose_traffic(struct session *s, const struct btf *btf, const struct
 	return 0;
 }
 
+static void choose_waking(struct session *s, const struct btf *btf, bool stacks)
+{
+	struct mpvtrace_bpf *k = s->skel;
+	const struct optional_prog flag_progs[] = {
+	        {k->progs.mt_irq_in, "irq_handler_entry", "irq-flags"},
+	        {k->progs.mt_irq_out, "irq_handler_exit", NULL},
+	        {k->progs.mt_softirq_in, "softirq_entry", "softirq-flags"},
+	        {k->progs.mt_softirq_out, "softirq_exit", NULL},
+	};
+
+	if (preempt_count_readable(btf)) {
+		bpf_program__set_autoload(stacks ? k->progs.mt_waking_stack : k->progs.mt_waking,
+		                          true);
+		session_feature(s, "preempt-count");
+		return;
+	}
+	bpf_program__set_autoload(
+	        stacks ? k->progs.mt_waking_flags_stack : k->progs.mt_waking_flags, true);
+	choose_optional(s, btf, flag_progs, ARRAY_LEN(flag_progs));
+}
+
 /* Turns on the programs whose tracepoints this kernel has. */
 static int choose_programs(struct session *s, const struct collect_opts *o, struct err *err)
 {
@@ -177,12 +198,6 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	        {k->progs.mt_call, "percpu_alloc_percpu", "fork-calls"},
 	        {k->progs.mt_fault_alloc, "mm_page_alloc", "pages"},
 	        {k->progs.mt_fault_rss, "rss_stat", NULL},
-	};
-	const struct optional_prog flag_progs[] = {
-	        {k->progs.mt_irq_in, "irq_handler_entry", "irq-flags"},
-	        {k->progs.mt_irq_out, "irq_handler_exit", NULL},
-	        {k->progs.mt_softirq_in, "softirq_entry", "softirq-flags"},
-	        {k->progs.mt_softirq_out, "softirq_exit", NULL},
 	};
 	struct bpf_program *const always[] = {
 	        k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
@@ -204,13 +219,7 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));
-	if (preempt_count_readable(btf)) {
-		bpf_program__set_autoload(k->progs.mt_waking, true);
-		session_feature(s, "preempt-count");
-	} else {
-		bpf_program__set_autoload(k->progs.mt_waking_flags, true);
-		choose_optional(s, btf, flag_progs, ARRAY_LEN(flag_progs));
-	}
+	choose_waking(s, btf, o->wake_stacks && o->stacks != STACKS_OFF);
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
 	choose_unwinding(s, o);
@@ -259,7 +268,6 @@ static void configure(struct session *s, const struct collect_opts *o)
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
 	cfg->find_vma = s->find_vma;
 	cfg->unwind = s->unwind;
-	cfg->wake_stacks = o->wake_stacks && o->stacks != STACKS_OFF;
 	cfg->page_shift = log2_floor((uint64_t)sysconf(_SC_PAGESIZE));
 	cfg->wake_bytes = s->ring_bytes / 8;
 	cfg->stack_price_ns = STACK_PRICE_NS;
