@@ -53,6 +53,11 @@ static void frame_text(const struct frame *f, char *out, size_t n)
 {
 	char name[200], src[128];
 
+	if (!f->name) {
+		snprintf(out, n, "%s+0x%" PRIx64,
+		         fmt_safe(name, sizeof(name), base_name(f->module)), f->offset);
+		return;
+	}
 	fmt_safe(name, sizeof(name), f->name);
 	if (f->src && f->line)
 		snprintf(out, n, "%s (%s:%" PRIu32 ")", name,
@@ -82,6 +87,11 @@ const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
 		if (!best || (is_plumbing(best) && !is_plumbing(f)))
 			best = f;
 	}
+	/* Stripped: an address of its own says more than a function of the library's. */
+	for (size_t i = 0; (!best || is_plumbing(best)) && i < count; i++)
+		if (!frames[i].name && frames[i].kind == FRAME_NATIVE && *frames[i].module &&
+		    !is_plumbing(&frames[i]))
+			best = &frames[i];
 	if (best)
 		frame_text(best, out, n);
 	return out;

@@ -88,6 +88,10 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 	for (size_t i = 0; i < n; i++)
 		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
 			return &frames[i];
+	for (size_t i = 0; i < n; i++)
+		if (!frames[i].name && frames[i].kind == FRAME_NATIVE &&
+		    *base_name(frames[i].module) && !is_machinery(&frames[i]))
+			return &frames[i];
 	return NULL;
 }
 
@@ -102,7 +106,10 @@ static bool by_place(struct build *b, struct lock *l)
 	f = pick(frames, model_frames(b->m, ustack, frames, DEEPEST));
 	if (!f)
 		return false;
-	if (f->src && f->line)
+	if (!f->name)
+		snprintf(l->name, sizeof(l->name), "waited for in %s+0x%" PRIx64,
+		         base_name(f->module), f->offset);
+	else if (f->src && f->line)
 		snprintf(l->name, sizeof(l->name), "waited for in %s (%s:%u)", f->name,
 		         base_name(f->src), f->line);
 	else

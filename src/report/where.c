@@ -136,6 +136,21 @@ static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
 	return told > 0;
 }
 
+/* Nothing of the program's own has a name: its innermost address, for a debugger. */
+static bool put_unnamed(char *out, size_t n, const struct frame *f, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *module = base_name(f[i].module);
+
+		if (f[i].name || f[i].kind != FRAME_NATIVE || !module[0] || is_plumbing(module) ||
+		    frame_is_runtime(&f[i]))
+			continue;
+		put_frame(out, n, &f[i], NULL);
+		return true;
+	}
+	return false;
+}
+
 /* What the kernel was asked for: the outermost frame that says something. */
 static bool put_kernel(char *out, size_t n, const struct frame *f, size_t count)
 {
@@ -154,8 +169,11 @@ bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uin
 	bool told = false;
 
 	out[0] = '\0';
-	if (f && ustack)
-		told = put_frames(out, n, f, model_frames(m, ustack, f, STACK_MAX_FRAMES));
+	if (f && ustack) {
+		size_t count = model_frames(m, ustack, f, STACK_MAX_FRAMES);
+
+		told = put_frames(out, n, f, count) || put_unnamed(out, n, f, count);
+	}
 	if (f && !told && kstack)
 		told = put_kernel(out, n, f, model_frames(m, kstack, f, STACK_MAX_FRAMES));
 	free(f);
