@@ -15,6 +15,7 @@
  *     and for the end of siblings;
  *   - the largest is disk: io-bound;
  *   - the largest is short: cpu-starved;
+ *   - the largest is rest, but less than work: parallel or cpu-bound, as above;
  *   - the largest is rest, or there is nothing of all that: idle.
  */
 #include <inttypes.h>
@@ -75,6 +76,13 @@ static const struct cause_row *top_of(const struct report *r, struct tally *t, c
 	return NULL;
 }
 
+static enum verdict judge_busy(const struct report *r, struct tally *t)
+{
+	t->top = top_of(r, t, &t->no_task);
+	return t->no_task < SPARE * t->capacity && r->cpus > 1 ? VERDICT_PARALLEL
+	                                                       : VERDICT_CPU_BOUND;
+}
+
 static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
@@ -85,14 +93,13 @@ static enum verdict judge(const struct report *r, struct tally *t)
 
 	if (r->deadlocks.n)
 		return VERDICT_SERIALIZED;
-	if (t->work > 0 && t->work >= PARALLEL * usable) {
-		t->top = top_of(r, t, &t->no_task);
-		return t->no_task < SPARE * t->capacity && r->cpus > 1 ? VERDICT_PARALLEL
-		                                                       : VERDICT_CPU_BOUND;
-	}
+	if (t->work > 0 && t->work >= PARALLEL * usable)
+		return judge_busy(r, t);
 	for (size_t i = 1; i < ARRAY_LEN(groups); i++)
 		if (*groups[i] > *groups[best])
 			best = i;
+	if (groups[best] == &t->rest && t->work > t->rest)
+		return judge_busy(r, t);
 	t->top = top_of(r, t, groups[best]);
 	if (!t->top)
 		return VERDICT_IDLE;
@@ -219,11 +226,35 @@ static void say(struct report *r, const struct tally *t, const char *fmt, ...)
 	append(r->headline, sizeof(r->headline), "%s", text);
 }
 
+/* Many of one name that do it in turn: how many there are. 0 = one of them stands for it. */
+static unsigned in_turn(const struct report *r, const struct cause_row *top)
+{
+	const struct task *t = model_task(r->m, top->id);
+	unsigned n = 0;
+	uint64_t ns = 0;
+
+	for (size_t i = 0; t && i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+		const struct task *o =
+		        row->cause == CAUSE_SERIAL ? model_task(r->m, row->id) : NULL;
+
+		if (o && !strcmp(o->comm, t->comm)) {
+			ns += row->ns;
+			n++;
+		}
+	}
+	return top->cause == CAUSE_SERIAL && top->ns < ns / 2 ? n : 0;
+}
+
 static void say_serialized(struct report *r, const struct tally *t, const char *cpus)
 {
-	char by[200];
+	unsigned n = in_turn(r, t->top);
+	char by[200], name[64];
 
 	row_text(r, t->top, by, sizeof(by));
+	if (n)
+		snprintf(by, sizeof(by), "what %u tasks called %s do one at a time", n,
+		         fmt_safe(name, sizeof(name), model_task(r->m, t->top->id)->comm));
 	say(r, t, "SERIALIZED by %s: %s", by, cpus);
 }
 

@@ -249,6 +249,8 @@ struct model {
 	uint64_t random;
 
 	VEC(struct mfile) files;
+	VEC(uint32_t) file_users; /* by file: the process that used it last, 0 = none seen */
+	struct hmap socket_ends;  /* both addresses of a socket -> file index + 1 */
 	struct idmap file_ids;
 	VEC(struct futex_key) futex_keys;
 	VEC(struct futex_object) futex_objects;
@@ -360,6 +362,10 @@ int on_traffic(struct model *m, uint64_t ts, const struct rec_traffic *r);
 uint32_t file_number(const struct model *m, uint64_t id); /* index + 1, 0 unknown */
 /* Are these (index + 1) two ends of one connection, or the same one? */
 bool files_meet(const struct model *m, uint32_t a, uint32_t b);
+/* The process is seen with this file in hand. 0 or -ENOMEM. */
+int file_used(struct model *m, uint32_t file, uint32_t proc);
+/* Does this socket's other end belong to the process? */
+bool file_leads_to(const struct model *m, uint32_t file, uint32_t proc);
 int referents_finish(struct model *m);
 void referents_release(struct model *m);
 

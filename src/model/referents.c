@@ -18,6 +18,57 @@ static const char *name_now(const struct model *m, const char *later)
 	return model_text(m, (uintptr_t)later);
 }
 
+/* --- sockets of the internet: which file is the other end ---------------------------- */
+
+static uint64_t ends_hash(const struct mfile *f, bool other)
+{
+	const uint8_t *from = other ? f->raddr : f->laddr, *to = other ? f->laddr : f->raddr;
+	uint64_t h = hash_bytes(from, sizeof(f->laddr), f->family);
+
+	return hash_bytes(to, sizeof(f->laddr), h);
+}
+
+static uint64_t ends_ports(const struct mfile *f, bool other)
+{
+	return other ? (uint64_t)f->rport << 32 | f->lport : (uint64_t)f->lport << 32 | f->rport;
+}
+
+static int note_ends(struct model *m, const struct mfile *f, size_t index)
+{
+	uint64_t *at;
+
+	if (f->kind != FD_SOCKET || !f->lport || !f->rport)
+		return 0;
+	at = hmap_put(&m->socket_ends, ends_hash(f, false), ends_ports(f, false), NULL);
+	if (!at)
+		return -ENOMEM;
+	*at = index + 1;
+	return 0;
+}
+
+int file_used(struct model *m, uint32_t file, uint32_t proc)
+{
+	while (file && m->file_users.n < file)
+		if (vec_push(&m->file_users, (uint32_t)0))
+			return -ENOMEM;
+	if (file)
+		m->file_users.v[file - 1] = proc;
+	return 0;
+}
+
+bool file_leads_to(const struct model *m, uint32_t file, uint32_t proc)
+{
+	const struct mfile *f = file ? &m->files.v[file - 1] : NULL;
+	const uint64_t *at = f && f->lport && proc ? hmap_get(&m->socket_ends, ends_hash(f, true),
+	                                                      ends_ports(f, true))
+	                                           : NULL;
+
+	return at && *at <= m->file_users.n && m->file_users.v[*at - 1] == proc &&
+	       files_meet(m, file, (uint32_t)*at);
+}
+
+/* --- records --- */
+
 int on_file(struct model *m, uint64_t ts, const struct rec_file *r)
 {
 	struct mfile f = {
@@ -41,13 +92,13 @@ int on_file(struct model *m, uint64_t ts, const struct rec_file *r)
 		return 0;
 	if (at != NO_INDEX) { /* more became known of it */
 		m->files.v[at] = f;
-		return 0;
+		return note_ends(m, &f, at);
 	}
 	if (m->files.n >= MAX_OBJECTS) {
 		m->odd.refused++;
 		return 0;
 	}
-	if (idmap_put(&m->file_ids, r->id, (uint32_t)m->files.n))
+	if (idmap_put(&m->file_ids, r->id, (uint32_t)m->files.n) || note_ends(m, &f, m->files.n))
 		return -ENOMEM;
 	return vec_push(&m->files, f);
 }
@@ -199,6 +250,8 @@ int referents_finish(struct model *m)
 void referents_release(struct model *m)
 {
 	vec_release(&m->files);
+	vec_release(&m->file_users);
+	hmap_release(&m->socket_ends);
 	vec_release(&m->futex_keys);
 	vec_release(&m->futex_objects);
 	vec_release(&m->holds);

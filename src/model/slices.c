@@ -219,6 +219,8 @@ static int begin_off(struct model *m, struct ltask *lt, uint64_t ts, const struc
 	lt->ustack = id32(r->ustack);
 	lt->kstack = id32(r->kstack);
 	lt->file = file_number(m, r->file);
+	if (file_used(m, lt->file, lt->t.proc))
+		return -ENOMEM;
 	lt->flags = (uint32_t)r->flags;
 	set_owner(lt, site_get(m, lt->site), r);
 	if (lt->early_wake_ns && !lt->runnable && ts - lt->early_wake_ns <= EARLY_WAKE_NS)
@@ -416,6 +418,14 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 	return err;
 }
 
+/* Is what it sends for the one that wakes up? A poll names no socket: then the other end has to
+ * be one of its process's. */
+static bool sends_to(const struct model *m, const struct ltask *lt, uint32_t file)
+{
+	return files_meet(m, lt->file, file) ||
+	       (lt->cause == BLOCK_POLL && file_leads_to(m, file, lt->t.proc));
+}
+
 /* In interrupt context the current task only happened to be there; but a packet that it sends
  * through the loopback is delivered in its context, by a soft interrupt. */
 static struct ltask *waker_of(struct model *m, const struct ltask *lt, const struct rec_waking *r)
@@ -423,9 +433,17 @@ static struct ltask *waker_of(struct model *m, const struct ltask *lt, const str
 	if (r->flags & (WK_F_IRQ | WK_F_NMI))
 		return NULL;
 	if (r->flags & WK_F_SOFTIRQ &&
-	    !(lt && r->flags & WK_F_SYSCALL && files_meet(m, lt->file, file_number(m, r->file))))
+	    !(lt && r->flags & WK_F_SYSCALL && sends_to(m, lt, file_number(m, r->file))))
 		return NULL;
 	return task_get(m, r->waker);
+}
+
+/* Also a packet that wakes nobody of ours, or not for sure, says who uses that socket. */
+static int note_sender(struct model *m, const struct rec_waking *r)
+{
+	const struct ltask *sender = r->flags & WK_F_SYSCALL ? task_get(m, r->waker) : NULL;
+
+	return sender ? file_used(m, file_number(m, r->file), sender->t.proc) : 0;
 }
 
 static int read_gil_of_waker(struct model *m, uint64_t ts, const struct rec_waking *r)
@@ -457,6 +475,8 @@ int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 		wake.site = id32(r->site);
 		wake.file = file_number(m, r->file);
 	}
+	if (!err)
+		err = note_sender(m, r);
 	if (r->gil && !err)
 		err = read_gil_of_waker(m, ts, r);
 	if (err || !lt || is_over(m, lt, ts))

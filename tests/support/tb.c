@@ -254,6 +254,7 @@ static void wake(struct tb *tb, struct btask *b, uint64_t t, uint32_t waker)
 	if (waker) {
 		const struct btask *by = tb_get(tb, waker);
 
+		item->wk.flags |= by->wake_flags;
 		item->wk.site = by->wake_site;
 		item->wk.file = by->wake_file;
 		item->wk.gil = by->gil.id;

@@ -93,6 +93,7 @@ void tb_owner(struct tb *tb, uint32_t id, uint32_t ns_tid);	/* owner word beside
 void tb_park(struct tb *tb, uint32_t id, uint64_t addr);	/* parking lot: the word before its futex */
 void tb_on_file(struct tb *tb, uint32_t id, uint32_t file);	/* descriptor it waits for */
 void tb_wakes_by(struct tb *tb, uint32_t id, uint32_t site, uint32_t file);	/* call in which it wakes others */
+void tb_wake_flags(struct tb *tb, uint32_t id, uint32_t flags);	/* WK_F_*, more of them */
 void tb_ctid(struct tb *tb, uint32_t id, uint64_t addr);
 uint32_t tb_file(struct tb *tb, enum fd_kind kind, uint64_t inode, uint64_t peer, const char *name);
 uint32_t tb_tcp(struct tb *tb, uint32_t local_port, uint32_t remote_port);	/* 127.0.0.1 */

@@ -25,6 +25,11 @@ void tb_wakes_by(struct tb *tb, uint32_t id, uint32_t site, uint32_t file)
 	tb_get(tb, id)->wake_file = file;
 }
 
+void tb_wake_flags(struct tb *tb, uint32_t id, uint32_t flags)
+{
+	tb_get(tb, id)->wake_flags = flags;
+}
+
 void tb_ctid(struct tb *tb, uint32_t id, uint64_t addr)
 {
 	for (size_t i = 0; i < tb->items.n; i++)

@@ -49,7 +49,7 @@ struct item {
 
 struct btask {
 	uint32_t id, proc, space, cpu, ustack, kstack;
-	uint32_t owner, file, wake_site, wake_file;
+	uint32_t owner, file, wake_site, wake_file, wake_flags;
 	uint64_t park;
 	struct {
 		uint64_t id, state, holder, switches;

@@ -341,6 +341,24 @@ Test(causes, bystanders_explain_nothing)
 	drop(&b);
 }
 
+/* One thread that is busy most of the time, and then waits for clients, is not idle. */
+Test(causes, more_work_than_rest_is_not_idle)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "server");
+	for (uint64_t i = 0; i < 10; i++) {
+		tb_run(tb, 1, 10 * i * MS, (10 * i + 7) * MS);
+		tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, (10 * i + 10) * MS, 0);
+	}
+	tb_run(tb, 1, 100 * MS, 101 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_CPU_BOUND, "server ran with nothing beside it");
+	drop(&b);
+}
+
 /* Where nobody did anything, what they wait for is all that can be said. */
 Test(causes, bystanders_among_themselves)
 {

@@ -391,6 +391,48 @@ Test(waits, poll_is_told_by_its_waker)
 	built_free(&b);
 }
 
+/* A packet through the loopback arrives in a soft interrupt of its sender: of an epoll it is
+ * known who sent it when the socket's other end is seen in the poller's process. */
+Test(waits, packets_lead_to_those_who_poll)
+{
+	struct tb *tb = tb_new();
+	uint32_t client, server;
+	struct built b;
+
+	tb_task(tb, 1, "server");
+	tb_fork(tb, 2, 1, "client", 0);
+	tb_fork(tb, 3, 1, "other", 0);
+	tb_on(tb, 2, 1);
+	tb_on(tb, 3, 2);
+	server = tb_tcp(tb, 6379, 40000);
+	client = tb_tcp(tb, 40000, 6379);
+	for (uint32_t id = 1; id <= 3; id++) {
+		tb_wakes_by(tb, id, tb_site(tb, TB_NR_sendto, 4, 0, 0, FD_SOCKET),
+		            id == 1 ? server : client);
+		tb_wake_flags(tb, id, WK_F_SOFTIRQ);
+	}
+	/* The server's answer wakes a client that reads; then its question, a server that polls. */
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_on_file(tb, 2, client);
+	tb_call(tb, 2, TB_NR_recvfrom, 5, FD_SOCKET, 5 * MS, 1);
+	tb_run(tb, 2, 5 * MS, 30 * MS);
+	tb_run(tb, 1, 0, 10 * MS);
+	tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, 20 * MS, 2);
+	tb_run(tb, 1, 20 * MS, 30 * MS);
+	/* Whom the same packet interrupts by chance it does not wake. */
+	tb_run(tb, 3, 0, 10 * MS);
+	tb_call(tb, 3, TB_NR_epoll_wait, 3, FD_UNKNOWN, 20 * MS, 2);
+	tb_run(tb, 3, 20 * MS, 30 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->channels.n, 1);
+	expect_blame(&b, 2, 0, 3 * MS, BLAME_HELD, 1);
+	cr_expect_eq(wait_no(&b, 1, 0)->channel, 1);
+	expect_blame(&b, 1, 0, 15 * MS, BLAME_HELD, 2);
+	cr_expect_eq(wait_no(&b, 3, 0)->kind, WAIT_EXTERNAL);
+	expect_blame(&b, 3, 0, 15 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
 Test(waits, nobody_at_the_other_end_is_outside)
 {
 	struct tb *tb = tb_new();
