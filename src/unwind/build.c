@@ -23,8 +23,8 @@ static int compare_fde(const void *a, const void *b)
 
 	if (x->start != y->start)
 		return x->start < y->start ? -1 : 1;
-	if (x->debug != y->debug)
-		return x->debug ? 1 : -1;
+	if (x->source != y->source)
+		return x->source < y->source ? -1 : 1;
 	return x->ins < y->ins ? -1 : x->ins > y->ins;
 }
 
@@ -68,30 +68,41 @@ static bool is_bottom(const struct image *im, uint64_t start)
 	return false;
 }
 
+/* The rows of one function. */
+static int function_rows(struct builder *b, const struct fde *f, struct cie *cie)
+{
+	const struct image_bytes *sec =
+	        f->source == FDE_DEBUG ? &b->im->debug_frame : &b->im->eh_frame;
+	struct cursor ins = {sec->data.p + f->ins, sec->data.p + f->ins + f->ins_n, false};
+	struct cfa_state s = cie->initial;
+
+	if (is_bottom(b->im, f->start))
+		return add_row(b, f->start, MT_INFO(MT_UNW_BOTTOM, 0, 0, 0));
+	if (f->source >= FDE_GO)
+		return golang_rows(b->im, f, on_row, b);
+	return cfa_run(cie, &s, &ins, f->start, f->end, on_row, b);
+}
+
 static int add_fde(struct builder *b, const struct fde *f, const struct fde *next, struct cie *cie)
 {
-	const struct image_bytes *sec = f->debug ? &b->im->debug_frame : &b->im->eh_frame;
-	struct cursor ins = {sec->data.p + f->ins, sec->data.p + f->ins + f->ins_n, false};
-	struct cfa_state s;
+	const struct image_bytes *sec =
+	        f->source == FDE_DEBUG ? &b->im->debug_frame : &b->im->eh_frame;
 	uint64_t off, left;
 	int rc;
 
 	b->work += f->ins_n + 16;
 	if (b->work > UNWIND_MAX_WORK)
 		return -E2BIG;
-	if (f->start < b->covered || !cfi_cie(sec, f->debug, f->cie, cie) ||
-	    image_offset(b->im, f->start, true, &off, &left))
+	if (f->start < b->covered || image_offset(b->im, f->start, true, &off, &left))
 		return 0; /* within another function: hostile, or a part that says the same */
+	if (f->source < FDE_GO && !cfi_cie(sec, f->source == FDE_DEBUG, f->cie, cie))
+		return 0;
 	b->seg_vaddr = f->start;
 	b->seg_off = off;
 	b->limit = f->end - f->start > left ? f->start + left : f->end;
 	if (next && next->start < b->limit && next->start > f->start)
 		b->limit = next->start;
-	s = cie->initial;
-	if (is_bottom(b->im, f->start))
-		rc = add_row(b, f->start, MT_INFO(MT_UNW_BOTTOM, 0, 0, 0));
-	else
-		rc = cfa_run(cie, &s, &ins, f->start, f->end, on_row, b);
+	rc = function_rows(b, f, cie);
 	if (rc)
 		return rc;
 	b->covered = b->limit;
@@ -103,15 +114,15 @@ static int add_fde(struct builder *b, const struct fde *f, const struct fde *nex
 static int make_rows(struct builder *b, fde_vec *fdes)
 {
 	struct cie cie = {0};
-	bool debug = false;
+	enum fde_source source = FDE_EH;
 	int rc = 0;
 
 	if (fdes->n)
 		qsort(fdes->v, fdes->n, sizeof(fdes->v[0]), compare_fde);
 	for (size_t i = 0; i < fdes->n && !rc; i++) {
-		if (fdes->v[i].debug != debug)
+		if (fdes->v[i].source != source)
 			cie.valid = false; /* offsets count in another section */
-		debug = fdes->v[i].debug;
+		source = fdes->v[i].source;
 		rc = add_fde(b, &fdes->v[i], i + 1 < fdes->n ? &fdes->v[i + 1] : NULL, &cie);
 	}
 	for (size_t i = 1; i < b->rows.n; i++) {
@@ -165,6 +176,8 @@ int unwind_table_build(struct unwind_table *t, int fd)
 		rc = cfi_list(&im, &im.eh_frame, false, &fdes);
 	if (!rc && im.debug_frame.data.n)
 		rc = cfi_list(&im, &im.debug_frame, true, &fdes);
+	if (!rc && im.is_go)
+		rc = golang_list(&im, &fdes);
 	if (!rc)
 		rc = make_rows(&b, &fdes);
 	if (!rc)

@@ -250,7 +250,7 @@ static bool read_fde(const struct image_bytes *sec, const struct entry *e, const
 		return false;
 	out->ins = (uint32_t)(c.p - sec->data.p);
 	out->ins_n = (uint32_t)cursor_left(&c);
-	out->debug = debug;
+	out->source = debug ? FDE_DEBUG : FDE_EH;
 	return true;
 }
 

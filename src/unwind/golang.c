@@ -3,6 +3,13 @@
  * golang.c: Go's scheduler runs on stacks of its own. The functions that change over to such a
  * stack call on it what they were told to, but nobody called them there: what lies above
  * their frames is left over from something else. Go's call frame information does not say so.
+ *
+ * A stripped Go program has no call frame information, and frame pointers do not lead far: its
+ * assembly, where it waits, keeps none. But the run-time library has a table of its own
+ * (runtime/symtab.go: pcHeader, moduledata.ftab, _func), which is never stripped: each function's
+ * start and name, and a list of how far rsp is from the return address at which place
+ * ("pcsp": pairs of a signed difference and a number of bytes, as variable-length numbers), which
+ * is what the linker makes .debug_frame of. Forms of Go 1.2, 1.16, 1.18 and 1.20 on.
  */
 #include <elf.h>
 #include <errno.h>
@@ -30,12 +37,17 @@ static bool changes_stack(const char *name)
 static int look_at(struct image *im, const struct buf *syms, const struct buf *strings)
 {
 	for (size_t at = 0; at + sizeof(Elf64_Sym) <= syms->n; at += sizeof(Elf64_Sym)) {
+		const char *name;
 		Elf64_Sym s;
 
 		memcpy(&s, syms->p + at, sizeof(s));
+		if (s.st_name >= strings->n || !s.st_shndx)
+			continue;
 		/* The last string ends where the buffer does, by the byte put behind it. */
-		if (ELF64_ST_TYPE(s.st_info) != STT_FUNC || s.st_name >= strings->n ||
-		    !changes_stack((const char *)strings->p + s.st_name))
+		name = (const char *)strings->p + s.st_name;
+		if (!strcmp(name, "crosscall_amd64"))
+			im->crosscall = s.st_value;
+		if (ELF64_ST_TYPE(s.st_info) != STT_FUNC || !changes_stack(name))
 			continue;
 		if (im->bottoms.n < 16 && vec_push(&im->bottoms, s.st_value))
 			return -ENOMEM;
@@ -43,20 +55,278 @@ static int look_at(struct image *im, const struct buf *syms, const struct buf *s
 	return 0;
 }
 
-int golang_bottoms(struct image *im)
+int golang_symbols(struct image *im)
 {
+	const struct image_place *tab = im->symtab.n ? &im->symtab : &im->dynsym;
+	const struct image_place *str = im->symtab.n ? &im->strtab : &im->dynstr;
 	struct buf syms = {0}, strings = {0};
 	int rc;
 
-	if (!im->symtab.n || im->symtab.n > SYMBOLS_MAX * sizeof(Elf64_Sym) || !im->strtab.n ||
-	    im->strtab.n > STRINGS_MAX)
+	if (!tab->n || tab->n > SYMBOLS_MAX * sizeof(Elf64_Sym) || !str->n || str->n > STRINGS_MAX)
 		return 0;
-	rc = image_read(im, im->symtab.off, im->symtab.n, &syms);
+	rc = image_read(im, tab->off, tab->n, &syms);
 	if (!rc)
-		rc = image_read(im, im->strtab.off, im->strtab.n, &strings);
+		rc = image_read(im, str->off, str->n, &strings);
 	if (!rc)
 		rc = buf_put(&strings, "", 1) ? -ENOMEM : look_at(im, &syms, &strings);
 	buf_release(&syms);
 	buf_release(&strings);
 	return rc == -ENOMEM ? rc : 0;
+}
+
+/* --- the table of functions ------------------------------------------------ */
+
+#define GO_MAGIC_12  0xfffffffbu
+#define GO_MAGIC_116 0xfffffffau
+#define GO_MAGIC_118 0xfffffff0u
+#define GO_MAGIC_120 0xfffffff1u
+#define RELA_MAX     (64u << 20)
+
+/* Where its parts begin in the section's bytes. */
+struct go_table {
+	const uint8_t *p;
+	uint64_t n;
+	unsigned word,
+	        quantum; /* bytes of a number in the list, of an address; of an instruction */
+	unsigned entry;  /* bytes of the first field of a _func */
+	uint64_t text, n_funcs, names, pcs, list, funcs;
+};
+
+static uint64_t number(const struct go_table *g, uint64_t at, unsigned bytes)
+{
+	struct cursor c = {g->p + at, g->p + g->n, false};
+
+	return at <= g->n ? cursor_uint(&c, bytes) : 0;
+}
+
+static bool is_header(const uint8_t *p)
+{
+	uint32_t magic;
+
+	memcpy(&magic, p, 4);
+	return (magic == GO_MAGIC_12 || magic == GO_MAGIC_116 || magic == GO_MAGIC_118 ||
+	        magic == GO_MAGIC_120) &&
+	       !p[4] && !p[5] && p[6] == 1 && p[7] == 8;
+}
+
+/* C's linker has put it among other data when it links a position-independent program. */
+static int find_in_relro(struct image *im, struct buf *b)
+{
+	size_t at = 0;
+	int rc = im->relro.n > UNWIND_MAX_SECTION ? 0
+	                                          : image_read(im, im->relro.off, im->relro.n, b);
+
+	while (!rc && at + 72 <= b->n && !is_header(b->p + at))
+		at += 8;
+	if (rc || at + 72 > b->n) {
+		b->n = 0;
+		return rc == -ENOMEM ? rc : 0;
+	}
+	memmove(b->p, b->p + at, b->n - at);
+	b->n -= at;
+	im->go.vaddr = im->relro_vaddr + at;
+	return 0;
+}
+
+int golang_table(struct image *im)
+{
+	struct buf *b = &im->go.data;
+	int rc;
+
+	if (!im->pclntab.n)
+		return find_in_relro(im, b);
+	im->go.vaddr = im->pclntab_vaddr;
+	if (im->pclntab.n > UNWIND_MAX_SECTION)
+		return 0;
+	rc = image_read(im, im->pclntab.off, im->pclntab.n, b);
+	if (rc)
+		b->n = 0;
+	return rc == -ENOMEM ? rc : 0;
+}
+
+/* What the dynamic linker writes to that address when it is a base address more; 0 = nothing. */
+static uint64_t relocated(const struct image *im, uint64_t vaddr)
+{
+	struct buf b = {0};
+	uint64_t found = 0;
+
+	if (im->rela.n > RELA_MAX || image_read(im, im->rela.off, im->rela.n, &b))
+		b.n = 0;
+	for (size_t at = 0; at + sizeof(Elf64_Rela) <= b.n; at += sizeof(Elf64_Rela)) {
+		Elf64_Rela r;
+
+		memcpy(&r, b.p + at, sizeof(r));
+		if (r.r_offset == vaddr && ELF64_R_TYPE(r.r_info) == R_X86_64_RELATIVE)
+			found = (uint64_t)r.r_addend;
+	}
+	buf_release(&b);
+	return found;
+}
+
+/* Address that the table's own counts from. */
+static uint64_t text_start(const struct image *im, uint64_t in_header)
+{
+	uint64_t at = in_header, off, left;
+
+	if (!at)
+		at = relocated(im, im->go.vaddr + 24);
+	if (!at || image_offset(im, at, true, &off, &left))
+		at = im->text_vaddr;
+	return at;
+}
+
+static int read_header(const struct image *im, struct go_table *g)
+{
+	uint32_t magic;
+
+	*g = (struct go_table){.p = im->go.data.p, .n = im->go.data.n};
+	if (g->n < 72 || !is_header(g->p))
+		return -ENOEXEC;
+	magic = (uint32_t)number(g, 0, 4);
+	g->n_funcs = number(g, 8, 8);
+	g->word = 8;
+	if (magic == GO_MAGIC_12) {
+		g->list = 16;
+	} else if (magic == GO_MAGIC_116) {
+		g->names = number(g, 24, 8);
+		g->pcs = number(g, 48, 8);
+		g->list = g->funcs = number(g, 56, 8);
+	} else {
+		g->word = 4;
+		g->text = text_start(im, number(g, 24, 8));
+		g->names = number(g, 32, 8);
+		g->pcs = number(g, 56, 8);
+		g->list = g->funcs = number(g, 64, 8);
+	}
+	if (g->names > g->n || g->pcs > g->n || g->list > g->n ||
+	    g->n_funcs > (g->n - g->list) / (2 * g->word))
+		return -ENOEXEC;
+	return 0;
+}
+
+/* One function: its name in the section, NULL: not one. */
+static const char *read_function(const struct go_table *g, uint64_t i, struct fde *f)
+{
+	uint64_t at = g->list + i * 2 * g->word, func, name, pcs;
+
+	func = g->funcs + number(g, at + g->word, g->word);
+	f->start = g->text + number(g, at, g->word);
+	f->end = g->text + number(g, at + 2 * g->word, g->word);
+	f->source = FDE_GO;
+	if (func > g->n || g->n - func < g->word + 16u || f->end <= f->start)
+		return NULL;
+	name = g->names + number(g, func + g->word, 4);
+	pcs = g->pcs + number(g, func + g->word + 12, 4);
+	if (name >= g->n || pcs >= g->n || pcs > UINT32_MAX || !memchr(g->p + name, 0, g->n - name))
+		return NULL;
+	f->ins = (uint32_t)pcs;
+	return pcs == g->pcs ? NULL : (const char *)g->p + name; /* 0: it has none */
+}
+
+/* Only what its rows may span. */
+#define CROSSCALL_MAX 64
+
+int golang_list(struct image *im, fde_vec *out)
+{
+	const struct fde crosscall = {
+	        .start = im->crosscall, .end = im->crosscall + CROSSCALL_MAX, .source = FDE_CODE};
+	struct go_table g;
+
+	if (im->crosscall && vec_push(out, crosscall))
+		return -ENOMEM;
+	if (read_header(im, &g))
+		return 0;
+	for (uint64_t i = 0; i < g.n_funcs; i++) {
+		struct fde f = {0};
+		const char *name = read_function(&g, i, &f);
+
+		if (!name)
+			continue;
+		if (vec_push(out, f))
+			return -ENOMEM;
+		if (changes_stack(name) && im->bottoms.n < 16 && vec_push(&im->bottoms, f.start))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Between functions there is less: they are aligned to 32 bytes. */
+#define PADDING_MAX 32
+
+static int table_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
+{
+	const uint8_t *p = im->go.data.p;
+	struct cursor c = {p + f->ins, p + im->go.data.n, false};
+	uint64_t at = f->start;
+	int64_t depth = -1;
+	int rc = 0;
+
+	while (at < f->end && !rc) {
+		uint64_t step = cursor_uleb(&c), bytes;
+
+		if (!step && at != f->start)
+			break; /* the end of the list */
+		depth += (int64_t)(step >> 1) ^ -(int64_t)(step & 1);
+		bytes = cursor_uleb(&c);
+		if (c.bad || !bytes)
+			break;
+		rc = fn(ctx, at,
+		        depth < 0 || (depth & 7) || depth > 32000 * 8
+		                ? MT_INFO(MT_UNW_UNSUPPORTED, 0, 0, 0)
+		                : MT_INFO(MT_UNW_RSP, 0, depth / 8 + 1, 0));
+		at = bytes < f->end - at ? at + bytes : f->end;
+	}
+	if (!rc && f->end - at >= PADDING_MAX)
+		rc = fn(ctx, at, MT_INFO(MT_UNW_UNSUPPORTED, 0, 0, 0));
+	return rc;
+}
+
+/*
+ * cgo enters Go on a thread of C's by a piece of assembly without call frame information
+ * (gcc_amd64.S): pushes, moves between registers, calls, pops, and a return. Its rows come
+ * from these instructions; with any other one they end.
+ */
+static int code_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
+{
+	uint8_t code[CROSSCALL_MAX], op;
+	uint64_t off, left;
+	int64_t depth = 8, bp8 = 0;
+	size_t n, at = 0;
+	int rc = 0;
+
+	if (image_offset(im, f->start, true, &off, &left))
+		return 0;
+	n = left < sizeof(code) ? left : sizeof(code);
+	if (pread_full(im->fd, code, n, off) != (ssize_t)n)
+		return 0;
+	while (!rc && at + 3 <= n) {
+		size_t from = at;
+
+		rc = fn(ctx, f->start + at, MT_INFO(MT_UNW_RSP, 0, depth / 8, bp8));
+		op = code[at] == 0x41 ? code[++at] : code[at];
+		if (op >= 0x50 && op <= 0x57) { /* push */
+			depth += 8;
+			bp8 = code[from] == 0x55 ? -depth / 8 : bp8;
+			at++;
+		} else if (op >= 0x58 && op <= 0x5f && depth > 8) { /* pop */
+			depth -= 8;
+			bp8 = code[from] == 0x5d ? 0 : bp8;
+			at++;
+		} else if (at == from && op == 0x48 && code[at + 1] == 0x89 &&
+		           code[at + 2] >= 0xc0) {
+			at += 3; /* mov */
+		} else if (at == from && op == 0xff && code[at + 1] >= 0xd0 &&
+		           code[at + 1] < 0xd8) {
+			at += 2; /* call */
+		} else {
+			at += op == 0xc3; /* ret */
+			break;
+		}
+	}
+	return rc ? rc : fn(ctx, f->start + at, MT_INFO(MT_UNW_NONE, 0, 0, 0));
+}
+
+int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
+{
+	return f->source == FDE_GO ? table_rows(im, f, fn, ctx) : code_rows(im, f, fn, ctx);
 }

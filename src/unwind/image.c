@@ -136,6 +136,36 @@ static int read_section(struct image *im, const Elf64_Shdr *s, struct image_byte
 	return rc;
 }
 
+static void note_place(struct image *im, const Elf64_Shdr *s, const char *name)
+{
+	const struct {
+		const char *name;
+		struct image_place *place;
+		uint64_t *vaddr;
+	} known[] = {
+	        {".symtab", &im->symtab, NULL},
+	        {".strtab", &im->strtab, NULL},
+	        {".dynsym", &im->dynsym, NULL},
+	        {".dynstr", &im->dynstr, NULL},
+	        {".rela.dyn", &im->rela, NULL},
+	        {".text", NULL, &im->text_vaddr},
+	        {".gopclntab", &im->pclntab, &im->pclntab_vaddr},
+	        {".data.rel.ro.gopclntab", &im->pclntab, &im->pclntab_vaddr},
+	        {".data.rel.ro", &im->relro, &im->relro_vaddr},
+	};
+
+	if (!strcmp(name, ".go.buildinfo") || !strcmp(name, ".note.go.buildid"))
+		im->is_go = true;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		if (strcmp(name, known[i].name) != 0)
+			continue;
+		if (known[i].place)
+			*known[i].place = (struct image_place){s->sh_offset, s->sh_size};
+		if (known[i].vaddr)
+			*known[i].vaddr = s->sh_addr;
+	}
+}
+
 static int walk_sections(struct image *im, const struct buf *heads, const struct buf *names)
 {
 	int rc = 0;
@@ -152,13 +182,10 @@ static int walk_sections(struct image *im, const struct buf *heads, const struct
 			rc = read_section(im, &s, &im->eh_frame);
 		else if (!strcmp(name, ".debug_frame"))
 			rc = read_section(im, &s, &im->debug_frame);
-		else if (!strcmp(name, ".gopclntab"))
-			im->is_go = true;
-		else if (!strcmp(name, ".symtab"))
-			im->symtab = (struct image_place){s.sh_offset, s.sh_size};
-		else if (!strcmp(name, ".strtab"))
-			im->strtab = (struct image_place){s.sh_offset, s.sh_size};
+		else if (s.sh_type != SHT_NOBITS)
+			note_place(im, &s, name);
 	}
+	im->is_go |= im->pclntab.n > 0;
 	return rc;
 }
 
@@ -215,7 +242,9 @@ int image_frames(struct image *im)
 	if (!rc && !im->eh_frame.data.n)
 		rc = read_by_header(im);
 	if (!rc && im->is_go)
-		rc = golang_bottoms(im);
+		rc = golang_symbols(im);
+	if (!rc && im->is_go && !im->debug_frame.data.n)
+		rc = golang_table(im);
 	return rc;
 }
 
@@ -225,4 +254,5 @@ void image_release(struct image *im)
 	vec_release(&im->bottoms);
 	buf_release(&im->eh_frame.data);
 	buf_release(&im->debug_frame.data);
+	buf_release(&im->go.data);
 }

@@ -5,7 +5,7 @@
  *     image.c   the ELF file: headers, segments, sections, bounded reads
  *     cfi.c     CIEs and FDEs: which code an FDE covers
  *     cfa.c     an FDE's instructions: the rows of that code
- *     golang.c functions of Go's run-time library where a stack ends
+ *     golang.c  Go: its own table of functions, for a file that is stripped; where a stack ends
  *     build.c   rows of a whole file, sorted, with their index
  *     remote.c  walking a stack by tables
  *     needed.c  which libraries a program will load
@@ -41,7 +41,11 @@ struct image {
 	struct image_bytes eh_frame, debug_frame;
 	uint64_t eh_hdr; /* address of .eh_frame_hdr, 0 = none */
 	bool is_go;
-	struct image_place symtab, strtab; /* n 0 = none */
+	struct image_place symtab, strtab, dynsym, dynstr; /* n 0 = none */
+	struct image_place pclntab, relro, rela;           /* Go's table; .data.rel.ro; .rela.dyn */
+	uint64_t pclntab_vaddr, relro_vaddr, text_vaddr;
+	struct image_bytes go; /* the table's bytes; only where .debug_frame is missing */
+	uint64_t crosscall;    /* address of cgo's crosscall_amd64, 0 = none */
 	VEC(uint64_t) bottoms; /* addresses of functions that nobody called on this stack */
 };
 /* Reads headers and segments only. 0 or -errno (-ENOEXEC). */
@@ -54,11 +58,6 @@ int image_read(const struct image *im, uint64_t off, uint64_t n, struct buf *b);
 /* Offset in the file of a loaded address, and how many bytes of its segment follow in the file.
  * exec: only segments that are. 0 or -ENOENT. */
 int image_offset(const struct image *im, uint64_t vaddr, bool exec, uint64_t *off, uint64_t *left);
-
-/* --- golang.c --- */
-
-/* Fills im->bottoms from the symbol table. 0 or -ENOMEM. */
-int golang_bottoms(struct image *im);
 
 /* --- reading numbers (cfi.c): past the end they fail, once and for all --- */
 
@@ -106,16 +105,31 @@ int cfa_run(const struct cie *cie, struct cfa_state *s, struct cursor *ins, uint
 
 /* --- cfi.c --- */
 
+/* Where a function's unwinding information is; of two that have it the first is taken. */
+enum fde_source { FDE_EH, FDE_DEBUG, FDE_GO, FDE_CODE /* its instructions */ };
 struct fde {
 	uint64_t start, end; /* code, [start, end) */
-	uint32_t ins, ins_n; /* its instructions: where in the section's bytes */
+	uint32_t ins, ins_n; /* its instructions (GO: its table of frame sizes): where in the
+	                        section's bytes */
 	uint32_t cie;        /* where its CIE is */
-	bool debug;          /* in .debug_frame */
+	enum fde_source source;
 };
 typedef VEC(struct fde) fde_vec;
 /* Adds the section's FDEs. What cannot be understood is left out. 0 or -ENOMEM, -E2BIG. */
 int cfi_list(const struct image *im, const struct image_bytes *sec, bool debug, fde_vec *out);
 /* The CIE at `at` of the section; *cie may hold the one of an earlier call. False: unusable. */
 bool cfi_cie(const struct image_bytes *sec, bool debug, uint64_t at, struct cie *cie);
+
+/* --- golang.c --- */
+
+/* What the symbols tell: im->bottoms, im->crosscall. 0 or -ENOMEM. */
+int golang_symbols(struct image *im);
+/* Finds and reads im->go. 0 or -errno. */
+int golang_table(struct image *im);
+/* Adds the functions of im->go, and to im->bottoms those that belong there; and im->crosscall.
+ * What cannot be understood is left out. 0 or -ENOMEM. */
+int golang_list(struct image *im, fde_vec *out);
+/* The rows of such a function's code (FDE_GO, FDE_CODE), as cfa_run(). */
+int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx);
 
 #endif

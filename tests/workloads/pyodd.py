@@ -23,7 +23,7 @@ def deep(n):
 SUB = """
 import time
 def in_sub_interpreter():
-    time.sleep(0.3)
+    for _ in range(6): time.sleep(0.05)
 def outer():
     in_sub_interpreter()
 outer()
