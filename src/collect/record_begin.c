@@ -269,8 +269,10 @@ int record_start(struct recording_run *r, struct err *err)
 	record_mark(r, MARK_START, r->start_ns, 0);
 	session_start(r->session);
 	rc = r->o->argv ? follow_run(r, err) : follow_attached(r, err);
-	if (!rc)
+	if (!rc) {
 		footprint_init(&r->fp, r->o->footprint_permille, now_ns());
+		log_info("recording (%s)", session_features(r->session));
+	}
 	tables_settle(r->tables);
 	if (!rc && r->o->argv)
 		rc = target_release(&r->target, r->o->argv[0], err);

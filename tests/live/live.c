@@ -241,6 +241,34 @@ bool file_holds(const char *path, const char *text, double seconds)
 	return false;
 }
 
+static size_t count_tasks(pid_t pid)
+{
+	char path[64];
+	glob_t g = {0};
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/*", (int)pid);
+	n = glob(path, GLOB_NOSORT, NULL, &g) ? 0 : g.gl_pathc;
+	globfree(&g);
+	return n;
+}
+
+void await_tasks(pid_t pid, size_t n)
+{
+	uint64_t until = mono_ns() + 60 * SEC;
+
+	while (count_tasks(pid) != n && mono_ns() < until)
+		sleep_s(0.01);
+	cr_assert_eq(count_tasks(pid), n, "process %d has %zu tasks, not %zu", (int)pid,
+	             count_tasks(pid), n);
+}
+
+void await_recording(const struct proc *p)
+{
+	cr_assert(file_holds(p->err_path, "mpvtrace: recording (", 60), "it does not record:\n%s",
+	          slurp(p->err_path));
+}
+
 bool have_command(const char *name)
 {
 	return run(ARGS("/bin/sh", "-c", fmt("PATH=$PATH:/usr/sbin:/sbin command -v %s", name)))

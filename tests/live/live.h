@@ -65,6 +65,10 @@ void proc_start(struct proc *p, const char *const *argv, const struct proc_opts 
 void proc_wait(struct proc *p);
 /* Waits until the file holds the text; false after the seconds. */
 bool file_holds(const char *path, const char *text, double seconds);
+/* Waits until the process has n tasks. Asserts. */
+void await_tasks(pid_t pid, size_t n);
+/* Waits until mpvtrace, started with -v, records. Asserts. */
+void await_recording(const struct proc *p);
 struct proc run(const char *const *argv); /* start and wait, default options */
 struct proc run_with(const char *const *argv, const struct proc_opts *o);
 /* CPythons that are on this machine, from 3.8 to below 3.`before`: the system's, pyenv's, and those

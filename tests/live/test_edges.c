@@ -88,7 +88,7 @@ Test(edges, attach_to_a_zombie)
 
 	if (!pid)
 		_exit(0);
-	sleep_s(0.1);
+	cr_assert(file_holds(fmt("/proc/%d/status", (int)pid), "State:\tZ", 60));
 	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)pid), "-o", "t.mpv"));
 	waitpid(pid, NULL, 0);
 	cr_expect_eq(p.status, 5, "status %d; stderr:\n%s", p.status, p.err);
@@ -98,7 +98,7 @@ Test(edges, attach_to_a_thread)
 {
 	struct proc p =
 	        python(fmt("import subprocess, threading, time\n"
-	                   "t = threading.Thread(target=time.sleep, args=(2,))\n"
+	                   "t = threading.Thread(target=time.sleep, args=(60,), daemon=True)\n"
 	                   "t.start()\n"
 	                   "raise SystemExit(subprocess.call(['%s', 'attach', '-o', 't.mpv',"
 	                   " '-d', '0.2', '-p', str(t.native_id)]))\n",
@@ -117,11 +117,11 @@ Test(edges, attach_without_leader)
 	proc_start(&w,
 	           ARGS("python3", "-c",
 	                "import ctypes, threading, time\n"
-	                "threading.Thread(target=lambda: [time.sleep(.01) for i in range(150)])"
+	                "threading.Thread(target=lambda: [time.sleep(.01) for i in range(6000)])"
 	                ".start()\n"
 	                "ctypes.CDLL(None).pthread_exit(None)\n"),
 	           NULL);
-	sleep_s(0.5);
+	cr_assert(file_holds(fmt("/proc/%d/status", (int)w.pid), "State:\tZ", 60));
 	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)w.pid), "-d", "0.3", "-o", "t.mpv",
 	             "--json", "r.json"));
 	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);

@@ -105,7 +105,7 @@ Test(gil, attached)
 
 	cr_assert(n);
 	proc_start(&target, ARGS(py[0].program, workload("gil.py"), "cpu4", "60"), NULL);
-	sleep_s(1);
+	await_tasks(target.pid, 5);
 	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)target.pid), "-d", "1", "-o",
 	             "a.mpv"));
 	kill(target.pid, SIGKILL);

@@ -88,6 +88,20 @@ Test(python, deeper_than_is_recorded_says_so)
 	}
 }
 
+/* For who has to find out why one is missing. */
+static const char *all_texts(const struct model *m)
+{
+	const char *all = "";
+	size_t pos = 0;
+	uint32_t s;
+
+	while ((s = pyframes_next(m, &pos))) {
+		pyframes_text(m, s, text);
+		all = fmt("%s\n%s", all, text);
+	}
+	return all;
+}
+
 Test(python, code_of_a_sub_interpreter)
 {
 	EACH_PYTHON()
@@ -99,7 +113,7 @@ Test(python, code_of_a_sub_interpreter)
 		             pyframes_find(m, "in_sub_interpreter@<script>:4 < outer@<script>:6 < "
 		                              "<module>@<script>:7"); /* 3.14 */
 
-		cr_expect_eq(found, has, "%s", list[i]);
+		cr_expect_eq(found, has, "%s: %s", list[i], all_texts(m));
 		pyframes_free(m);
 	}
 }
