@@ -42,6 +42,8 @@
 	X(LOCK_WAIT, "lock_wait_ns", "lock waits", 's') X(LOCK_WAITS, "lock_waits", "lock waits, number", 'n') \
 	X(CHANNEL_WAIT, "channel_wait_ns", "channel waits", 's') \
 	X(CHANNEL_WAITS, "channel_waits", "channel waits, number", 'n') \
+	X(MESSAGES, "messages", "messages sent", 'n') X(MESSAGE_BYTES, "message_bytes", "bytes sent", 'b') \
+	X(PICKLING, "pickling_ns", "pickling (sampled)", 's') \
 	X(SPAWN, "spawn_ns", "spawn cost", 's') X(SPAWNS, "spawns", "tasks spawned", 'n') \
 	X(SPAWN_THREAD, "spawn_thread_ns", "  by thread", 's') X(SPAWN_FORK, "spawn_fork_ns", "  by fork", 's') \
 	X(SPAWN_EXEC, "spawn_exec_ns", "  by exec", 's') X(SPAWN_SPAWN, "spawn_spawn_ns", "  by spawn", 's') \
@@ -64,7 +66,8 @@ char compare_unit(unsigned figure);
 
 /*
  * What each figure is: QUIET: the wall time less what other load took (report.undisturbed_ns). CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
- * tasks, so it can exceed the wall time. SPAWN: Σ over tasks made while recording, from the creating call to their
+ * tasks, so it can exceed the wall time. MESSAGES, MESSAGE_BYTES:
+ * put into channels, with --messages. PICKLING: by samples, see report.h. SPAWN: Σ over tasks made while recording, from the creating call to their
  * own work where that is known (Python), else to their first turn on a CPU; by method likewise. PSS: the largest
  * sum over all processes at one moment, pages counted once. RSS: Σ of the processes' own peaks: pages that are
  * shared count several times, and the peaks need not coincide. WATCH: the worst of the tasks of --watch.

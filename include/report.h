@@ -100,6 +100,10 @@ struct spawn_row {
 	const char *method;		/* thread, fork, exec (fork or vfork + exec), spawn, forkserver */
 	uint64_t start_ns, call_ns, first_run_ns, exec_ns, ready_ns, teardown_ns;
 };
+/* On-CPU samples with Python frames: all of a process, and those inside (un)pickling. Times sample_ns they
+ * are CPU time, give or take its square root. Where the interpreter has the C pickler inside and is stripped,
+ * only what multiprocessing pickles is seen. */
+struct pickle_row { uint32_t proc; uint64_t samples, dumps, loads; };
 /* Memory of all processes together at one moment: sums of their readings. */
 struct tree_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes; uint32_t procs, unread; };
 /* What is asked of the analyses. Zeroed = defaults. */
@@ -134,6 +138,8 @@ struct report {
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
 	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */
+	VEC(struct pickle_row) pickling;	/* processes with Python on a CPU; empty: no samples of any */
+	uint64_t sample_ns;			/* CPU time that a sample stands for; 0 = unknown */
 	VEC(struct tree_sample) tree;		/* in time order */
 	struct tree_sample tree_peak;		/* largest PSS; t_ns 0 = never read */
 	uint64_t self_cpu_ns, bpf_ns, bpf_runs;	/* mpvtrace's own cost; see costs_known */

@@ -148,6 +148,26 @@ static void add_memory(struct compare_run *run, const struct report *r)
 		run->v[COMPARE_RSS] = rss;
 }
 
+static void add_traffic(struct compare_run *run, const struct report *r)
+{
+	double *v = run->v;
+
+	if (r->sample_ns) {
+		v[COMPARE_PICKLING] = 0;
+		for (size_t i = 0; i < r->pickling.n; i++)
+			v[COMPARE_PICKLING] +=
+			        ((double)r->pickling.v[i].dumps + (double)r->pickling.v[i].loads) *
+			        (double)r->sample_ns;
+	}
+	if (!r->w || !model_recording(r->m)->traffic_known)
+		return;
+	v[COMPARE_MESSAGES] = v[COMPARE_MESSAGE_BYTES] = 0;
+	for (size_t i = 0; i < r->w->channels.n; i++) {
+		v[COMPARE_MESSAGES] += (double)r->w->channels.v[i].total.sent;
+		v[COMPARE_MESSAGE_BYTES] += (double)r->w->channels.v[i].total.sent_bytes;
+	}
+}
+
 static void add_watch(struct compare_run *run, const struct report *r)
 {
 	double *v = run->v;
@@ -206,6 +226,7 @@ void compare_run_of(struct compare_run *run, const struct report *r)
 	add_gils(run, r);
 	add_spawns(run, r);
 	add_memory(run, r);
+	add_traffic(run, r);
 	add_watch(run, r);
 	add_causes(run, r);
 }

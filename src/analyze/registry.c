@@ -19,6 +19,7 @@ const struct analysis analyses[] = {
         {"path", "the critical path", analyze_path},
         {"watch", "what kept chosen tasks from running", analyze_watch},
         {"spawn", "how tasks were made, and what it cost", analyze_spawn},
+        {"pickling", "CPU time that goes into pickling", analyze_pickling},
         {"tree", "memory of all processes together", analyze_tree},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
@@ -76,6 +77,7 @@ void report_release(struct report *r)
 	vec_release(&r->notes);
 	vec_release(&r->checks);
 	vec_release(&r->locks);
+	vec_release(&r->pickling);
 	vec_release(&r->spawns);
 	vec_release(&r->tree);
 	memset(r, 0, sizeof(*r));

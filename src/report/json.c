@@ -124,6 +124,7 @@ static void put_members(struct jout *j)
 	j_array_end(j);
 	put_locks(j);
 	json_causes(j);
+	j_member(j, "pickling", json_pickling(j));
 	j_member(j, "memory", json_memory(j));
 	j_member(j, "off_cpu", json_off_cpu(j));
 	j_member(j, "quality", json_quality(j));

@@ -193,6 +193,43 @@ static json_t *tree_sample(struct jout *j, const struct tree_sample *s)
 	return o;
 }
 
+static void set_pickling(struct jout *j, json_t *o, const struct pickle_row *p)
+{
+	uint64_t ns = j->r->sample_ns;
+
+	j_set(j, o, "samples", j_u64(p->samples));
+	j_set(j, o, "pickling_samples", j_u64(sat_add(p->dumps, p->loads)));
+	j_set(j, o, "cpu_ns", j_u64(sat_mul(sat_add(p->dumps, p->loads), ns)));
+	j_set(j, o, "dumps_ns", j_u64(sat_mul(p->dumps, ns)));
+	j_set(j, o, "loads_ns", j_u64(sat_mul(p->loads, ns)));
+}
+
+json_t *json_pickling(struct jout *j)
+{
+	struct pickle_row sum = {0};
+	json_t *o, *a;
+
+	if (!j->r->sample_ns)
+		return json_null();
+	o = json_object();
+	a = json_array();
+	for (size_t i = 0; i < j->r->pickling.n; i++) {
+		const struct pickle_row *p = &j->r->pickling.v[i];
+		const struct proc *proc = model_proc(j->m, p->proc);
+		json_t *row = json_object();
+
+		sum.samples = sat_add(sum.samples, p->samples);
+		sum.dumps = sat_add(sum.dumps, p->dumps);
+		sum.loads = sat_add(sum.loads, p->loads);
+		j_set(j, row, "pid", j_known(proc, proc ? proc->pid : 0));
+		set_pickling(j, row, p);
+		j_add(j, a, row);
+	}
+	set_pickling(j, o, &sum);
+	j_set(j, o, "processes", a);
+	return o;
+}
+
 json_t *json_memory(struct jout *j)
 {
 	const struct tree_sample *peak = &j->r->tree_peak;

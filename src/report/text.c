@@ -14,9 +14,10 @@
 #define MAX_COMMAND   4096 /* bytes shown; a command line can have megabytes */
 
 static void (*const sections[])(struct tx *t) = {
-        text_headline, text_deadlocks, text_verdict,  text_account, text_parallelism, text_serial,
-        text_locks,    text_gil,       text_channels, text_traffic, text_path,        text_watch,
-        text_tasks,    text_spawn,     text_memory,   text_stacks,  text_recording,
+        text_headline, text_deadlocks, text_verdict,   text_account,  text_parallelism,
+        text_serial,   text_locks,     text_gil,       text_channels, text_traffic,
+        text_pickling, text_path,      text_watch,     text_tasks,    text_spawn,
+        text_memory,   text_stacks,    text_recording,
 };
 
 int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err)

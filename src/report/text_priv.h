@@ -41,6 +41,7 @@ void text_account(struct tx *t);
 void text_locks(struct tx *t);
 void text_channels(struct tx *t);
 void text_traffic(struct tx *t);
+void text_pickling(struct tx *t);
 void text_path(struct tx *t);
 void text_serial(struct tx *t);
 void text_gil(struct tx *t);
