@@ -392,7 +392,7 @@ Test(identity, deadlock_of_python_threads)
 		cr_skip_test("no CPython");
 	for (size_t i = 0; i < n; i++) {
 		struct recording r =
-		        record(ARGS("-d", "3"), ARGS(python[i], workload("deadlock.py"), "--kind",
+		        record(ARGS("-d", "2"), ARGS(python[i], workload("deadlock.py"), "--kind",
 		                                     i % 2 ? "RLock" : "Lock", "--life", "8"));
 
 		check_cycle(r.trace, r.json, r.truth, python[i]);
