@@ -61,8 +61,17 @@ struct graph_row {
 	uint32_t deadlock;		/* index + 1 into deadlocks */
 	uint32_t ustack, kstack;	/* where it waits; where a running one was last seen */
 };
-/* Gain of the whole run if one cause were gone: wall / predicted wall; null = has_range false. */
-struct what_if_row { char change[96]; uint8_t cause; uint32_t id; double speedup, low, high; uint64_t wall_ns; };
+/* The whole run if one cause were gone, from a replay (analyze/replay_priv.h). change: "Without the GIL".
+ * cause, id: as in cause_row; id 0 of a GIL: all GILs; CAUSE_WORK: more CPUs. speedup, low, high:
+ * wall / predicted wall, and its range; wall_ns, wall_low_ns (fastest), wall_high_ns: the predicted wall.
+ * Of a GIL, what processes instead of threads would cost: processes, how many (0 = does not apply),
+ * memory_bytes and spawn_ns of each; WHAT_IF_UNKNOWN = not measured. */
+#define WHAT_IF_UNKNOWN UINT64_MAX
+struct what_if_row {
+	char change[96]; uint8_t cause; uint32_t id; double speedup, low, high;
+	uint64_t wall_ns, wall_low_ns, wall_high_ns;
+	uint32_t processes; uint64_t memory_bytes, spawn_ns;
+};
 struct gil_task { uint32_t task; uint64_t hold_ns, wait_ns, waits; };
 struct gil_row { uint32_t gil, proc; uint64_t hold_ns, wait_ns, switches; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
@@ -134,7 +143,12 @@ struct report {
 	enum verdict verdict;
 	char headline[400];		/* one sentence */
 	char next_step[400];		/* what to look at next; "" = nothing */
-	VEC(struct what_if_row) what_if;
+	VEC(struct what_if_row) what_if;	/* GILs, locks, CPUs; each by wall_ns */
+	bool what_if_known;		/* else why_no_what_if says why not */
+	char why_no_what_if[160];
+	/* What a replay with nothing changed takes on free CPUs; 0 = unknown. How far it is from wall_ns tells
+	 * how well the replay knows this program; that has scaled the predictions. */
+	uint64_t replay_ns;
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
 	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */

@@ -19,6 +19,7 @@ int analyze_path(struct report *r, struct err *err);      /* the critical path *
 int analyze_watch(struct report *r, struct err *err);     /* responsiveness of chosen tasks */
 int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
 int analyze_pickling(struct report *r, struct err *err);  /* CPU time of (un)pickling */
+int analyze_what_if(struct report *r, struct err *err);   /* the run replayed without a cause */
 int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */
 int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */
 int analyze_notes(struct report *r, struct err *err);     /* what could not be known */

@@ -450,7 +450,7 @@ int chains_settle(struct chains *c)
  * be a lock or a place where work is handed out: it is a lock when those who let others go
  * on wait for it themselves.
  */
-static bool lock_is_strong(const struct lock *l)
+bool lock_is_strong(const struct lock *l)
 {
 	uint64_t by_waiters = 0, all = 0;
 

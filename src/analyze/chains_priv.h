@@ -120,6 +120,8 @@ int chains_change(struct chains *c, uint32_t i, const struct span *next);
 int chains_settle(struct chains *c);
 /* Charges of the label of a root, as of now. */
 struct what chains_what(const struct chains *c, const struct node *root, uint32_t label);
+/* Is it by its nature waited for until its holder lets go? */
+bool lock_is_strong(const struct lock *l);
 /* Index of the task's node; UINT32_MAX unknown. */
 uint32_t chains_node(const struct chains *c, uint32_t task);
 

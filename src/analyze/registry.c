@@ -20,6 +20,7 @@ const struct analysis analyses[] = {
         {"watch", "what kept chosen tasks from running", analyze_watch},
         {"spawn", "how tasks were made, and what it cost", analyze_spawn},
         {"pickling", "CPU time that goes into pickling", analyze_pickling},
+        {"what-if", "what the run would gain if one cause were gone", analyze_what_if},
         {"tree", "memory of all processes together", analyze_tree},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},

@@ -355,7 +355,7 @@ static json_t *what_if(struct jout *j)
 {
 	json_t *a;
 
-	if (!j->r->what_if.n)
+	if (!j->r->what_if.n && !j->r->what_if_known)
 		return json_null();
 	a = json_array();
 	for (size_t i = 0; i < j->r->what_if.n; i++) {
@@ -369,6 +369,13 @@ static json_t *what_if(struct jout *j)
 		j_set(j, o, "low", real(w->low));
 		j_set(j, o, "high", real(w->high));
 		j_set(j, o, "wall_ns", j_u64(w->wall_ns));
+		j_set(j, o, "wall_low_ns", j_u64(w->wall_low_ns));
+		j_set(j, o, "wall_high_ns", j_u64(w->wall_high_ns));
+		j_set(j, o, "processes", j_known(w->processes, w->processes));
+		j_set(j, o, "memory_bytes",
+		      j_known(w->processes && w->memory_bytes != WHAT_IF_UNKNOWN, w->memory_bytes));
+		j_set(j, o, "spawn_ns",
+		      j_known(w->processes && w->spawn_ns != WHAT_IF_UNKNOWN, w->spawn_ns));
 		j_add(j, a, o);
 	}
 	return a;
@@ -451,6 +458,7 @@ void json_causes(struct jout *j)
 	put_deadlocks(j);
 	put_graph(j);
 	j_member(j, "what_if", what_if(j));
+	j_member(j, "replay_ns", j_known(j->r->replay_ns, j->r->replay_ns));
 	j_member(j, "gil", gils(j));
 	j_member(j, "watch", watch(j));
 }

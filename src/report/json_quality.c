@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "report/json_priv.h"
 
-/* Why keys of the schema are null in every report of this version. */
-static const char *const standing_notes[] = {
-        "what_if is null: no analysis of this version fills it",
-};
-
 static json_t *lost_by(struct jout *j)
 {
 	const struct loss *loss = NULL;
@@ -69,11 +64,14 @@ static json_t *overhead(struct jout *j)
 static json_t *notes(struct jout *j)
 {
 	json_t *a = json_array();
+	char why[200];
 
 	for (size_t i = 0; i < j->r->notes.n; i++)
 		j_add(j, a, j_text(j->r->notes.v[i]));
-	for (size_t i = 0; i < ARRAY_LEN(standing_notes); i++)
-		j_add(j, a, j_text(standing_notes[i]));
+	if (j->r->why_no_what_if[0]) {
+		snprintf(why, sizeof(why), "what_if is null: %s", j->r->why_no_what_if);
+		j_add(j, a, j_text(why));
+	}
 	return a;
 }
 

@@ -85,10 +85,26 @@ static const struct cause_row *main_cause(const struct report *r)
 	return NULL;
 }
 
+static void print_cost(struct tx *t, const struct what_if_row *w)
+{
+	bool memory = w->memory_bytes != WHAT_IF_UNKNOWN, spawn = w->spawn_ns != WHAT_IF_UNKNOWN;
+	char bytes[32], ns[32], line[200];
+
+	if (!w->processes || (!memory && !spawn))
+		return;
+	snprintf(line, sizeof(line),
+	         "%" PRIu32 " process%s instead of threads would cost %s%s%s%s.", w->processes,
+	         w->processes == 1 ? "" : "es",
+	         memory ? fmt_bytes(bytes, sizeof(bytes), w->memory_bytes) : "",
+	         memory && spawn ? " and " : "", spawn ? fmt_ns(ns, sizeof(ns), w->spawn_ns) : "",
+	         spawn ? w->processes == 1 ? " to start" : " each to start" : " each");
+	tx_items(t, TX_PLAIN, NULL, line);
+}
+
 static void print_what_if(struct tx *t)
 {
 	const struct cause_row *row = main_cause(t->r);
-	char ns[32], change[128], line[300];
+	char ns[32], low[32], high[32], change[128], line[400];
 
 	for (size_t i = 0; row && i < t->r->what_if.n; i++) {
 		const struct what_if_row *w = &t->r->what_if.v[i];
@@ -96,10 +112,13 @@ static void print_what_if(struct tx *t)
 		if (w->cause != row->cause || w->id != row->id || !(w->speedup > 1.05))
 			continue;
 		snprintf(line, sizeof(line),
-		         "%s, the same work would take about %s (%.1f to %.1f times faster).",
+		         "%s, the same work would take about %s (%s to %s): %.1f times faster.",
 		         fmt_safe(change, sizeof(change), w->change),
-		         fmt_ns(ns, sizeof(ns), w->wall_ns), w->low, w->high);
+		         fmt_ns(ns, sizeof(ns), w->wall_ns),
+		         fmt_ns(low, sizeof(low), w->wall_low_ns),
+		         fmt_ns(high, sizeof(high), w->wall_high_ns), w->speedup);
 		tx_items(t, TX_PLAIN, NULL, line);
+		print_cost(t, w);
 		return;
 	}
 }

@@ -108,7 +108,12 @@ static void fill_account(struct report *r, uint32_t stack)
 	                                      .speedup = 1.9,
 	                                      .low = 1.8,
 	                                      .high = 2.0,
-	                                      .wall_ns = 44 * MS});
+	                                      .wall_ns = 44 * MS,
+	                                      .wall_low_ns = 40 * MS,
+	                                      .wall_high_ns = 50 * MS,
+	                                      .processes = 4,
+	                                      .memory_bytes = 9 << 20,
+	                                      .spawn_ns = 45 * MS});
 }
 
 static void fill_path(struct report *r, uint32_t stack, bool long_path)

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "replay_priv.h"
+
+/* A replay is not worth more memory than the recording itself takes. */
+#define MAX_WAITS (8u << 20)
+/* From wake-up to running on an idle CPU: up to this it is part of the wait. */
+#define WAKE_LATENCY_NS 100000
+/* Who was killed while it waited has this much left to do to go away. */
+#define LAST_STEPS_NS 1000000
+
+struct building {
+	struct replay *p;
+	const struct waits *w;
+	const struct recording *rec;
+	struct hmap ids; /* task id -> index + 1 */
+};
+
+static uint64_t clamp(uint64_t v, uint64_t lo, uint64_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
+static uint32_t index_of(const struct building *b, uint32_t task)
+{
+	const uint64_t *at = task ? hmap_get(&b->ids, task, 0) : NULL;
+
+	return at ? (uint32_t)*at : 0;
+}
+
+static int add_edge(struct building *b, uint32_t source, uint64_t t, uint32_t target)
+{
+	struct replay_edge e = {.t = t, .source = source, .target = target};
+	struct replay_wait *x = &b->p->waits.v[target];
+
+	if (x->needs == UINT16_MAX)
+		return 0;
+	x->needs++;
+	return vec_push(&b->p->edges, e);
+}
+
+/* --- waits --- */
+
+static int add_birth(struct building *b, const struct task *t)
+{
+	struct replay_wait x = {.flags = REPLAY_TIMED};
+	uint32_t creator = index_of(b, t->parent);
+	uint64_t start = b->rec->wall_start_ns;
+	int err;
+
+	if (t->start_ns > start && !creator)
+		x.delay_ns = (float)(t->start_ns - start);
+	if (t->start_ns > start && creator)
+		x.flags = 0;
+	err = vec_push(&b->p->waits, x);
+	if (!err && !x.flags)
+		err = add_edge(b, creator - 1, t->start_ns, (uint32_t)b->p->waits.n - 1);
+	return err;
+}
+
+/* The last one whom it is known to have waited for. */
+static const struct blame *last_held(const struct building *b, const struct wait *x)
+{
+	for (uint32_t i = x->n_blame; i-- > 0;) {
+		const struct blame *at = &b->w->blames.v[x->blame + i];
+
+		if (at->state == BLAME_HELD && at->task && at->task != x->task)
+			return at;
+		if (at->state == BLAME_NOBODY)
+			break;
+	}
+	return NULL;
+}
+
+/* It was killed in it, or recording stopped. */
+static bool is_last(const struct task *t, const struct wait *x)
+{
+	return x->open && (x->in_ns >= t->end_ns || t->end_ns - x->in_ns < LAST_STEPS_NS);
+}
+
+static int add_wait(struct building *b, const struct wait *x, double work, bool open)
+{
+	const struct blame *held = open ? NULL : last_held(b, x);
+	uint32_t source = held ? index_of(b, held->task) : 0;
+	struct replay_wait r = {.work_ns = (float)work, .lock = x->lock};
+	uint64_t ready = x->in_ns > x->end_ns ? x->in_ns - x->end_ns : 0;
+	int err;
+
+	if (open)
+		r.flags = REPLAY_OPEN;
+	else if (!source)
+		r.flags = REPLAY_TIMED;
+	if (ready > WAKE_LATENCY_NS)
+		ready = WAKE_LATENCY_NS;
+	r.delay_ns = (float)((source ? x->end_ns - held->end_ns : x->end_ns - x->start_ns) + ready);
+	err = vec_push(&b->p->waits, r);
+	if (!err && source)
+		err = add_edge(b, source - 1, held->end_ns, (uint32_t)b->p->waits.n - 1);
+	return err;
+}
+
+static uint64_t on_cpu(const struct building *b, const struct slice *s, uint64_t until)
+{
+	uint64_t lo = clamp(s->in_ns, b->rec->wall_start_ns, b->rec->wall_end_ns);
+	uint64_t hi = clamp(s->end_ns < until ? s->end_ns : until, lo, b->rec->wall_end_ns);
+
+	return hi - lo;
+}
+
+/* Where a task is while its slices and waits are gone through together. */
+struct cursor {
+	const struct task *t;
+	const struct wait *waits;
+	size_t n_waits, wait, slice;
+	double scale; /* CPU time by time on a CPU */
+	double work;  /* since the last wait */
+};
+
+static void cursor_begin(struct cursor *c, const struct building *b, const struct task *t)
+{
+	*c = (struct cursor){.t = t, .scale = 1};
+	c->waits = waits_of(b->w, t->id, &c->n_waits);
+	if (t->on_cpu_ns && t->run_ns < t->on_cpu_ns)
+		c->scale = (double)t->run_ns / (double)t->on_cpu_ns;
+}
+
+/* The wait that begins with this slice, or NULL. */
+static const struct wait *wait_begins(const struct cursor *c)
+{
+	const struct wait *x = c->wait < c->n_waits ? &c->waits[c->wait] : NULL;
+
+	return x && x->slice == c->slice ? x : NULL;
+}
+
+/* The slice is gone through: its turn on the CPU counts unless the wait goes on after it. */
+static void pass_slice(struct cursor *c, const struct building *b)
+{
+	const struct slice *s = &c->t->slices.v[c->slice];
+	const struct wait *x = c->wait < c->n_waits ? &c->waits[c->wait] : NULL;
+
+	if (x && c->slice >= x->slice) {
+		if (c->slice + 1 < (size_t)x->slice + x->n_slices) {
+			c->slice++;
+			return;
+		}
+		c->wait++;
+		c->work = 0;
+	}
+	c->work += c->scale * (double)on_cpu(b, s, UINT64_MAX);
+	c->slice++;
+}
+
+static int add_task(struct building *b, const struct task *t)
+{
+	struct replay_task r = {.first = (uint32_t)b->p->waits.n, .counts = true};
+	struct cursor c;
+	bool open = false;
+	int err = add_birth(b, t);
+
+	cursor_begin(&c, b, t);
+	while (!err && !open && c.slice < t->slices.n) {
+		const struct wait *x = wait_begins(&c);
+
+		if (x) {
+			r.work_ns += c.work;
+			open = is_last(t, x);
+			err = add_wait(b, x, c.work, open);
+		}
+		pass_slice(&c, b);
+	}
+	/* Killed, or idle when recording stopped: nothing ends with it. */
+	if (open)
+		r.counts = false;
+	else
+		r.rest_ns = c.work;
+	r.work_ns += r.rest_ns;
+	r.n = (uint32_t)b->p->waits.n - r.first;
+	b->p->work_ns += r.work_ns;
+	return err ? err : vec_push(&b->p->tasks, r);
+}
+
+/* Who joins several joins them all: one that ended while its creator waited for another one's
+ * end would be waited for if it ended later. */
+static int join_all(struct building *b, const struct task *t)
+{
+	uint32_t creator = index_of(b, t->parent), self = index_of(b, t->id);
+	size_t lo = 0, n, hi;
+	const struct wait *x;
+
+	if (!creator || t->alive)
+		return 0;
+	x = waits_of(b->w, t->parent, &n);
+	for (hi = n; lo < hi;) { /* the first that ends at its end or later */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (x[mid].end_ns < t->end_ns)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	/* Its birth comes first; after an open wait there are none. */
+	if (lo >= n || x[lo].start_ns > t->end_ns || lo + 1 >= b->p->tasks.v[creator - 1].n)
+		return 0;
+	if (x[lo].kind != WAIT_CHILD &&
+	    !(x[lo].lock && b->w->locks.v[x[lo].lock - 1].kind == LOCK_JOIN))
+		return 0;
+	if (b->p->waits.v[b->p->tasks.v[creator - 1].first + 1 + lo].flags)
+		return 0;
+	return add_edge(b, self - 1, t->end_ns,
+	                b->p->tasks.v[creator - 1].first + 1 + (uint32_t)lo);
+}
+
+/* --- edges --- */
+
+static int by_source(const void *a, const void *b)
+{
+	const struct replay_edge *x = a, *y = b;
+
+	if (x->source != y->source)
+		return x->source < y->source ? -1 : 1;
+	if (x->t != y->t)
+		return x->t < y->t ? -1 : 1;
+	return x->target < y->target ? -1 : x->target > y->target;
+}
+
+/* How far the task was at e->t; edges come in the order of time. */
+static void place_edge(struct building *b, struct cursor *c, const struct replay_task *r,
+                       struct replay_edge *e)
+{
+	uint64_t t = e->t;
+	double at;
+
+	while (c->slice < c->t->slices.n && c->t->slices.v[c->slice].end_ns <= t)
+		pass_slice(c, b);
+	at = c->work;
+	e->part = (uint32_t)c->wait + 1;
+	if (c->slice < c->t->slices.n) {
+		const struct slice *s = &c->t->slices.v[c->slice];
+		const struct wait *x = c->wait < c->n_waits ? &c->waits[c->wait] : NULL;
+		bool inside = x && c->slice >= x->slice;
+
+		if (inside && c->slice + 1 == (size_t)x->slice + x->n_slices && t >= s->in_ns) {
+			e->part++; /* in the turn after the wait */
+			at = 0;
+			inside = false;
+		}
+		if (!inside)
+			at += c->scale * (double)on_cpu(b, s, t);
+	}
+	if (e->part > r->n) { /* after an open wait: as good as at its end */
+		e->part = r->n;
+		at = r->rest_ns;
+	}
+	e->at_ns = (float)at;
+}
+
+static int place_edges(struct building *b)
+{
+	struct replay *p = b->p;
+	size_t i = 0;
+
+	if (p->edges.n)
+		qsort(p->edges.v, p->edges.n, sizeof(p->edges.v[0]), by_source);
+	while (i < p->edges.n) {
+		uint32_t source = p->edges.v[i].source;
+		struct replay_task *r = &p->tasks.v[source];
+		struct cursor c;
+
+		cursor_begin(&c, b, model_task_at(b->w->m, source));
+		r->edges = (uint32_t)i;
+		for (; i < p->edges.n && p->edges.v[i].source == source; i++)
+			place_edge(b, &c, r, &p->edges.v[i]);
+		r->n_edges = (uint32_t)i - r->edges;
+	}
+	return 0;
+}
+
+/* --- all --- */
+
+static void set_counts(struct replay *p)
+{
+	for (size_t i = 0; i < p->tasks.n; i++)
+		if (p->tasks.v[i].counts)
+			return;
+	for (size_t i = 0; i < p->tasks.n; i++)
+		p->tasks.v[i].counts = true;
+}
+
+static int build(struct building *b)
+{
+	const struct model *m = b->w->m;
+	size_t n = model_n_tasks(m);
+	int err = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t *at = hmap_put(&b->ids, model_task_at(m, i)->id, 0, NULL);
+
+		if (!at)
+			return -ENOMEM;
+		*at = i + 1;
+	}
+	err = vec_reserve(&b->p->waits, b->w->waits.n + n);
+	for (size_t i = 0; i < n && !err; i++)
+		err = add_task(b, model_task_at(m, i));
+	for (size_t i = 0; i < n && !err; i++)
+		err = join_all(b, model_task_at(m, i));
+	if (!err)
+		err = place_edges(b);
+	set_counts(b->p);
+	return err;
+}
+
+int replay_build(struct replay *p, const struct waits *w)
+{
+	struct building b = {.p = p, .w = w, .rec = model_recording(w->m)};
+	int err;
+
+	*p = (struct replay){.w = w};
+	if (w->waits.n > MAX_WAITS)
+		return -E2BIG;
+	err = build(&b);
+	hmap_release(&b.ids);
+	return err;
+}
+
+void replay_release(struct replay *p)
+{
+	vec_release(&p->tasks);
+	vec_release(&p->waits);
+	vec_release(&p->edges);
+	*p = (struct replay){0};
+}

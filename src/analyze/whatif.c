@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the whole run would have taken if one cause were gone, by replays of the recording:
+ *  - without a GIL: the same threads as processes, each with an interpreter of its own;
+ *  - without a lock: as finely divided as can be, nobody ever waits for it;
+ *  - with more CPUs.
+ *
+ * A replay with nothing changed should take as long as the run did. What it takes less or more
+ * (other programs on the CPUs, wake-ups, what replay_priv.h says it does not know) scales the
+ * prediction, and the range reaches from what it would be without that scaling.
+ * Its ends are also the best and the worst order in which the CPUs may have been given, the speed
+ * that the same code may have beside others and, for processes, an interpreter to start in each.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyze_priv.h"
+#include "chains_priv.h"
+#include "replay_priv.h"
+
+#define MAX_LOCKS    3
+#define MAX_GILS     8
+#define WORTH_A_LOOK 50   /* a lock that was waited for less than 1 part in this of the wall */
+#define WORTH_A_ROW  1.02 /* a gain of CPUs below this */
+#define SPEED_DOUBT  0.04 /* the same code beside others: caches, memory, frequency */
+#define TOO_FAR      3    /* a replay that is off by this factor knows nothing */
+#define STEPS \
+	(48u << 20) /* of all replays together, so that a long recording does not take minutes */
+
+struct what_if {
+	struct report *r;
+	struct replay p;
+	bool *without;
+	double self_ns, scale, steps;
+};
+
+/* --- replays --- */
+
+static int replay(struct what_if *f, double cpus, enum replay_order order, double *out)
+{
+	struct replay_terms terms = {.cpus = cpus, .order = order, .without = f->without};
+
+	f->steps += (double)f->p.waits.n + (double)f->p.edges.n + (double)f->p.tasks.n;
+	return replay_run(&f->p, &terms, out);
+}
+
+static bool too_long(const struct what_if *f)
+{
+	return f->steps > STEPS;
+}
+
+static uint64_t to_ns(double ns)
+{
+	return ns > 0 && ns < 1e19 ? (uint64_t)(ns + 0.5) : 0;
+}
+
+/* Fills the row's times from replays on so many CPUs. extra_ns: that it may take longer. */
+static int predict(struct what_if *f, struct what_if_row *row, double cpus, double extra_ns)
+{
+	double shared, best, worst, low, high, wall = (double)f->r->wall_ns;
+	int err = replay(f, cpus, REPLAY_SHARED, &shared);
+
+	if (!err)
+		err = replay(f, cpus, REPLAY_LONG_FIRST, &best);
+	if (!err)
+		err = replay(f, cpus, REPLAY_SHORT_FIRST, &worst);
+	if (err)
+		return err;
+	low = fmin(shared, fmin(best, worst)) * fmin(1, f->scale) / (1 + SPEED_DOUBT);
+	high = (fmax(shared, fmax(best, worst)) + extra_ns) * fmax(1, f->scale) * (1 + SPEED_DOUBT);
+	row->wall_ns = to_ns(shared * f->scale);
+	row->wall_low_ns = to_ns(low);
+	row->wall_high_ns = to_ns(high);
+	if (!row->wall_ns || !row->wall_low_ns || !row->wall_high_ns)
+		return -ELOOP;
+	row->speedup = wall / (shared * f->scale);
+	row->low = wall / high;
+	row->high = wall / low;
+	return 0;
+}
+
+/* --- what processes cost --- */
+
+static const struct proc *proc_of_gil(const struct report *r, const struct lock *l)
+{
+	for (size_t i = 0; i < r->gils.n; i++)
+		if (r->gils.v[i].gil == l->gil)
+			return model_proc(r->m, r->gils.v[i].proc);
+	return NULL;
+}
+
+static const struct task *next_thread(const struct model *m, const struct proc *p, size_t *i)
+{
+	while (*i < model_n_tasks(m)) {
+		const struct task *t = model_task_at(m, (*i)++);
+
+		if (t->proc == p->id)
+			return t;
+	}
+	return NULL;
+}
+
+/* Threads beside the first that do at least a hundredth of the process's work. */
+static uint32_t count_workers(const struct model *m, const struct proc *p, uint64_t *first_ns)
+{
+	uint64_t work = 0;
+	uint32_t n = 0;
+	const struct task *t;
+
+	for (size_t i = 0; (t = next_thread(m, p, &i));)
+		work += t->run_ns;
+	*first_ns = UINT64_MAX;
+	for (size_t i = 0; (t = next_thread(m, p, &i));) {
+		if (t->id == p->id || t->run_ns < work / 100)
+			continue;
+		n++;
+		if (t->start_ns < *first_ns)
+			*first_ns = t->start_ns;
+	}
+	return n;
+}
+
+/* What a process had of its own before its first thread: a new one needs that again. */
+static uint64_t own_bytes(const struct proc *p, uint64_t before_ns)
+{
+	uint64_t bytes = WHAT_IF_UNKNOWN;
+
+	for (size_t i = 0; i < p->rss.n && p->rss.v[i].t_ns <= before_ns; i++)
+		bytes = p->rss.v[i].anon_bytes;
+	return bytes;
+}
+
+/* What it took the process to get from its exec to work of its own. */
+static uint64_t start_ns(const struct model *m, const struct proc *p)
+{
+	const struct task *t = model_task(m, p->id);
+
+	return t && t->exec_ns && t->ready_ns > t->exec_ns ? t->ready_ns - t->exec_ns
+	                                                   : WHAT_IF_UNKNOWN;
+}
+
+static void cost_of_processes(const struct model *m, const struct proc *p, struct what_if_row *row)
+{
+	uint64_t first;
+
+	row->memory_bytes = row->spawn_ns = WHAT_IF_UNKNOWN;
+	row->processes = p ? count_workers(m, p, &first) : 0;
+	if (!row->processes)
+		return;
+	row->memory_bytes = own_bytes(p, first);
+	row->spawn_ns = start_ns(m, p);
+}
+
+/* --- rows --- */
+
+static int add_row(struct what_if *f, const struct what_if_row *row)
+{
+	return vec_push(&f->r->what_if, *row);
+}
+
+static void forget(struct what_if *f)
+{
+	memset(f->without, 0, f->r->w->locks.n * sizeof(*f->without));
+}
+
+static int without_gil(struct what_if *f, const struct lock *l, bool only)
+{
+	struct what_if_row row = {.cause = CAUSE_GIL, .id = l->id};
+	double extra = 0;
+	int err;
+
+	snprintf(row.change, sizeof(row.change), "Without the %.80s", only ? "GIL" : l->name);
+	cost_of_processes(f->r->m, proc_of_gil(f->r, l), &row);
+	/* One after the other has to be made; starting is work for the CPUs. */
+	if (row.processes && row.spawn_ns != WHAT_IF_UNKNOWN)
+		extra = (double)row.spawn_ns * fmax(1, row.processes / f->r->cpus);
+	f->without[l->id - 1] = true;
+	err = predict(f, &row, f->r->cpus, extra);
+	forget(f);
+	return err ? err : add_row(f, &row);
+}
+
+static int without_all_gils(struct what_if *f)
+{
+	struct what_if_row row = {.cause = CAUSE_GIL,
+	                          .memory_bytes = WHAT_IF_UNKNOWN,
+	                          .spawn_ns = WHAT_IF_UNKNOWN,
+	                          .change = "Without any GIL"};
+	int err;
+
+	for (size_t i = 0; i < f->r->w->locks.n; i++)
+		f->without[i] = f->r->w->locks.v[i].kind == LOCK_GIL;
+	err = predict(f, &row, f->r->cpus, 0);
+	forget(f);
+	return err ? err : add_row(f, &row);
+}
+
+static int without_lock(struct what_if *f, const struct lock *l)
+{
+	struct what_if_row row = {.cause = CAUSE_LOCK, .id = l->id};
+	int err;
+
+	snprintf(row.change, sizeof(row.change), "Without waiting for %.70s", l->name);
+	row.memory_bytes = row.spawn_ns = WHAT_IF_UNKNOWN;
+	f->without[l->id - 1] = true;
+	err = predict(f, &row, f->r->cpus, 0);
+	forget(f);
+	return err ? err : add_row(f, &row);
+}
+
+static int with_cpus(struct what_if *f, double cpus, const char *change)
+{
+	struct what_if_row row = {.cause = CAUSE_WORK};
+	int err;
+
+	snprintf(row.change, sizeof(row.change), "%s", change);
+	row.memory_bytes = row.spawn_ns = WHAT_IF_UNKNOWN;
+	err = predict(f, &row, cpus, 0);
+	return err || row.speedup < WORTH_A_ROW ? err : add_row(f, &row);
+}
+
+static bool is_worth(const struct report *r, const struct lock *l, bool gil)
+{
+	return l->wait_ns > r->wall_ns / WORTH_A_LOOK &&
+	       (gil ? l->kind == LOCK_GIL : l->kind != LOCK_GIL && lock_is_strong(l));
+}
+
+/* The longest waited for first, at most max: lock indexes. */
+static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < r->w->locks.n; i++) {
+		const struct lock *l = &r->w->locks.v[i];
+		size_t at = n;
+
+		if (!is_worth(r, l, gil))
+			continue;
+		while (at && r->w->locks.v[out[at - 1]].wait_ns < l->wait_ns) {
+			if (at < max)
+				out[at] = out[at - 1];
+			at--;
+		}
+		if (at < max) {
+			out[at] = i;
+			n += n < max;
+		}
+	}
+	return n;
+}
+
+static int all_rows(struct what_if *f)
+{
+	const struct lock *locks = f->r->w->locks.v;
+	uint32_t gils[MAX_GILS], some[MAX_LOCKS];
+	size_t n = pick(f->r, true, gils, MAX_GILS);
+	int err = n > 1 ? without_all_gils(f) : 0;
+
+	for (size_t i = 0; i < n && !err && !too_long(f); i++)
+		err = without_gil(f, &locks[gils[i]], n == 1);
+	n = pick(f->r, false, some, MAX_LOCKS);
+	for (size_t i = 0; i < n && !err && !too_long(f); i++)
+		err = without_lock(f, &locks[some[i]]);
+	if (!err && !too_long(f))
+		err = with_cpus(f, f->r->cpus + 1, "With one more CPU");
+	if (!err && !too_long(f))
+		err = with_cpus(f, INFINITY, "With as many CPUs as it can use");
+	return err;
+}
+
+/* --- all --- */
+
+static int give_up(struct report *r, const char *why)
+{
+	r->what_if.n = 0;
+	snprintf(r->why_no_what_if, sizeof(r->why_no_what_if), "%s", why);
+	return 0;
+}
+
+static int run(struct what_if *f)
+{
+	struct report *r = f->r;
+	int err = replay(f, r->cpus, REPLAY_SHARED, &f->self_ns);
+
+	if (err)
+		return err;
+	if (!(f->self_ns > 0))
+		return give_up(r, "nothing ran that could be replayed");
+	r->replay_ns = to_ns(f->self_ns);
+	f->scale = (double)r->wall_ns / f->self_ns;
+	if (f->scale > TOO_FAR || f->scale < 1 / TOO_FAR)
+		return give_up(r, "what the run waited for is not known well enough to replay it");
+	r->what_if_known = true;
+	return all_rows(f);
+}
+
+int analyze_what_if(struct report *r, struct err *err)
+{
+	struct what_if f = {.r = r};
+	int rc;
+
+	(void)err;
+	if (!r->w)
+		return give_up(r, "it needs each switch, which was not loaded");
+	if (!(r->cpus > 0) || r->cpus > 1e6 || !r->wall_ns)
+		return give_up(r, "the number of CPUs is not known");
+	f.without = calloc(r->w->locks.n + 1, sizeof(*f.without));
+	rc = f.without ? replay_build(&f.p, r->w) : -ENOMEM;
+	if (!rc)
+		rc = run(&f);
+	if (rc == -E2BIG)
+		rc = give_up(r, "the recording is too long to be replayed");
+	if (rc == -ELOOP)
+		rc = give_up(r, "the recording contradicts itself and cannot be replayed");
+	r->what_if_known = r->what_if_known && !r->why_no_what_if[0];
+	replay_release(&f.p);
+	free(f.without);
+	return rc;
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT */
+/* Predictions for the run without one cause, on programs built in memory whose truth can be
+ * worked out by hand. Two CPUs, unless said otherwise. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "../support/tb.h"
+#include "analyze/replay_priv.h"
+#include "random_trace.h"
+#include "report.h"
+
+#define GIL_ADDR  0x900000
+#define GIL_WORD  (GIL_ADDR + 0x48)
+#define MUTEX     0x601000
+#define MAX_TASKS 8
+
+struct built {
+	struct model *m;
+	struct report r;
+};
+
+static struct built build(struct tb *tb)
+{
+	struct model_opts opts = {.flags = MODEL_SLICES};
+	struct built b = {.m = tb_load(tb, &opts)};
+	struct err err = {0};
+
+	cr_assert(b.m);
+	tb_free(tb);
+	cr_assert_eq(report_build(&b.r, b.m, &err), 0, "%s", err.msg);
+	return b;
+}
+
+static void drop(struct built *b)
+{
+	report_release(&b->r);
+	model_free(b->m);
+}
+
+static const struct what_if_row *row_of(const struct built *b, enum cause cause)
+{
+	cr_assert(b->r.what_if_known, "%s", b->r.why_no_what_if);
+	for (size_t i = 0; i < b->r.what_if.n; i++)
+		if (b->r.what_if.v[i].cause == cause)
+			return &b->r.what_if.v[i];
+	return NULL;
+}
+
+/* A wake-up on an idle CPU counts up to 0.1 ms, work is kept in floats. */
+static void expect_ns(uint64_t ns, uint64_t truth)
+{
+	uint64_t off = ns > truth ? ns - truth : truth - ns;
+
+	cr_expect_leq(off, truth / 1000, "%.3f ms instead of %.3f ms", (double)ns / 1e6,
+	              (double)truth / 1e6);
+}
+
+static void expect_row(const struct built *b, enum cause cause, uint64_t truth)
+{
+	const struct what_if_row *row = row_of(b, cause);
+
+	cr_assert(row);
+	expect_ns(row->wall_ns, truth);
+	cr_expect_leq(row->wall_low_ns, row->wall_ns);
+	cr_expect_geq(row->wall_high_ns, row->wall_ns);
+	cr_expect_leq(row->low, row->speedup);
+	cr_expect_geq(row->high, row->speedup);
+	cr_expect_float_eq(row->speedup, (double)b->r.wall_ns / (double)row->wall_ns, 1e-6);
+}
+
+/* --- a GIL ----------------------------------------------------------------------------------- */
+
+/* Threads 2 … of process 1, from 10 ms on, in turns of 5 ms, each until it has done its share. */
+struct turns {
+	struct tb *tb;
+	unsigned n;
+	uint64_t left[MAX_TASKS], end[MAX_TASKS], waits_since[MAX_TASKS];
+};
+
+static void take_turns(struct turns *x)
+{
+	uint64_t t = 10 * MS, until;
+	unsigned last = 0, active = x->n;
+
+	while (active) {
+		for (unsigned i = 0; i < x->n; i++) {
+			uint32_t id = i + 2;
+
+			if (!x->left[i])
+				continue;
+			if (t > 10 * MS && x->waits_since[i] != t)
+				tb_futex(x->tb, id, GIL_WORD, TB_FUTEX_BITSET, 0, 0, t, last + 2);
+			until = t + (x->left[i] < 5 * MS ? x->left[i] : 5 * MS);
+			tb_run(x->tb, id, t, until);
+			x->left[i] -= until - t;
+			t = x->waits_since[i] = until;
+			last = i;
+			if (!x->left[i]) {
+				x->end[i] = t;
+				tb_exit(x->tb, id, 0);
+				active--;
+			}
+		}
+	}
+}
+
+static struct tb *gil_program(unsigned n, const uint64_t *work)
+{
+	struct tb *tb = tb_new();
+	struct turns x = {.tb = tb, .n = n};
+	uint64_t t = 10 * MS;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	tb_on(tb, 1, 1);
+	for (unsigned i = 0; i < n; i++) {
+		tb_thread(tb, i + 2, 1, "worker", 10 * MS);
+		tb_wakes_by(tb, i + 2,
+		            tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+		x.left[i] = work[i];
+		/* The first turn of each ends before it begins: it asks for the GIL. */
+		if (i)
+			tb_run(tb, i + 2, 10 * MS, 10 * MS + i * US / 100);
+	}
+	take_turns(&x);
+	tb_run(tb, 1, 0, 10 * MS);
+	for (unsigned i = 0; i < n; i++) {
+		if (x.end[i] <= t)
+			continue;
+		t = x.end[i];
+		tb_join(tb, 1, i + 2, t);
+		tb_run(tb, 1, t, t + US);
+	}
+	tb_run(tb, 1, t + US, t + 10 * MS);
+	tb_exit(tb, 1, 0);
+	return tb;
+}
+
+Test(whatif, gil_of_two_equal_threads)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	struct built b = build(gil_program(2, work));
+
+	cr_assert_eq(b.r.wall_ns, 220 * MS);
+	expect_ns(b.r.replay_ns, 220 * MS);
+	expect_row(&b, CAUSE_GIL, 120 * MS);
+	cr_expect_str_eq(row_of(&b, CAUSE_GIL)->change, "Without the GIL");
+	drop(&b);
+}
+
+Test(whatif, gil_of_four_equal_threads)
+{
+	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
+	struct built b = build(gil_program(4, work));
+	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
+
+	cr_assert_eq(b.r.wall_ns, 220 * MS);
+	expect_row(&b, CAUSE_GIL, 120 * MS);
+	cr_expect_eq(row->processes, 4);
+	cr_expect_eq(row->memory_bytes, WHAT_IF_UNKNOWN);
+	cr_expect_eq(row->spawn_ns, WHAT_IF_UNKNOWN);
+	drop(&b);
+}
+
+/* 10, 20, 30 and 40 ms: shared equally, two CPUs have them done after 20, 35, 45 and 55 ms. At best
+ * 50, at worst, the short ones first, 60. */
+Test(whatif, gil_of_unequal_threads)
+{
+	static const uint64_t work[] = {10 * MS, 20 * MS, 30 * MS, 40 * MS};
+	struct built b = build(gil_program(4, work));
+	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
+
+	cr_assert_eq(b.r.wall_ns, 120 * MS);
+	expect_row(&b, CAUSE_GIL, 75 * MS);
+	cr_expect_lt(row->wall_low_ns, 70 * MS);
+	cr_expect_gt(row->wall_low_ns, 65 * MS);
+	cr_expect_gt(row->wall_high_ns, 80 * MS);
+	cr_expect_lt(row->wall_high_ns, 85 * MS);
+	drop(&b);
+}
+
+/* main joined the first two while the others had long ended: it would have to wait for them. */
+Test(whatif, joins_that_did_not_wait)
+{
+	static const uint64_t work[] = {80 * MS, 80 * MS, 5 * MS, 5 * MS};
+	struct built b = build(gil_program(4, work));
+
+	/* 10 ms after all four have got a share of 5 ms, 75 ms are left to do for two. */
+	expect_row(&b, CAUSE_GIL, (10 + 10 + 75 + 10) * MS);
+	drop(&b);
+}
+
+/* --- what stays as it was ----------------------------------------------------------------------
+ */
+
+/* Two threads that need each other through a pipe all the time gain nothing without a GIL that
+ * a third one waits for. */
+Test(whatif, dependent_work_stays_dependent)
+{
+	struct tb *tb = tb_new();
+	uint64_t t = 0;
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	tb_thread(tb, 2, 1, "other", 0);
+	tb_on(tb, 2, 1);
+	tb_thread(tb, 3, 1, "waiter", 0);
+	tb_on(tb, 3, 1);
+	tb_run(tb, 3, 0, US / 100);
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	for (unsigned i = 0; i < 10; i++, t += 20 * MS) {
+		tb_run(tb, 1, t, t + 10 * MS);
+		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, t + 20 * MS, 2);
+		if (!i)
+			tb_run(tb, 2, 0, US / 100);
+		tb_call(tb, 2, TB_NR_read, 3, FD_PIPE, t + 10 * MS, 1);
+		tb_run(tb, 2, t + 10 * MS, t + 20 * MS);
+	}
+	tb_futex(tb, 3, GIL_WORD, TB_FUTEX_BITSET, 0, 0, t, 2);
+	tb_run(tb, 3, t, t + MS);
+	tb_exit(tb, 3, 0);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, t, t + 10 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_assert_eq(b.r.wall_ns, 210 * MS);
+	expect_row(&b, CAUSE_GIL, 210 * MS);
+	drop(&b);
+}
+
+/* A sleep takes its time on any CPU. */
+Test(whatif, sleep_stays)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 50 * MS);
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 150 * MS, 0);
+	tb_run(tb, 1, 150 * MS, 160 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 10 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	cr_expect(b.r.what_if_known);
+	expect_ns(b.r.replay_ns, 160 * MS);
+	cr_expect_eq(b.r.what_if.n, 0, "neither locks nor CPUs to gain from");
+	drop(&b);
+}
+
+/* --- locks and CPUs ----------------------------------------------------------------------------
+ */
+
+/* Two threads, four rounds: 5 ms of work, then 15 ms of work under one mutex. */
+Test(whatif, mutex)
+{
+	struct tb *tb = tb_new();
+	uint64_t free_at = 0, at[2] = {0, 0};
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	for (unsigned i = 0; i < 8; i++) {
+		uint32_t id = i % 2 + 1, other = 3 - id;
+		uint64_t t = at[i % 2];
+
+		tb_run(tb, id, t, t + 5 * MS);
+		t += 5 * MS;
+		tb_owner(tb, id, other);
+		if (t < free_at) {
+			tb_futex_wait(tb, id, MUTEX, free_at, other);
+			t = free_at;
+		}
+		tb_run(tb, id, t, t + 15 * MS);
+		at[i % 2] = free_at = t + 15 * MS;
+	}
+	tb_exit(tb, 1, 0);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	cr_assert_eq(b.r.wall_ns, 125 * MS);
+	expect_ns(b.r.replay_ns, 125 * MS);
+	expect_row(&b, CAUSE_LOCK, 80 * MS);
+	cr_expect_eq(row_of(&b, CAUSE_LOCK)->processes, 0);
+	cr_expect_null(row_of(&b, CAUSE_WORK), "more CPUs would not help");
+	drop(&b);
+}
+
+/* Four tasks of 30 ms on two CPUs: a third one brings 40 ms, all that it can use 30. */
+Test(whatif, more_cpus)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= 4; id++)
+		tb_thread(tb, id, 1, "worker", 0);
+	for (unsigned i = 0; i < 6; i++) {
+		for (uint32_t k = 0; k < 2; k++) {
+			uint32_t id = 1 + k + 2 * (i % 2);
+
+			tb_on(tb, id, k);
+			tb_run(tb, id, i * 10 * MS, (i + 1) * 10 * MS);
+			if (i < 4)
+				tb_preempt(tb, id);
+		}
+	}
+	for (uint32_t id = 1; id <= 4; id++)
+		tb_exit(tb, id, 0);
+	b = build(tb);
+	cr_assert_eq(b.r.wall_ns, 60 * MS);
+	expect_ns(b.r.replay_ns, 60 * MS);
+	cr_assert_eq(b.r.what_if.n, 2);
+	expect_ns(b.r.what_if.v[0].wall_ns, 40 * MS);
+	expect_ns(b.r.what_if.v[1].wall_ns, 30 * MS);
+	drop(&b);
+}
+
+/* --- any recording -----------------------------------------------------------------------------
+ */
+
+static double wall_of(const struct replay *p, const struct replay_terms *terms)
+{
+	double ns = NAN;
+	int err = replay_run(p, terms, &ns);
+
+	cr_expect(err == 0 || err == -ELOOP, "%d", err);
+	cr_expect(err || (ns >= 0 && isfinite(ns)), "%g", ns);
+	return err ? NAN : ns;
+}
+
+/* It ends, on any terms or on none; and a prediction lies in its range. */
+Test(whatif, whatever_the_recording_says)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		struct built b = build(anything(seed));
+		struct replay p;
+		double shared;
+
+		cr_assert_eq(replay_build(&p, b.r.w), 0);
+		shared = wall_of(&p, &(struct replay_terms){.cpus = 2});
+		for (int order = REPLAY_LONG_FIRST; order <= REPLAY_SHORT_FIRST; order++)
+			cr_expect_eq(isnan(shared),
+			             isnan(wall_of(&p, &(struct replay_terms){.cpus = 1.5,
+			                                                      .order = order})));
+		cr_expect_eq(isnan(shared),
+		             isnan(wall_of(&p, &(struct replay_terms){.cpus = INFINITY})));
+		replay_release(&p);
+		for (size_t i = 0; i < b.r.what_if.n; i++) {
+			const struct what_if_row *row = &b.r.what_if.v[i];
+
+			cr_expect(row->speedup > 0 && row->low <= row->speedup &&
+			                  row->speedup <= row->high,
+			          "seed %" PRIu64 ": %g in %g … %g", seed, row->speedup, row->low,
+			          row->high);
+		}
+		drop(&b);
+	}
+}
+
+/* Without slices nothing can be replayed, and the reason is told. */
+Test(whatif, needs_slices)
+{
+	struct tb *tb = tb_new();
+	struct report r;
+	struct model *m;
+	struct err err = {0};
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, MS);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, NULL);
+	tb_free(tb);
+	cr_assert(m);
+	cr_assert_eq(report_build(&r, m, &err), 0);
+	cr_expect_not(r.what_if_known);
+	cr_expect_neq(r.why_no_what_if[0], '\0');
+	report_release(&r);
+	model_free(m);
+}
