@@ -186,10 +186,9 @@ static void choose_waking(struct session *s, const struct btf *btf, bool stacks)
 }
 
 /* Turns on the programs whose tracepoints this kernel has. */
-static int choose_programs(struct session *s, const struct collect_opts *o, struct err *err)
+static void choose_programs(struct session *s, const struct btf *btf, const struct collect_opts *o)
 {
 	struct mpvtrace_bpf *k = s->skel;
-	struct btf *btf = btf__load_vmlinux_btf();
 	const struct optional_prog optional[] = {
 	        {k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes"},
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
@@ -203,13 +202,8 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	        k->progs.mt_newtask, k->progs.mt_exec,   k->progs.mt_rename,
 	        k->progs.mt_exit,    k->progs.mt_attach, k->progs.mt_finish,
 	};
-	int args, rc;
+	int args = btf_tracepoint_args(btf, "sched_switch");
 
-	if (!btf)
-		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
-		               "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
-		               "CONFIG_DEBUG_INFO_BTF=y");
-	args = btf_tracepoint_args(btf, "sched_switch");
 	bpf_program__set_autoload(args >= 4 ? k->progs.mt_switch : k->progs.mt_switch_old, true);
 	session_feature(s, args >= 4 ? "prev-state" : "prev-state-racy");
 	if (btf_counts_run_delay(btf))
@@ -223,9 +217,6 @@ static int choose_programs(struct session *s, const struct collect_opts *o, stru
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
 	choose_unwinding(s, o);
-	rc = choose_traffic(s, btf, o, err);
-	btf__free(btf);
-	return rc;
 }
 
 static unsigned log2_floor(uint64_t x)
@@ -307,7 +298,7 @@ static int attach_programs(struct session *s, struct err *err)
 		if (!bpf_program__autoload(p) ||
 		    strncmp(bpf_program__section_name(p), "tp_btf/", 7))
 			continue;
-		link = bpf_program__attach(p);
+		link = bpf_program__attach_trace(p);
 		if (!link)
 			return err_set(err, -errno, MT_EXIT_UNSUPPORTED, "cannot attach to %s: %s",
 			               bpf_program__section_name(p) + 7, strerror(errno));
@@ -388,19 +379,17 @@ static int install_rings(struct session *s)
 	return 0;
 }
 
-static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
+static int load_programs(struct session *s, const struct btf *btf, const struct collect_opts *o,
+                         struct err *err)
 {
-	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	int rc;
 
-	setrlimit(RLIMIT_MEMLOCK,
-	          &unlimited); /* before 5.11 maps were charged to it; harmless since */
-	libbpf_set_print(libbpf_log);
-	s->skel = mpvtrace_bpf__open();
+	s->skel = programs_open();
 	if (!s->skel)
 		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
 		               strerror(errno));
-	rc = choose_programs(s, o, err);
+	choose_programs(s, btf, o);
+	rc = choose_traffic(s, btf, o, err);
 	if (rc)
 		return rc;
 	rc = create_rings(s, o, err);
@@ -408,9 +397,28 @@ static int load_all(struct session *s, const struct collect_opts *o, struct err 
 		return rc;
 	configure(s, o);
 	bpf_map__set_max_entries(s->skel->maps.rings, (uint32_t)s->n_rings);
-	rc = mpvtrace_bpf__load(s->skel);
+	rc = programs_load(s->skel, btf);
+	return rc ? load_error(rc, err) : 0;
+}
+
+static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+	struct btf *btf;
+	int rc;
+
+	setrlimit(RLIMIT_MEMLOCK,
+	          &unlimited); /* before 5.11 maps were charged to it; harmless since */
+	libbpf_set_print(libbpf_log);
+	btf = btf__load_vmlinux_btf();
+	if (!btf)
+		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
+		               "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
+		               "CONFIG_DEBUG_INFO_BTF=y");
+	rc = load_programs(s, btf, o, err);
+	btf__free(btf);
 	if (rc)
-		return load_error(rc, err);
+		return rc;
 	rc = install_rings(s);
 	if (rc)
 		return err_set(err, rc, MT_EXIT_FAIL, "cannot install the ring buffers: %s",

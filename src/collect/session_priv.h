@@ -27,4 +27,9 @@ struct session {
 	char features[512];
 };
 
+/* loader.c: opens the skeleton; its programs then want programs_load(). NULL with errno set. */
+struct mpvtrace_bpf *programs_open(void);
+/* Creates maps and loads programs; btf: the kernel's types. 0 or -errno. */
+int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf);
+
 #endif
