@@ -174,7 +174,11 @@ static __always_inline u64 mapping_at(struct unwind_cpu *u, struct mm_struct *mm
 	}
 	u->offset = (u64)BPF_CORE_READ(vma, vm_pgoff) << cfg.page_shift;
 	inode = (u64)BPF_CORE_READ(file, f_inode);
-	*ino = (u32)BPF_CORE_READ((struct inode *)inode, i_ino);
+	/* An address, and then a number, too, may be another file's soon; and a file may be written
+	 * anew. */
+	*ino = (u32)BPF_CORE_READ((struct inode *)inode, i_ino) +
+	       BPF_CORE_READ((struct inode *)inode, i_generation) * 0x9e3779b1 +
+	       (u32)BPF_CORE_READ((struct inode *)inode, i_size) * 0x85ebca6b;
 	return inode;
 }
 

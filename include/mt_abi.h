@@ -286,7 +286,7 @@ struct mt_want {
 	struct mt_hdr h;
 	__u64 key;		/* its inode's address */
 	__u64 start, end, offset;	/* the mapping */
-	__u32 ino, space;
+	__u32 ino, space;	/* ino: as in mt_file_table */
 };
 
 /* A GIL at its first sight in a space: found by its signature, or copied at fork. */

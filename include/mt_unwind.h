@@ -63,7 +63,7 @@ enum mt_file_state {
 };
 struct mt_file_table {
 	__u32 state;
-	__u32 ino;		/* low half of the inode's number: an address may be reused */
+	__u32 ino;		/* a hash of the inode's number, generation and size: an address may be reused */
 	__u32 first;		/* the table's first word in the array of all tables */
 	__u32 base_block, n_blocks, n_rows;
 	__u32 used;		/* set by BPF: for choosing what to evict */

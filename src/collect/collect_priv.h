@@ -234,9 +234,11 @@ void tables_path(struct tables *t, const char *path);
 /* Process pid has that file mapped. */
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid);
 struct table_totals {
-	uint64_t files, rows, bytes;
+	uint64_t files, rows;
+	uint64_t bytes;   /* at most at once */
 	uint64_t without; /* files that have no table, or none that is understood */
 	uint64_t no_room; /* … of these, for lack of room */
+	uint64_t evicted; /* files not used for long that gave way to others */
 };
 struct table_totals tables_totals(const struct tables *t);
 

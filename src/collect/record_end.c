@@ -97,6 +97,12 @@ static void write_quality(struct recording_run *r)
 	tables = tables_totals(r->tables);
 	write_cost(r, "unwinding tables bytes", tables.bytes, 0);
 	write_cost(r, "unwinding tables", tables.files, 0);
+	if (tables.evicted) {
+		write_cost(r, "unwinding tables evicted", tables.evicted, 0);
+		note_write(r->d, r->w,
+		           "more files than there is room for their unwinding tables: those not "
+		           "used for long gave way, and a stack that led there again may be short");
+	}
 	if (tables.no_room)
 		note_write(r->d, r->w,
 		           "the unwinding tables of some files found no room: their frames were "

@@ -16,33 +16,10 @@
 #include <unistd.h>
 #include <bpf/bpf.h>
 
-#include "builder_priv.h"
-#include "mt_unwind.h"
+#include "tables_priv.h"
 
 #define PATHS_MAX 65536
 #define SETTLE_MS 200 /* a command whose files take longer starts with some stacks short */
-
-struct table_file {
-	uint64_t key;
-	void *pin; /* our mapping of its first page */
-	uint32_t ino;
-	uint32_t first, n_words; /* its place, n_words 0 = none */
-	uint32_t base_block, n_blocks;
-	bool answered;
-};
-
-struct tables {
-	struct builder b;
-	struct session_unwind k;
-	uint64_t *words; /* the kernel's array, mapped */
-	uint32_t n_words, used;
-	VEC(struct table_file) files; /* id - 1 */
-	struct hmap by_path;          /* hashes of paths that were looked at */
-	struct hmap by_key, by_inode; /* by_inode: (device, inode) as /proc shows them -> id */
-	size_t asked;                 /* requests that are not answered yet */
-	struct table_totals totals;
-	bool preloaded;
-};
 
 /* --- the kernel side ------------------------------------------------------- */
 
@@ -98,17 +75,35 @@ static void unpin(const struct table_file *f)
 		munmap(f->pin, page_size());
 }
 
-/* Remembers it: its id, 0 = no memory. */
+/* Remembers it: its id, 0 = no memory, or all there is room for are being made. */
 static uint32_t add_file(struct tables *t, const struct table_file *f)
 {
-	uint64_t *slot = hmap_put(&t->by_key, f->key, 0, NULL);
+	uint32_t id = room_id(t);
+	uint64_t *slot = id ? hmap_put(&t->by_key, f->key, 0, NULL) : NULL;
+	uint32_t made = id ? t->files.v[id - 1].made : 0;
 
-	if (!slot || t->files.n >= MT_FILES_MAX || vec_push(&t->files, *f)) {
+	if (!slot) {
 		unpin(f);
 		return 0;
 	}
-	*slot = t->files.n; /* the id */
-	return (uint32_t)t->files.n;
+	*slot = id;
+	t->files.v[id - 1] = *f;
+	t->files.v[id - 1].made = made + 1;
+	return id;
+}
+
+void tables_forget(struct tables *t, uint32_t id)
+{
+	struct table_file *f = &t->files.v[id - 1];
+	const uint64_t *known = hmap_get(&t->by_key, f->key, 0);
+
+	if (known && *known == id) {
+		bpf_map_delete_elem(t->k.files_fd, &f->key);
+		hmap_del(&t->by_key, f->key, 0);
+	}
+	unpin(f);
+	t->used -= f->n_words;
+	*f = (struct table_file){.made = f->made};
 }
 
 /* Copies the table into the kernel's array and says that it is there. */
@@ -116,28 +111,30 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 {
 	struct mt_file_table v = {.state = MT_FILE_READY,
 	                          .ino = f->ino,
-	                          .first = t->used,
 	                          .base_block = a->base_block,
 	                          .n_blocks = a->n_blocks,
-	                          .n_rows = a->n_rows};
+	                          .n_rows = a->n_rows,
+	                          .used = 1};
 	size_t bytes = (size_t)a->n_words * sizeof(uint64_t);
 
-	if (a->n_words > t->n_words - t->used ||
-	    (uint64_t)a->n_blocks + 1 + a->n_rows != a->n_words) {
+	if (!a->n_words || (uint64_t)a->n_blocks + 1 + a->n_rows != a->n_words ||
+	    room_take(t, a->n_words, &v.first)) {
 		t->totals.no_room++;
 		set_none(t, f);
 		return;
 	}
-	if (pread_full(fd, t->words + t->used, bytes, 0) != (ssize_t)bytes) {
+	if (pread_full(fd, t->words + v.first, bytes, 0) != (ssize_t)bytes) {
 		set_none(t, f);
 		return;
 	}
-	f->first = t->used;
+	f->first = v.first;
 	f->n_words = a->n_words;
 	f->base_block = a->base_block;
 	f->n_blocks = a->n_blocks;
 	f->answered = true;
 	t->used += a->n_words;
+	if (t->used > t->peak)
+		t->peak = t->used;
 	t->totals.files++;
 	t->totals.rows += a->n_rows;
 	set_state(t, f, &v);
@@ -162,7 +159,7 @@ static struct table_file *file_of_answer(struct tables *t, const struct built *a
 		}
 		id = add_file(t, &f);
 	}
-	if (!id || id > t->files.n || t->files.v[id - 1].answered)
+	if (!id || id > t->files.n || !t->files.v[id - 1].key || t->files.v[id - 1].answered)
 		return NULL;
 	return &t->files.v[id - 1];
 }
@@ -194,7 +191,7 @@ static void on_gone(struct tables *t)
 	t->preloaded = true;
 	t->asked = 0;
 	for (size_t i = 0; i < t->files.n; i++)
-		if (!t->files.v[i].answered)
+		if (t->files.v[i].key && !t->files.v[i].answered)
 			set_none(t, &t->files.v[i]);
 }
 
@@ -278,22 +275,35 @@ static int open_by_name(uint32_t pid, uint64_t start)
 	return fd;
 }
 
+/* The file's id; 0 = not known, also when another had that inode before. */
+static uint32_t known_file(struct tables *t, uint64_t key, uint32_t ino)
+{
+	const uint64_t *id = hmap_get(&t->by_key, key, 0);
+
+	if (id && t->files.v[*id - 1].ino != ino && t->files.v[*id - 1].answered) {
+		tables_forget(t, (uint32_t)*id);
+		return 0;
+	}
+	return id ? (uint32_t)*id : 0;
+}
+
 /* Asks for the table of fd's file, which is closed. key 0: whatever it is. Its id, or -errno. */
 static int ask(struct tables *t, int fd, uint64_t key)
 {
 	struct table_file f = {0};
-	const uint64_t *known;
-	int rc = pin(t, fd, &f), id = 0;
+	int rc = pin(t, fd, &f), id = rc ? 0 : (int)known_file(t, f.key, f.ino);
 
-	known = rc ? NULL : hmap_get(&t->by_key, f.key, 0);
-	if (known || (!rc && key && f.key != key)) {
+	if (!rc && id) {
 		unpin(&f);
-		id = known ? (int)*known : 0;
-		rc = known ? 0 : -ESTALE;
+	} else if (!rc && key && f.key != key) {
+		unpin(&f);
+		rc = -ESTALE;
 	} else if (!rc) {
 		id = (int)add_file(t, &f);
 		rc = id ? builder_request(&t->b, (uint32_t)id, fd) : -ENOMEM;
 		t->asked += !rc;
+		if (rc && id)
+			tables_forget(t, (uint32_t)id);
 	}
 	close(fd);
 	return rc ? rc : id;
@@ -318,8 +328,10 @@ void tables_path(struct tables *t, const char *path)
 	size_t n = strlen(path);
 	int fd;
 
-	if (!t || t->b.sock < 0 || *path != '/' || t->by_path.n >= PATHS_MAX)
+	if (!t || t->b.sock < 0 || *path != '/')
 		return;
+	if (t->by_path.n >= PATHS_MAX)
+		hmap_release(&t->by_path);
 	hmap_put(&t->by_path, hash_bytes(path, n, 1), hash_bytes(path, n, 2), &added);
 	fd = added ? open_mapped(path) : -EEXIST;
 	if (fd >= 0)
@@ -329,19 +341,24 @@ void tables_path(struct tables *t, const char *path)
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 {
 	struct table_file f = {.key = e->key, .ino = e->ino};
+	uint32_t id = t ? known_file(t, e->key, e->ino) : 0;
 	int rc;
 
-	if (!t || hmap_get(&t->by_key, e->key, 0))
+	if (!t || (id && !t->files.v[id - 1].answered))
 		return;
+	if (id)
+		tables_forget(t, id); /* the kernel side has done so already */
 	rc = t->b.sock < 0 ? -EPIPE : want(t, pid, e->start, e->end, e->key);
 	log_debug("unwinding table of %llx in %u: %s", (unsigned long long)e->start, pid,
 	          rc < 0 ? strerror(-rc) : "asked for");
 	if (rc >= 0)
 		return;
-	if (rc == -ENOENT || rc == -ESRCH || rc == -ESTALE) /* it has gone: ask again next time */
-		bpf_map_delete_elem(t->k.files_fd, &e->key);
+	/* It has gone: ask again next time. Else it is remembered as one that has none. */
+	id = rc == -ENOENT || rc == -ESRCH || rc == -ESTALE ? 0 : add_file(t, &f);
+	if (id)
+		set_none(t, &t->files.v[id - 1]);
 	else
-		set_none(t, &f);
+		bpf_map_delete_elem(t->k.files_fd, &e->key);
 }
 
 void tables_process(struct tables *t, const struct proc_maps *maps)
@@ -356,7 +373,7 @@ void tables_process(struct tables *t, const struct proc_maps *maps)
 		if (!slot || !added)
 			continue;
 		id = t->b.sock < 0 ? -EPIPE : want(t, maps->pid, m->start, m->end, 0);
-		*slot = id > 0 ? (uint64_t)id : 0;
+		*slot = id > 0 ? (uint64_t)t->files.v[id - 1].made << 32 | (uint32_t)id : 0;
 	}
 }
 
@@ -364,9 +381,9 @@ bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind
 {
 	const uint64_t *id = m->vdso ? hmap_get(&t->by_key, MT_FILE_KEY_VDSO, 0)
 	                             : hmap_get(&t->by_inode, m->dev, m->inode);
-	const struct table_file *f = id && *id ? &t->files.v[*id - 1] : NULL;
+	const struct table_file *f = id && (uint32_t)*id ? &t->files.v[(uint32_t)*id - 1] : NULL;
 
-	if (!f || !f->n_words)
+	if (!f || !f->n_words || (!m->vdso && f->made != *id >> 32))
 		return false;
 	*out = (struct unwind_view){.words = t->words + f->first,
 	                            .n_words = f->n_words,
@@ -419,7 +436,7 @@ struct table_totals tables_totals(const struct tables *t)
 	if (!t)
 		return none;
 	all = t->totals;
-	all.bytes = (uint64_t)t->used * sizeof(uint64_t);
+	all.bytes = (uint64_t)t->peak * sizeof(uint64_t);
 	return all;
 }
 

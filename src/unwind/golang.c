@@ -47,12 +47,29 @@ static int look_at(struct image *im, const struct buf *syms, const struct buf *s
 		name = (const char *)strings->p + s.st_name;
 		if (!strcmp(name, "crosscall_amd64"))
 			im->crosscall = s.st_value;
+		im->is_cgo |= !strcmp(name, "crosscall2");
 		if (ELF64_ST_TYPE(s.st_info) != STT_FUNC || !changes_stack(name))
 			continue;
 		if (im->bottoms.n < 16 && vec_push(&im->bottoms, s.st_value))
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+/* The same by its instructions, where symbols do not name it. */
+static int find_crosscall(struct image *im)
+{
+	static const uint8_t code[] = {0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56,
+	                               0x41, 0x57, 0x48, 0x89, 0xfb, 0x48, 0x89, 0xd7,
+	                               0xff, 0xd6, 0xff, 0xd3, 0x41, 0x5f};
+	struct buf b = {0};
+	int rc = im->text.n > UNWIND_MAX_SECTION ? 0 : image_read(im, im->text.off, im->text.n, &b);
+	const uint8_t *p = rc || !b.n ? NULL : memmem(b.p, b.n, code, sizeof(code));
+
+	if (p)
+		im->crosscall = im->text_vaddr + (uint64_t)(p - b.p);
+	buf_release(&b);
+	return rc == -ENOMEM ? rc : 0;
 }
 
 int golang_symbols(struct image *im)
@@ -71,6 +88,12 @@ int golang_symbols(struct image *im)
 		rc = buf_put(&strings, "", 1) ? -ENOMEM : look_at(im, &syms, &strings);
 	buf_release(&syms);
 	buf_release(&strings);
+	if (!rc && im->is_cgo && !im->crosscall)
+		rc = find_crosscall(im);
+	/* Go's own linker drops the call frame information of C: this is the thread's start then.
+	 */
+	if (!rc && im->crosscall && !im->eh_frame.data.n && vec_push(&im->bottoms, im->crosscall))
+		rc = -ENOMEM;
 	return rc == -ENOMEM ? rc : 0;
 }
 

@@ -148,7 +148,7 @@ static void note_place(struct image *im, const Elf64_Shdr *s, const char *name)
 	        {".dynsym", &im->dynsym, NULL},
 	        {".dynstr", &im->dynstr, NULL},
 	        {".rela.dyn", &im->rela, NULL},
-	        {".text", NULL, &im->text_vaddr},
+	        {".text", &im->text, &im->text_vaddr},
 	        {".gopclntab", &im->pclntab, &im->pclntab_vaddr},
 	        {".data.rel.ro.gopclntab", &im->pclntab, &im->pclntab_vaddr},
 	        {".data.rel.ro", &im->relro, &im->relro_vaddr},

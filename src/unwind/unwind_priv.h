@@ -40,9 +40,9 @@ struct image {
 	VEC(struct image_segment) segments;
 	struct image_bytes eh_frame, debug_frame;
 	uint64_t eh_hdr; /* address of .eh_frame_hdr, 0 = none */
-	bool is_go;
+	bool is_go, is_cgo;
 	struct image_place symtab, strtab, dynsym, dynstr; /* n 0 = none */
-	struct image_place pclntab, relro, rela;           /* Go's table; .data.rel.ro; .rela.dyn */
+	struct image_place pclntab, relro, rela, text;     /* Go's table; .data.rel.ro, .rela.dyn */
 	uint64_t pclntab_vaddr, relro_vaddr, text_vaddr;
 	struct image_bytes go; /* the table's bytes; only where .debug_frame is missing */
 	uint64_t crosscall;    /* address of cgo's crosscall_amd64, 0 = none */

@@ -127,6 +127,71 @@ Test(unwind, complete_sysbench)
 	check_complete(NONE, ARGS("sysbench", "--threads=4", "--time=1", "threads", "run"), 5);
 }
 
+/* Go, stripped: by its own table of functions. Position-independent, with threads of C's. */
+Test(unwind, complete_go)
+{
+	static const char *const how[][3] = {
+	        {"CGO_ENABLED=0", "-ldflags=", "-buildmode=exe"},
+	        {"CGO_ENABLED=0", "-ldflags=-s -w", "-buildmode=exe"},
+	        {"CGO_ENABLED=1", "-ldflags=-s -w", "-buildmode=exe"},
+	        {"CGO_ENABLED=1", "-ldflags=-s -w", "-buildmode=pie"},
+	};
+
+	if (!have_command("go"))
+		cr_skip_test("no Go");
+	for (size_t i = 0; i < 4; i++) {
+		const char *env[] = {how[i][0], fmt("GOCACHE=%s/cache", live_dir),
+		                     fmt("GOPATH=%s/go", live_dir), "GO111MODULE=off", NULL};
+		struct proc_opts o = {.env = env, .timeout_s = 200};
+		struct proc p = run_with(ARGS("go", "build", how[i][1], how[i][2], "-o", "waits",
+		                              workload("waits.go")),
+		                         &o);
+
+		cr_assert_eq(p.status, 0, "%s", p.err);
+		check_complete(NONE, ARGS(fmt("%s/waits", live_dir)), 3);
+	}
+}
+
+static uint64_t part_count(json_t *report, const char *name)
+{
+	json_t *parts = at(report, "quality.overhead.parts"), *part;
+	size_t i;
+
+	json_array_foreach(parts, i, part)
+	{
+		if (!strcmp(json_string_value(json_object_get(part, "name")), name))
+			return (uint64_t)json_integer_value(json_object_get(part, "count"));
+	}
+	return 0;
+}
+
+/* More programs, one after the other, than there is room for their tables: the last ones have
+ * whole stacks as the first ones have. (Each has 64,000 rows.) */
+Test(unwind, tables_give_way)
+{
+	const char *loop = "i=0; while [ $i -lt 50 ]; do cp /usr/bin/python3 p$i; ./p$i -S -c "
+	                   "'import time\nfor i in range(12): time.sleep(0.01)'; rm p$i; "
+	                   "i=$((i+1)); done";
+	unsigned late = 0, early = 0;
+	struct recording r;
+	struct model *m;
+
+	if (!has_tables() || slow_machine())
+		cr_skip_test("no tables on this machine, or no time for it");
+	r = record(NONE, ARGS("/bin/bash", "-c", loop));
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	cr_expect_gt(part_count(r.json, "unwinding tables evicted"), 5);
+	cr_expect_gt(part_count(r.json, "unwinding tables bytes"), 10u << 20);
+	cr_expect_leq(part_count(r.json, "unwinding tables bytes"), 32u << 20);
+	m = pyframes_load(r.trace);
+	cr_assert(m);
+	early = uframes_tasks_complete(m, 0, 9);
+	late = uframes_tasks_complete(m, 40, 49);
+	cr_expect_geq(early, 8);
+	cr_expect_geq(late, 8, "%u of the last ten programs have a whole stack", late);
+	pyframes_free(m);
+}
+
 /* A library that is loaded while the recording goes on: its table comes a moment later. */
 Test(unwind, complete_after_dlopen)
 {

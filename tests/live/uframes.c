@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdio.h>
 #include <string.h>
 
 #include "model.h"
@@ -20,6 +21,34 @@ struct uframes_count uframes_count(const struct model *m, unsigned deep)
 		c.deep += s->n > deep ? rows[i].count : 0;
 	}
 	return c;
+}
+
+static bool has_complete(const struct model *m, const char *comm)
+{
+	const struct stack_row *rows;
+	size_t n = model_off_cpu(m, &rows);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mstack *s = rows[i].ustack ? model_stack(m, rows[i].ustack) : NULL;
+		const struct task *t = model_task(m, rows[i].task);
+
+		if (s && t && s->n > 5 && s->end == STACK_END_BOTTOM && !strcmp(t->comm, comm))
+			return true;
+	}
+	return false;
+}
+
+unsigned uframes_tasks_complete(const struct model *m, unsigned first, unsigned last)
+{
+	unsigned n = 0;
+
+	for (unsigned i = first; i <= last; i++) {
+		char comm[16];
+
+		snprintf(comm, sizeof(comm), "p%u", i);
+		n += has_complete(m, comm);
+	}
+	return n;
 }
 
 size_t uframes_get(const struct model *m, uint32_t stack, uint64_t *out, unsigned *end,

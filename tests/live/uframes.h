@@ -16,6 +16,9 @@ struct uframes_count {
 	uint64_t waits, complete, deep;
 };
 struct uframes_count uframes_count(const struct model *m, unsigned deep);
+/* How many of the programs called p<first> … p<last> have a task with a whole stack of more than 5
+ * frames. */
+unsigned uframes_tasks_complete(const struct model *m, unsigned first, unsigned last);
 /* Addresses of a stack, innermost first; end: STACK_END_*. */
 size_t uframes_get(const struct model *m, uint32_t stack, uint64_t *out, unsigned *end,
                    unsigned *flags);
