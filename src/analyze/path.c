@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The critical path: from the start to the end of the run, at each moment the one task
- * whose doing the run's end waited for. It begins at the task that ends last: where that
+ * whose doing the run's end waited for. It begins at the task that ends last, not counting those
+ * that were killed while they waited, as a process's exit does with its pools: where that
  * runs or is ready, the path is its own; where it was blocked, the path is what those did
  * meanwhile that it waited for, and so on down the chain. Before a task's birth the path
  * is its creator's. So it tiles the wall, however deep the chain, in time linear in the
@@ -210,30 +211,70 @@ static const struct task *asked_for(const struct report *r)
 	return NULL;
 }
 
+/* When it last had anything to do with the run's end. */
+static uint64_t done_ns(const struct report *r, const struct task *t)
+{
+	size_t n;
+	const struct wait *waits = waits_of(r->w, t->id, &n);
+
+	/* Going away waits for pages and kernel locks. */
+	while (n && (waits[n - 1].kind == WAIT_FAULT || waits[n - 1].kind == WAIT_OTHER))
+		n--;
+	return !t->alive && n && waits[n - 1].open ? waits[n - 1].start_ns : t->end_ns;
+}
+
 /* Does a end after b? Those that live on end together (what is known of each ends a little
  * earlier or later): then the first process's first thread is meant. */
-static bool ends_later(const struct task *a, const struct task *b)
+static bool ends_later(const struct task *a, uint64_t a_ns, const struct task *b, uint64_t b_ns)
 {
 	if (a->alive != b->alive)
 		return a->alive;
-	if (!a->alive && a->end_ns != b->end_ns)
-		return a->end_ns > b->end_ns;
+	if (!a->alive && a_ns != b_ns)
+		return a_ns > b_ns;
 	return task_is_first(a) && !task_is_first(b);
 }
 
-static const struct task *last_to_end(const struct report *r)
+/* Killed ones only if they are asked for. */
+static const struct task *last_to_end(const struct report *r, bool killed_too)
 {
 	const struct task *last = NULL;
+	uint64_t last_ns = 0;
 
 	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
 		const struct task *t = model_task_at(r->m, i);
+		uint64_t t_ns = killed_too ? t->end_ns : done_ns(r, t);
 
 		if (!t->slices.n)
 			continue;
-		if (!last || ends_later(t, last))
+		if (!last || ends_later(t, t_ns, last, last_ns)) {
 			last = t;
+			last_ns = t_ns;
+		}
 	}
 	return last;
+}
+
+static int walk(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
+{
+	int err = 0;
+
+	if (t && lo < hi)
+		follow(w, t, lo, hi);
+	while (!err && w->depth)
+		err = step(w);
+	return err;
+}
+
+/* What was killed takes its time to go. */
+static int walk_all(struct walk *w)
+{
+	const struct recording *rec = model_recording(w->r->m);
+	const struct task *end = last_to_end(w->r, false);
+	uint64_t until = end && !end->alive && end->end_ns < rec->wall_end_ns ? end->end_ns
+	                                                                      : rec->wall_end_ns;
+	int err = walk(w, end, rec->wall_start_ns, until);
+
+	return err ? err : walk(w, last_to_end(w->r, true), until, rec->wall_end_ns);
 }
 
 /* --- where it ran --- */
@@ -286,13 +327,14 @@ static int set_stacks(struct report *r)
 int analyze_path(struct report *r, struct err *err)
 {
 	const struct recording *rec = model_recording(r->m);
-	const struct task *end;
+	const struct task *end = NULL;
 	struct walk *w;
-	int rc = 0;
+	int rc;
 
 	if (!r->w)
 		return 0;
-	end = r->opts.task ? asked_for(r) : last_to_end(r);
+	if (r->opts.task)
+		end = asked_for(r);
 	if (r->opts.task && !end)
 		return err_set(err, -ENOENT, MT_EXIT_USAGE, "no task has the id or name %s",
 		               r->opts.task);
@@ -300,10 +342,7 @@ int analyze_path(struct report *r, struct err *err)
 	if (!w)
 		return -ENOMEM;
 	w->r = r;
-	if (end)
-		follow(w, end, rec->wall_start_ns, r->opts.task ? end->end_ns : rec->wall_end_ns);
-	while (!rc && w->depth)
-		rc = step(w);
+	rc = end ? walk(w, end, rec->wall_start_ns, end->end_ns) : walk_all(w);
 	free(w);
 	return rc ? rc : set_stacks(r);
 }

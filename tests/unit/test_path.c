@@ -54,6 +54,31 @@ Test(path, through_joins_locks_and_disk)
 	drop(&b);
 }
 
+/* Whoever waited when the process ended goes last, but nothing waited for it. */
+Test(path, not_through_those_killed_waiting)
+{
+	static const struct piece want[] = {
+	        {20000, 1, 'R', CAUSE_WORK},
+	        {21000, 2, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "pool", 0);
+	tb_on(tb, 2, 1);
+	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_exit_group, 0, 0, 0, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_futex(tb, 2, COND, TB_FUTEX_BITSET, 0, 0, 20 * MS, 1);
+	tb_run(tb, 2, 20 * MS, 21 * MS);
+	tb_exit(tb, 2, 9);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_path(&b, want, 2);
+	drop(&b);
+}
+
 /* The one that ends last was born late: before that, the path is its creator's. */
 Test(path, through_a_fork)
 {
