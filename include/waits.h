@@ -123,6 +123,9 @@ struct lock {
 	const char *name_from;		/* "symbol", "object", "file", "site", "thread" */
 	uint64_t waits, wait_ns, max_ns, held_ns, handoff_ns, ready_ns;	/* logical waits; ready: runnable after the wake */
 	uint64_t p50_ns, p99_ns;
+	uint32_t family;		/* id of one of those that are one lock in truth, the most waited for: each thread
+					 * parks on a word of its own and is woken by others of them; 0 = none */
+	uint32_t family_n;		/* that one: how many they are */
 	uint64_t owner_known, owner_agree, owner_differ;	/* waits by agreement of two kinds of evidence */
 	VEC(struct lock_task) waiters, blockers;	/* by wait_ns, largest first */
 	VEC(struct lock_site) sites;			/* by wait_ns, largest first */

@@ -25,7 +25,9 @@ static uint8_t lock_cause(const struct chains *c, uint32_t lock)
 
 static struct what of_lock(const struct chains *c, uint32_t lock)
 {
-	return (struct what){CH_LOCK, lock_cause(c, lock), lock};
+	uint32_t family = lock && lock <= c->w->locks.n ? c->w->locks.v[lock - 1].family : 0;
+
+	return (struct what){CH_LOCK, lock_cause(c, lock), family ? family : lock};
 }
 
 struct what chains_what(const struct chains *c, const struct node *root, uint32_t label)
@@ -217,6 +219,8 @@ static bool is_strong(const struct chains *c, const struct span *s)
 {
 	const struct lock *l = lock_at(c, s->lock);
 
+	if (s->kind == WAIT_LOCK && l && l->family)
+		return true;
 	if (s->kind != WAIT_LOCK || !l || l->kind == LOCK_JOIN || l->kind == LOCK_BARRIER ||
 	    l->kind == LOCK_COND)
 		return false;

@@ -134,7 +134,10 @@ static void lock_text(const struct report *r, const struct cause_row *row, char 
 	if (!l || !*row->name)
 		snprintf(out, n, "a lock that is not known");
 	else if (l->name_from && !strcmp(l->name_from, "site"))
-		snprintf(out, n, "a %s %s", lock_kind_key(l->kind), row->name);
+		snprintf(out, n, "a %s %s", l->family_n ? "lock" : lock_kind_key(l->kind),
+		         row->name);
+	else if (l->family_n)
+		snprintf(out, n, "what %u tasks park for (%s, …)", l->family_n, row->name);
 	else
 		snprintf(out, n, "%s%s", strchr(row->name, ' ') ? "" : "lock ", row->name);
 }

@@ -137,4 +137,8 @@ int blame_add(struct build *b, struct wait *x, struct blame piece); /* joins equ
 int waits_sum(struct build *b);
 int locks_name(struct build *b);
 
+/* --- families.c: many words, one lock -------------------------------------------------------- */
+
+int locks_find_families(struct build *b);
+
 #endif

@@ -69,8 +69,14 @@ static bool is_machinery(const struct frame *f)
 	static const char *const files[] = {"libc.so", "libc-",     "libpthread", "ld-linux",
 	                                    "ld-",     "libstdc++", "libpython",  "python3",
 	                                    "libm.so", "[vdso]",    "[kernel]",   "ld-musl"};
+	static const char *const functions[] = {
+	        "os::Platform", "PosixSemaphore::", "PGSemaphore", "uv_mutex_",  "uv_cond_",
+	        "uv_sem_",      "Monitor::",        "Mutex::",     "uv_rwlock_", "Parker::"};
 	const char *base = base_name(f->module);
 
+	for (size_t i = 0; f->name && i < ARRAY_LEN(functions); i++)
+		if (!strncmp(f->name, functions[i], strlen(functions[i])))
+			return true;
 	if (f->kind == FRAME_PYTHON)
 		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
 		       strstr(f->module, "/multiprocessing/");
@@ -194,7 +200,8 @@ static void name_lock(struct build *b, size_t i)
 		name_gil(b, l);
 	else if (l->kind == LOCK_JOIN)
 		name_join(b, l);
-	else if (!by_object(b, l, f) && !by_file(b, l, f) && !by_place(b, l)) {
+	else if (!by_object(b, l, f) && !(l->family && by_place(b, l)) && !by_file(b, l, f) &&
+	         !by_place(b, l)) {
 		snprintf(l->name, sizeof(l->name), "0x%" PRIx64, l->addr);
 		l->name_from = "address";
 	}

@@ -493,3 +493,68 @@ Test(waits, interrupts_name_nobody)
 	expect_blame(&b, 1, 1, 15 * MS, BLAME_NOBODY, 0);
 	built_free(&b);
 }
+
+/* --- many words, one lock -----------------------------------------------------------------------
+ */
+
+/* n threads, each with a word of its own, take turns; the next after `i` is next(i). */
+static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
+{
+	struct tb *tb = threads(n + 1);
+	uint32_t who = 2;
+	struct built b;
+
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_run(tb, 2, 0, 2 * MS);
+	for (uint32_t id = 3; id <= n + 1; id++)
+		tb_run(tb, id, 0, 1 * MS);
+	for (uint32_t turn = 0; turn < turns; turn++) {
+		uint32_t other = next(turn, n) + 2;
+		uint64_t t = (2 + turn) * MS;
+
+		if (other == who)
+			continue;
+		tb_futex(tb, other, L + 256 * other, TB_FUTEX_BITSET, 0, 0, t, who);
+		tb_run(tb, other, t, t + 1 * MS);
+		who = other;
+	}
+	tb_stop(tb, (3 + turns) * MS);
+	b = build_waits(tb);
+	return b;
+}
+
+static uint32_t anyone(uint32_t turn, uint32_t n)
+{
+	static const uint32_t order[] = {1, 2, 0, 2, 1, 0, 3, 1, 3, 2, 3, 0, 1, 3, 0, 2};
+
+	return order[turn % ARRAY_LEN(order)] % n;
+}
+
+static uint32_t neighbour(uint32_t turn, uint32_t n)
+{
+	return (turn + 1) % n;
+}
+
+Test(waits, words_to_park_on_are_one_lock)
+{
+	struct built b = parking(4, anyone, 64);
+	uint32_t head = b.w->locks.v[0].family;
+
+	cr_assert_eq(b.w->locks.n, 4);
+	cr_assert_neq(head, 0);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(b.w->locks.v[i].family, head);
+	cr_expect_eq(b.w->locks.v[head - 1].family_n, 4);
+	built_free(&b);
+}
+
+/* Handed on from each to the next, as in a pipeline: no lock. */
+Test(waits, a_ring_is_no_lock)
+{
+	struct built b = parking(4, neighbour, 64);
+
+	cr_assert_eq(b.w->locks.n, 4);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(b.w->locks.v[i].family, 0);
+	built_free(&b);
+}
