@@ -122,9 +122,13 @@ static int of_kernel_counters(struct report *r)
 static int of_memory(struct report *r)
 {
 	const char *thp = model_meta(r->m, META_THP);
+	bool counted = false;
 
+	/* Each page behind a fault was seen, and how large it was. */
+	for (size_t i = 0; i < model_n_tasks(r->m); i++)
+		counted |= model_task_at(r->m, i)->pages_known;
 	/* With "madvise" only memory that a program asks to be so: rare, and said in the manual. */
-	if (thp && !strcmp(thp, "always"))
+	if (!counted && thp && !strcmp(thp, "always"))
 		return note_add(r,
 		                "transparent huge pages are on: one first touch can bring in 2 MB, "
 		                "so first-touch bytes are a lower bound");

@@ -326,6 +326,7 @@ Test(analyze, notes)
 	struct tb *tb = tb_new();
 	struct report *r;
 
+	tb_meta(tb, META_THP, "always"); /* each page was counted */
 	tb_task(tb, 1, "main");
 	turn(tb, 1, 0, 5 * MS);
 	r = build(tb);
