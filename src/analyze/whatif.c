@@ -26,6 +26,7 @@
 #define WORTH_A_ROW  1.02 /* a gain of CPUs below this */
 #define SPEED_DOUBT  0.04 /* the same code beside others: caches, memory, frequency */
 #define TOO_FAR      3    /* a replay that is off by this factor knows nothing */
+#define START_STACKS 256  /* of a process that are looked at for its first own work */
 #define STEPS \
 	(48u << 20) /* of all replays together, so that a long recording does not take minutes */
 
@@ -132,13 +133,72 @@ static uint64_t own_bytes(const struct proc *p, uint64_t before_ns)
 	return bytes;
 }
 
-/* What it took the process to get from its exec to work of its own. */
+/* Is that a Python program at work, not the interpreter's own start? */
+static bool is_own_work(const struct model *m, uint32_t ustack)
+{
+	enum { FRAMES = 128 };
+	struct frame frames[FRAMES];
+	const struct mstack *k = model_stack(m, ustack);
+	size_t n = k && k->n_py ? model_frames(m, ustack, frames, FRAMES) : 0;
+
+	while (n-- > 0)
+		if (frames[n].kind == FRAME_PYTHON)
+			return frames[n].src && strncmp(frames[n].src, "<frozen", 7) != 0;
+	return false;
+}
+
+/* When it was first seen at work of its own; 0 = never. */
+static uint64_t first_own_work(const struct model *m, const struct task *t)
+{
+	const struct cpu_sample *samples;
+	size_t n = model_samples(m, &samples), left = START_STACKS;
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < t->slices.n && left && !at; i++) {
+		const struct slice *s = &t->slices.v[i];
+
+		left -= s->ustack != 0;
+		if (s->ustack && is_own_work(m, s->ustack))
+			at = s->out_ns;
+	}
+	left = START_STACKS;
+	for (size_t i = 0; i < n && left && (!at || samples[i].ts < at); i++) {
+		if (samples[i].task != t->id || !samples[i].ustack)
+			continue;
+		left--;
+		if (is_own_work(m, samples[i].ustack))
+			at = samples[i].ts;
+	}
+	return at;
+}
+
+/* Of [lo, hi], when it was ready and had no CPU. */
+static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < t->slices.n && t->slices.v[i].queued_ns < hi; i++) {
+		const struct slice *s = &t->slices.v[i];
+		uint64_t from = s->queued_ns > lo ? s->queued_ns : lo;
+		uint64_t to = s->in_ns < hi ? s->in_ns : hi;
+
+		if (to > from)
+			ns += to - from;
+	}
+	return ns;
+}
+
+/* What it takes the process on a free CPU to get from its exec to work of its own. */
 static uint64_t start_ns(const struct model *m, const struct proc *p)
 {
 	const struct task *t = model_task(m, p->id);
+	uint64_t ready = t ? t->ready_ns : 0;
 
-	return t && t->exec_ns && t->ready_ns > t->exec_ns ? t->ready_ns - t->exec_ns
-	                                                   : WHAT_IF_UNKNOWN;
+	if (t && t->exec_ns && !ready)
+		ready = first_own_work(m, t);
+	if (!t || !t->exec_ns || ready <= t->exec_ns)
+		return WHAT_IF_UNKNOWN;
+	return ready - t->exec_ns - without_cpu(t, t->exec_ns, ready);
 }
 
 static void cost_of_processes(const struct model *m, const struct proc *p, struct what_if_row *row)
@@ -279,6 +339,18 @@ static int give_up(struct report *r, const char *why)
 	return 0;
 }
 
+/* By what factor the run took longer because tasks had to wait for CPUs, at most. */
+static double crowding(const struct model *m)
+{
+	double run_ns = 1, ready_ns = 0;
+
+	for (size_t i = 0; i < model_n_tasks(m); i++) {
+		run_ns += (double)model_task_at(m, i)->run_ns;
+		ready_ns += (double)model_task_at(m, i)->runnable_ns;
+	}
+	return 1 + ready_ns / run_ns;
+}
+
 static int run(struct what_if *f)
 {
 	struct report *r = f->r;
@@ -290,7 +362,7 @@ static int run(struct what_if *f)
 		return give_up(r, "nothing ran that could be replayed");
 	r->replay_ns = to_ns(f->self_ns);
 	f->scale = (double)r->wall_ns / f->self_ns;
-	if (f->scale > TOO_FAR || f->scale < 1 / TOO_FAR)
+	if (f->scale > TOO_FAR * crowding(r->m) || f->scale * TOO_FAR < 1)
 		return give_up(r, "what the run waited for is not known well enough to replay it");
 	r->what_if_known = true;
 	return all_rows(f);
