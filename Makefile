@@ -133,10 +133,14 @@ bench:
 	@tools/setup.sh bench
 	@$(MAKE_IT) all workloads tools-bins
 	@python3 tools/bench.py --build $(B) $(if $(QUICK),--quick)
+tutorials:
+	@tools/setup.sh tutorials
+	@$(MAKE_IT) all
+	@python3 tools/tutorials.py --build $(B)
 test-kernels:
 	@tools/test-kernels.sh $(B)
 
 .PHONY: all clean install uninstall unit-bins workloads live-bins tools-bins
-.PHONY: setup demo test test-unit test-live check bench test-kernels
+.PHONY: setup demo test test-unit test-live check bench tutorials test-kernels
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -9,6 +9,7 @@
 #   test     run the unit and live tests
 #   check    the static checks of `make check`
 #   bench    the tools that `make bench` compares with
+#   tutorials  what the programs of `make tutorials` use
 #   kernels  boot other kernels for `make test-kernels`
 #   -n       only say what is missing (exit status 1 when something is)
 #
@@ -22,6 +23,8 @@ die() { say "$*"; exit 1; }
 # --- what each level needs: how to see it | Debian package | Fedora package -----
 # cmd:NAME    a command on the path or in /usr/sbin
 # inc:FILE    a header the C compiler finds; FILE,FILE: one of them
+# py:MODULE   a module that /usr/bin/python3 imports
+# pg:NAME     a program of PostgreSQL, on the path or where Debian keeps them
 # bpftool     one that works: Ubuntu's is a wrapper that may find no real one
 # A level that is only nice to have is marked with a leading "?": when the
 # package manager does not offer the package, it is left out.
@@ -62,13 +65,18 @@ needs() {
 		?cmd:perf|linux-perf|perf
 		?cmd:offcputime-bpfcc|bpfcc-tools|bcc-tools
 	EOF
+	tutorials) needs demo; cat <<-'EOF' ;;
+		pg:initdb|postgresql|postgresql-server
+		py:psycopg2|python3-psycopg2|python3-psycopg2
+		py:numpy|python3-numpy|python3-numpy
+	EOF
 	kernels) needs test; cat <<-'EOF' ;;
 		cmd:qemu-system-x86_64|qemu-system-x86|qemu-system-x86-core
 		cmd:busybox|busybox-static|busybox
 		cmd:cpio|cpio|cpio
 		cmd:xz|xz-utils|xz
 	EOF
-	*) die "unknown level '$1' (build, test, demo, check, bench, kernels)" ;;
+	*) die "unknown level '$1' (build, test, demo, check, bench, tutorials, kernels)" ;;
 	esac
 }
 
@@ -81,6 +89,12 @@ have() {
 		done
 	       done
 	       return 1 ;;
+	py:*) /usr/bin/python3 -c "import ${1#py:}" >/dev/null 2>&1 ;;
+	pg:*) have "cmd:${1#pg:}" && return
+	      for file in /usr/lib/postgresql/*/bin/"${1#pg:}"; do
+		[ ! -x "$file" ] || return 0
+	      done
+	      return 1 ;;
 	bpftool) "$(dirname "$0")/find-bpftool.sh" >/dev/null 2>&1 ;;
 	esac
 }
