@@ -39,18 +39,18 @@
 	X(TASKS, "tasks", "threads", 'n') X(PROCS, "processes", "processes", 'n') \
 	X(READY, "ready_ns", "ready, no CPU", 's') \
 	X(GIL_WAIT, "gil_wait_ns", "GIL waits", 's') X(GIL_HOLD, "gil_hold_ns", "GIL held", 's') \
-	X(LOCK_WAIT, "lock_wait_ns", "lock waits", 's') X(LOCK_WAITS, "lock_waits", "lock waits, number", 'n') \
+	X(LOCK_WAIT, "lock_wait_ns", "lock waits", 's') X(LOCK_WAITS, "lock_waits", "  number", 'n') \
 	X(CHANNEL_WAIT, "channel_wait_ns", "channel waits", 's') \
-	X(CHANNEL_WAITS, "channel_waits", "channel waits, number", 'n') \
+	X(CHANNEL_WAITS, "channel_waits", "  number", 'n') \
 	X(MESSAGES, "messages", "messages sent", 'n') X(MESSAGE_BYTES, "message_bytes", "bytes sent", 'b') \
 	X(PICKLING, "pickling_ns", "pickling (sampled)", 's') \
-	X(SPAWN, "spawn_ns", "spawn cost", 's') X(SPAWNS, "spawns", "tasks spawned", 'n') \
+	X(SPAWNS, "spawns", "tasks started", 'n') X(SPAWN, "spawn_ns", "starting tasks", 's') \
 	X(SPAWN_THREAD, "spawn_thread_ns", "  by thread", 's') X(SPAWN_FORK, "spawn_fork_ns", "  by fork", 's') \
 	X(SPAWN_EXEC, "spawn_exec_ns", "  by exec", 's') X(SPAWN_SPAWN, "spawn_spawn_ns", "  by spawn", 's') \
 	X(SPAWN_FORKSERVER, "spawn_forkserver_ns", "  by forkserver", 's') \
 	X(PSS, "peak_pss_bytes", "peak memory (PSS)", 'b') X(RSS, "peak_rss_sum_bytes", "peak RSS, summed", 'b') \
-	X(VOLUNTARY, "voluntary_switches", "switches, waiting", 'n') \
-	X(INVOLUNTARY, "involuntary_switches", "switches, preempted", 'n') \
+	X(VOLUNTARY, "voluntary_switches", "switches to wait", 'n') \
+	X(INVOLUNTARY, "involuntary_switches", "preemptions", 'n') \
 	X(WATCH_P50, "watch_p50_ns", "watched: p50", 's') X(WATCH_P99, "watch_p99_ns", "watched: p99", 's') \
 	X(WATCH_MAX, "watch_max_ns", "watched: max", 's')
 enum compare_figure {
@@ -65,12 +65,13 @@ const char *compare_text(unsigned figure);
 char compare_unit(unsigned figure);
 
 /*
- * What each figure is: QUIET: the wall time less what other load took (report.undisturbed_ns). CPU: Σ of the tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over
- * tasks, so it can exceed the wall time. MESSAGES, MESSAGE_BYTES:
- * put into channels, with --messages. PICKLING: by samples, see report.h. SPAWN: Σ over tasks made while recording, from the creating call to their
- * own work where that is known (Python), else to their first turn on a CPU; by method likewise. PSS: the largest
- * sum over all processes at one moment, pages counted once. RSS: Σ of the processes' own peaks: pages that are
- * shared count several times, and the peaks need not coincide. WATCH: the worst of the tasks of --watch.
+ * What each figure is: QUIET: the wall time less what other load took (report.undisturbed_ns). CPU: Σ of the
+ * tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over tasks, so it can exceed the wall time.
+ * MESSAGES, MESSAGE_BYTES: put into channels, with --messages. PICKLING: by samples, see report.h. SPAWN: Σ over
+ * tasks made while recording, from the creating call to their own work where that is known (Python), else to their
+ * first turn on a CPU; by method likewise. PSS: the largest sum over all processes at one moment, pages counted
+ * once. RSS: Σ of the processes' own peaks: pages that are shared count several times, and the peaks need not
+ * coincide. WATCH: the worst of the tasks of --watch.
  */
 struct compare_run {
 	double v[COMPARE_N];		/* NAN = unknown */

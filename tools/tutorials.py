@@ -13,6 +13,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -36,6 +37,15 @@ LITTLE, MUCH = 1.20, 2.0    # a gain below LITTLE for MUCH times the memory: dep
 
 def die(text):
     sys.exit("tutorials: " + text)
+
+
+def prefer(level):
+    """With autogroup, levels count within a session only; the session has one of its own."""
+    os.setpriority(os.PRIO_PROCESS, 0, level)
+    with contextlib.suppress(OSError):
+        os.setsid()
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as f:
+        f.write(str(level))
 
 
 # --- the servers ---------------------------------------------------------------------------------
@@ -201,6 +211,12 @@ def mb(n):
     return "%.0f MB" % (n / 1e6)
 
 
+def cpus_free(doc):
+    taken = doc["capacity_ratio"]["cpu-shortage"]
+    return ", ".join("%.0f %% of the CPUs taken by others" % (100 * taken[side]["median"])
+                     for side in "ab" if taken[side])
+
+
 def row(case, sides, doc):
     choice = {"a": 0, "b": 1, None: None}[doc["recommendation"]["choice"]]
     right = borne_out(*sides)
@@ -211,6 +227,9 @@ def row(case, sides, doc):
               names[2 if choice is None else choice], names[2 if right is None else right],
               "yes" if choice == right else "**no**"]
     print("| " + " | ".join(cells) + " |", flush=True)
+    print("%s: %s; recorded with %s" % (case, "; ".join(
+        "%s %s s" % (s.argv[3], " ".join("%.2f" % w for w in sorted(s.walls))) for s in sides),
+        cpus_free(doc)), file=sys.stderr)
     say = doc["recommendation"]
     for text in [say["text"]] + say["reasons"] + say["notes"]:
         print("%s: %s" % (case, text), file=sys.stderr)
@@ -222,6 +241,8 @@ def main():
     ap.add_argument("--build", default="build")
     ap.add_argument("--python", default="/usr/bin/python3")
     ap.add_argument("-n", type=int, default=3, help="pairs of runs, with and without mpvtrace")
+    ap.add_argument("--nice", type=int, metavar="N",
+                    help="run at this nice level, the session too: where other load blurs the times")
     ap.add_argument("--log", help="directory for the JSON of each comparison")
     ap.add_argument("case", nargs="*", default=list(CASES), help=", ".join(CASES))
     o = ap.parse_args()
@@ -230,6 +251,10 @@ def main():
         die("no such case: " + ", ".join(unknown))
     if os.geteuid():
         die("recording needs root")
+    # Servers must not outlive this: be interrupted by SIGTERM as by Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if o.nice is not None:
+        prefer(o.nice)
     mpvtrace, good = os.path.join(os.path.abspath(o.build), "mpvtrace"), True
     with contextlib.ExitStack() as stack:
         tmp = stack.enter_context(tempfile.TemporaryDirectory(prefix="mpvtrace-tutorials."))

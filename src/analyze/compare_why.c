@@ -37,6 +37,9 @@ static int costs(const struct compare *c, unsigned of, struct buf *b)
 
 	if (!isnan(cpu))
 		err = buf_printf(b, "%s more CPU time", fmt_ns(x, sizeof(x), (uint64_t)cpu));
+	if (!err && !isnan(cpu) && !isnan(excess(c, of, COMPARE_PICKLING)))
+		err = buf_printf(b, " (pickling took about %s)",
+		                 compare_value(x, sizeof(x), c, of, COMPARE_PICKLING));
 	if (!err && !isnan(spawn))
 		err = buf_printf(b, "%s%s more to start tasks", b->n ? ", " : "",
 		                 fmt_ns(x, sizeof(x), (uint64_t)spawn));
@@ -54,14 +57,15 @@ static int why_threads(struct compare *c, unsigned better, double gil)
 	int err;
 
 	if (gil < GIL_SHARE)
-		err = compare_say(c, false,
-		                  "The GIL left only %.0f %% of the free CPUs idle in %c (its "
-		                  "threads mostly wait, or run code that releases it): processes "
-		                  "have little to gain.",
-		                  100 * gil, letter(better));
+		err = compare_say(
+		        c, false,
+		        "Waits for the GIL left %s %.0f %% of the free CPUs idle in %c (its "
+		        "threads mostly wait, or run code that releases it): processes "
+		        "have little to gain.",
+		        gil < 0.01 ? "less than" : "only", fmax(1, 100 * gil), letter(better));
 	else
 		err = compare_say(c, false,
-		                  "The GIL left %.0f %% of the free CPUs idle in %c, but "
+		                  "Waits for the GIL left %.0f %% of the free CPUs idle in %c, but "
 		                  "processes cost more than they gain by it.",
 		                  100 * gil, letter(better));
 	err = err ? err : costs(c, !better, &b);

@@ -87,6 +87,31 @@ static bool says_something(const struct compare *c, unsigned figure)
 	return (!isnan(a) && a != 0) || (!isnan(b) && b != 0);
 }
 
+/* A share of this much is worth a row. */
+#define MIN_SHARE 0.005
+
+/* What the table has room for. How long the GIL was held is a sum over processes that tells nothing
+ * beside their waits; RSS counts shared pages several times, which PSS does not. JSON has them. */
+static bool has_row(const struct compare *c, unsigned figure)
+{
+	double a = c->stat[0][figure].median, b = c->stat[1][figure].median;
+
+	switch (figure) {
+	case COMPARE_QUIET:
+		return c->busy;
+	case COMPARE_GIL_HOLD:
+		return false;
+	case COMPARE_RSS:
+		return !c->stat[0][COMPARE_PSS].n || !c->stat[1][COMPARE_PSS].n;
+	case COMPARE_SPAWNS:
+		return a + b !=
+		       c->stat[0][COMPARE_TASKS].median + c->stat[1][COMPARE_TASKS].median - 2;
+	default:
+		return compare_unit(figure) == '%' ? fmax(a, b) >= MIN_SHARE
+		                                   : says_something(c, figure);
+	}
+}
+
 static void add_row(struct table *tab, const struct compare *c, unsigned figure, const char *label)
 {
 	char unit = compare_unit(figure);
@@ -103,9 +128,9 @@ static void add_columns(struct table *tab)
 {
 	table_column(tab, &(struct column){.head = "", .left = true});
 	table_column(tab, &(struct column){.head = "A"});
-	table_column(tab, &(struct column){.head = "A's runs", .drop = 1});
+	table_column(tab, &(struct column){.head = "A's runs", .drop = 1, .together = true});
 	table_column(tab, &(struct column){.head = "B"});
-	table_column(tab, &(struct column){.head = "B's runs", .drop = 1});
+	table_column(tab, &(struct column){.head = "B's runs", .drop = 1, .together = true});
 	table_column(tab, &(struct column){.head = "B to A"});
 }
 
@@ -119,12 +144,10 @@ static void print_table(struct tx *t, const struct compare *c)
 		/* The account of capacity comes after how parallel it was. */
 		for (unsigned k = 0; f == COMPARE_TASKS && k < CAUSE_N; k++) {
 			snprintf(label, sizeof(label), "  %s", cause_text(k));
-			if (says_something(c, COMPARE_CAUSE0 + k))
+			if (has_row(c, COMPARE_CAUSE0 + k))
 				add_row(&tab, c, COMPARE_CAUSE0 + k, label);
 		}
-		if (f == COMPARE_QUIET && !c->busy)
-			continue;
-		if (says_something(c, f))
+		if (has_row(c, f))
 			add_row(&tab, c, f, compare_text(f));
 	}
 	tx_section(t);

@@ -216,9 +216,13 @@ static bool drop_one(const struct table *tab, struct layout *l)
 		    (worst == TABLE_COLS || tab->cols[c].drop >= tab->cols[worst].drop))
 			worst = c;
 	}
-	if (worst < TABLE_COLS)
-		l->shown[worst] = false;
-	return worst < TABLE_COLS;
+	if (worst == TABLE_COLS)
+		return false;
+	l->shown[worst] = false;
+	for (unsigned c = 0; c < tab->n_cols; c++)
+		if (tab->cols[worst].together && tab->cols[c].drop == tab->cols[worst].drop)
+			l->shown[c] = false;
+	return true;
 }
 
 static void choose(const struct table *tab, struct layout *l, unsigned width)

@@ -30,6 +30,7 @@ struct column {
 	bool list;         /* shortened at its end, not in the middle as names are */
 	bool paren;        /* neighbours with it form a group: "(futex  file)" */
 	unsigned drop;     /* 0 = always shown; the largest goes first */
+	bool together;     /* dropped with all others of the same drop */
 	unsigned min;      /* names: may be shortened to this many columns; 0 = never */
 };
 

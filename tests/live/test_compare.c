@@ -74,6 +74,28 @@ Test(compare, threads_that_wait)
 	             1.5 * median(doc, "figures.peak_rss_sum_bytes", "a"));
 }
 
+/* Tasks that do next to nothing: what they are passed costs processes far more than they gain. */
+Test(compare, tasks_that_are_tiny)
+{
+	const char *json = fmt("%s/c.json", live_dir), *file = workload("tutorials.py");
+	const struct proc_opts o = {.timeout_s = 300};
+	struct proc p =
+	        run_with(ARGS(mpvtrace(), "compare", "--user", "root", "-n", "2", "--a",
+	                      fmt("exec /usr/bin/python3 %s tiny threads", file), "--b",
+	                      fmt("exec /usr/bin/python3 %s tiny processes", file), "--json", json),
+	                 &o);
+	json_t *doc;
+
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	doc = load_json(json);
+	cr_expect_str_eq(choice(doc), "a", "%s", p.out);
+	cr_expect_gt(median(doc, "figures.cpu_ns", "b"), 2 * median(doc, "figures.cpu_ns", "a"),
+	             "%s", p.out);
+	cr_expect_gt(median(doc, "figures.voluntary_switches", "b"),
+	             3 * median(doc, "figures.voluntary_switches", "a"), "%s", p.out);
+	cr_expect(strstr(p.out, "B pays for its processes"), "%s", p.out);
+}
+
 Test(compare, wrong_use)
 {
 	static const char *const wrong[][6] = {

@@ -347,7 +347,9 @@ Test(compare, what_processes_cost)
 	a.v[COMPARE_CAUSE0 + CAUSE_GIL] = 0.3;
 	pair(&c, a, b);
 	cr_expect_eq(c.choice, 0);
-	cr_expect(reason(&c, "GIL left 30 % of the free CPUs idle in A, but processes cost more"));
+	cr_expect(reason(
+	        &c,
+	        "Waits for the GIL left 30 % of the free CPUs idle in A, but processes cost more"));
 	compare_release(&c);
 	/* Equal times: the reasons stand behind the memory, too. */
 	b.v[COMPARE_WALL] = b.v[COMPARE_QUIET] = 102 * MS;
