@@ -544,7 +544,7 @@ static void find_bystanders(struct chains *c)
 
 static int add_node(struct chains *c, const struct task *t)
 {
-	uint64_t life = t->end_ns - t->start_ns;
+	uint64_t life = t->end_ns - t->start_ns - t->runnable_ns;
 	struct node n = {
 	        .t = t,
 	        .worker = t->on_cpu_ns >= life / WEAK_DUTY,

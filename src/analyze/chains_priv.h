@@ -29,7 +29,9 @@
 #include "report.h"
 #include "spans_priv.h"
 
-#define WEAK_DUTY  200 /* one part in this many of its life on a CPU: it does work */
+/* It does work: on a CPU for one part in this many of its life, leaving out the time that it was
+ * ready and got none. */
+#define WEAK_DUTY  200
 #define SLEEP_DUTY 50  /* the same, for those that sleep or wait for the outside */
 #define TOOK_PART  100 /* of the busiest one's work: it took part */
 /* From wake-up to running, an idle CPU needs some microseconds: up to this it is part of the wait.

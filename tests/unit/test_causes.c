@@ -374,6 +374,28 @@ Test(causes, bystanders_among_themselves)
 	drop(&b);
 }
 
+/* Sleepers on a machine that others have: they run for 1 % of the time, which is all they get, and
+ * while one sleeps, the other is ready. */
+Test(causes, starved_sleepers_still_sleep)
+{
+	struct tb *tb = two_workers(1101 * MS);
+	struct built b;
+
+	for (uint32_t id = 2; id <= 3; id++) {
+		for (unsigned i = 0; i < 10; i++) {
+			uint64_t t = (1 + 100 * i + (id == 3 ? 50 : 0)) * MS;
+
+			tb_run(tb, id, t + 79 * MS, t + 80 * MS);
+			if (i < 9)
+				tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, t + 100 * MS, 0);
+		}
+		tb_exit(tb, id, 0);
+	}
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 2 * 9 * 20 * MS);
+	drop(&b);
+}
+
 /* From wake-up to running takes an idle CPU some time: that belongs to the wait. */
 Test(causes, wake_up_latency_belongs_to_the_wait)
 {
