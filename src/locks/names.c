@@ -101,6 +101,22 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 	return NULL;
 }
 
+/* Bytes of a function's name without its parameters: "ns::f(int) const" is "ns::f". */
+static int without_parameters(const char *name)
+{
+	const char *end = strrchr(name, ')'), *p = end;
+	int depth = 0;
+
+	if (!end || (end[1] && strcmp(end + 1, " const")))
+		return (int)strlen(name);
+	for (; p > name; p--) {
+		depth += (*p == ')') - (*p == '(');
+		if (!depth)
+			break;
+	}
+	return (int)(p > name ? p - name : (ptrdiff_t)strlen(name));
+}
+
 static bool by_place(struct build *b, struct lock *l)
 {
 	struct frame frames[DEEPEST];
@@ -116,11 +132,11 @@ static bool by_place(struct build *b, struct lock *l)
 		snprintf(l->name, sizeof(l->name), "waited for in %s+0x%" PRIx64,
 		         base_name(f->module), f->offset);
 	else if (f->src && f->line)
-		snprintf(l->name, sizeof(l->name), "waited for in %s (%s:%u)", f->name,
-		         base_name(f->src), f->line);
+		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s:%u)",
+		         without_parameters(f->name), f->name, base_name(f->src), f->line);
 	else
-		snprintf(l->name, sizeof(l->name), "waited for in %s (%s)", f->name,
-		         base_name(f->module));
+		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s)",
+		         without_parameters(f->name), f->name, base_name(f->module));
 	l->name_from = "site";
 	return true;
 }

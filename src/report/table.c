@@ -235,6 +235,42 @@ static void choose(const struct table *tab, struct layout *l, unsigned width)
 	}
 }
 
+/* The longest part that ends between two of its elements and leaves `room` columns; 0 = none. */
+static size_t whole_elements(const char *text, const char *between, unsigned room)
+{
+	size_t most = 0, fits = utf8_cut(text, room);
+
+	for (const char *p = strstr(text, between); p && (size_t)(p - text) <= fits;
+	     p = strstr(p + 1, between))
+		most = (size_t)(p - text);
+	return most;
+}
+
+/* "worker-2 31 %, worker-0 27 %" between elements: "worker-2 31 %…"; of the first one the name
+ * gives way, not its share: "work… 31 %…". */
+static void shorten_list(char *out, size_t n, const char *text, unsigned width)
+{
+	size_t comma = whole_elements(text, ", ", width - 1);
+	size_t arrow = whole_elements(text, " ← ", width - 1);
+	size_t first = strcspn(text, ","), share = first;
+	const char *more = text[first] ? "…" : "";
+	unsigned tail;
+
+	if (comma || arrow) {
+		snprintf(out, n, "%.*s…", (int)(comma ? comma : arrow), text);
+		return;
+	}
+	if (first > 2 && !strncmp(text + first - 2, " %", 2))
+		for (share = first - 2; share && text[share - 1] != ' ';)
+			share--;
+	tail = (unsigned)(first - share) + 2 + !!*more;
+	if (share < first && share && width > tail + 2)
+		snprintf(out, n, "%.*s… %.*s%s", (int)utf8_cut(text, width - tail), text,
+		         (int)(first - share), text + share, more);
+	else
+		snprintf(out, n, "%.*s…", (int)utf8_cut(text, width - 1), text);
+}
+
 /* Appends text at its place in the column; what is right-aligned leaves room for ")". */
 static int put_cell(struct buf *line, const struct column *c, unsigned width, bool paren,
                     const char *text)
@@ -243,7 +279,7 @@ static int put_cell(struct buf *line, const struct column *c, unsigned width, bo
 	size_t used;
 
 	if (utf8_width(text) > width && c->list && width) {
-		snprintf(shorter, sizeof(shorter), "%.*s…", (int)utf8_cut(text, width - 1), text);
+		shorten_list(shorter, sizeof(shorter), text, width);
 		text = shorter;
 	} else if (utf8_width(text) > width) {
 		text = utf8_shorten(shorter, sizeof(shorter), text, width);

@@ -87,7 +87,7 @@ static const struct column lock_columns[] = {
 
 /* Locks that are named only by the place where they were waited for, and have it in common, are
  * one row: a thousand futures, the mutex of each of many objects. So are the ends of threads whose
- * names differ in numbers only. */
+ * names differ in numbers only, and words that are one lock in truth (waits.h, family). */
 struct bundle {
 	struct lock sum; /* lists are its own */
 	size_t n;
@@ -164,18 +164,19 @@ static void merge_lock(struct bundles *b, struct bundle *into, const struct lock
 		b->err = -ENOMEM;
 }
 
-static void add_bundle(struct bundles *b, const struct lock *l)
+static void add_bundle(struct bundles *b, const struct lock *all, const struct lock *l)
 {
 	struct bundle fresh = {.sum = {.kind = l->kind, .shared = l->shared, .py = l->py}};
 	bool alone = !named_by_site(l) && l->kind != LOCK_JOIN, added = true;
 	uint64_t *slot;
 	uint32_t name;
 
-	bundle_label(fresh.label, sizeof(fresh.label), l);
+	bundle_label(fresh.label, sizeof(fresh.label), l->family ? &all[l->family - 1] : l);
 	name = strtab_add(b->names, fresh.label, strlen(fresh.label), NULL);
-	slot = name ? hmap_put(&b->by_name, alone ? l->id : name,
-	                       alone ? UINT64_MAX : (uint64_t)l->kind, &added)
-	            : NULL;
+	slot = !name       ? NULL
+	       : l->family ? hmap_put(&b->by_name, l->family, UINT64_MAX - 1, &added)
+	                   : hmap_put(&b->by_name, alone ? l->id : name,
+	                              alone ? UINT64_MAX : (uint64_t)l->kind, &added);
 	if (!slot) {
 		b->err = -ENOMEM;
 		return;
@@ -232,8 +233,9 @@ static void add_site(struct table *tab, const struct tx *t, const struct lock *l
 	const struct lock_site *s = l->sites.n ? &l->sites.v[0] : NULL;
 	char where[400];
 
-	/* A lock that is named after the place need not name it twice. */
-	if (s && !named_by_site(l) &&
+	/* A lock that is named after the place need not name it twice; who joins whom, the name
+	 * says. */
+	if (s && !named_by_site(l) && l->kind != LOCK_JOIN &&
 	    where_text(where, sizeof(where), t->r->m, s->ustack, s->kstack))
 		table_cell(tab, "%s", where);
 	else
@@ -363,7 +365,7 @@ void text_locks(struct tx *t)
 	b.err = b.names ? 0 : -ENOMEM;
 	for (size_t i = 0; i < t->r->w->locks.n && !b.err; i++) {
 		if (t->r->w->locks.v[i].waits)
-			add_bundle(&b, &t->r->w->locks.v[i]);
+			add_bundle(&b, t->r->w->locks.v, &t->r->w->locks.v[i]);
 	}
 	l.things = b.list.v;
 	l.n = b.list.n;

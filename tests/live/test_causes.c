@@ -84,6 +84,26 @@ static double of_two_cpus(json_t *report, uint64_t ns)
 	return (double)ns / (2 * (double)u64_at(report, "workload.wall_ns"));
 }
 
+/* As much as the starting thread, which only waits for the others, was itself ready and got no CPU:
+ * what the others' waits left idle is then charged to that. */
+static double starved_main(json_t *report)
+{
+	json_t *tasks = at(report, "tasks");
+
+	for (size_t i = 0; i < json_array_size(tasks); i++) {
+		json_t *task = json_array_get(tasks, i);
+
+		if (u64_at(task, "tid") == u64_at(task, "pid"))
+			return of_two_cpus(report, u64_at(task, "runnable_ns"));
+	}
+	return 0;
+}
+
+static bool is_near(json_t *report, double got, double want)
+{
+	return got > want - 0.03 - starved_main(report) && got < want + 0.03;
+}
+
 static struct recording plant(const char *cause, const char *option, const char *value)
 {
 	const struct proc_opts patient = {.timeout_s = 200};
@@ -128,15 +148,15 @@ Test(causes, planted_ones_are_found)
 		/* A machine that has next to no CPU for it tells of little else. */
 		if (want < 0.1 && strcmp(str_at(top, "cause"), p->cause)) {
 			got = of_two_cpus(r.json, of_cause(r.json, p->cause));
-			cr_expect(got > want - 0.03 && got < want + 0.03, "%s: %.1f %%; %s",
-			          p->plant, 100 * got, account(r.json));
+			cr_expect(is_near(r.json, got, want), "%s: %.1f %%; %s", p->plant,
+			          100 * got, account(r.json));
 			continue;
 		}
 		got = of_two_cpus(r.json, u64_at(top, "ns"));
 		cr_expect_str_eq(str_at(top, "cause"), p->cause, "%s: %s", p->plant,
 		                 str_at(r.json, "serialization.headline"));
-		cr_expect(got > want - 0.03 && got < want + 0.03, "%s: %.1f %%, truth %.1f %%; %s",
-		          p->plant, 100 * got, 100 * want, account(r.json));
+		cr_expect(is_near(r.json, got, want), "%s: %.1f %%, truth %.1f %%; %s", p->plant,
+		          100 * got, 100 * want, account(r.json));
 		if (p->name)
 			cr_expect_str_eq(str_at(top, "name"), p->name, "%s", p->plant);
 		if (p->by_task)

@@ -24,8 +24,8 @@
 	"                 at lock_wait ← work\n" \
 	"\n" \
 	"locks           waits   total      p99  held by                 waited for at\n" \
-	"GIL (pid 1001)  1,204  110 ms   137 µs  worker-0 45.5 %, work…  lock_wait ← work\n" \
-	"results.mutex     311   12 ms  57.9 µs  worker-2 75.0 %, unkn…\n" \
+	"GIL (pid 1001)  1,204  110 ms   137 µs  worker-0 45.5 %…        lock_wait ← work\n" \
+	"results.mutex     311   12 ms  57.9 µs  worker-2 75.0 %…\n" \
 	"… and 1 lock more with 1 µs of waiting\n" \
 	"\n" \
 	"GIL (pid 1001)    held  of the run   waited  waits\n" \
