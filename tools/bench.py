@@ -5,6 +5,7 @@ peers that are installed. Needs root. --quick: fewer and shorter pairs, for a fi
 
 The workload is a pipe ping-pong pinned to CPU 0, the recorder is pinned to CPU 1."""
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -15,8 +16,34 @@ import sys
 import tempfile
 import time
 
-LIMITS = {"slow-down": 1.20, "neighbour": 1.02, "bytes per event": 8.0, "start-up ms": 200,
-          "recorder MiB": 64, "report s": 5.0, "report MiB": 512}
+LIMITS = {"slow-down": 1.20, "python": 1.01, "programs": 1.03, "neighbour": 1.02, "bytes per event": 8.0, "start-up ms": 200,
+          "start-up of Python ms": 250, "recorder MiB": 64, "report s": 15.0, "report MiB": 1024}
+
+# Four threads that compute; says how long they took, and in CPU time.
+PYTHON_THREADS = """
+import threading, time
+def work():
+    x = 0
+    for i in range(%d):
+        x += i * i %% 7
+t0, c0 = time.monotonic(), time.process_time()
+ts = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in ts]
+[t.join() for t in ts]
+print(time.monotonic() - t0, time.process_time() - c0)
+"""
+
+# Memory touched and given back, again and again; says the CPU time that it took.
+FAULTS = """
+import mmap, time
+c0 = time.process_time()
+for _ in range(%d):
+    m = mmap.mmap(-1, 8 << 20)
+    for at in range(0, 8 << 20, 4096):
+        m[at] = 1
+    m.close()
+print(time.process_time() - c0)
+"""
 
 
 class Bench:
@@ -99,6 +126,82 @@ class Bench:
             ratio, note = self.paired(self.pingpong, traced("--stacks", "all"))
             self.row("ping-pong, mpvtrace, --stacks all", ratio, note)
 
+    def traced_all(self, argv, *options):
+        return [self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", self.path("mpv"), *options,
+                "--", *argv]
+
+    def python(self):
+        argv = ["/usr/bin/python3", "-c", PYTHON_THREADS % (1000000 if self.quick else 3000000)]
+        if not os.path.exists(argv[0]):
+            self.row("four Python threads", "no python3")
+            return
+
+        def take(argv):
+            wall, cpu = map(float, self.run(argv).stdout.split())
+            return wall * 1e9, cpu * 1e9
+
+        ratio, note = self.paired(lambda: take(argv), lambda: take(self.traced_all(argv)))
+        self.row("four CPU-bound Python threads", ratio, note, LIMITS["python"])
+
+    def sysbench(self):
+        if not shutil.which("sysbench"):
+            self.row("sysbench mutex", "not here")
+            return
+        argv = ["sysbench", "mutex", "--threads=4", "--mutex-num=16", "--mutex-loops=2000",
+                "--mutex-locks=%d" % (200000 if self.quick else 600000), "run"]
+
+        def take(argv):
+            out = self.run(argv).stdout.decode()
+            seconds = float(out.split("total time:")[1].split("s")[0])
+            return seconds * 1e9, seconds * 1e9
+
+        ratio, note = self.paired(lambda: take(argv), lambda: take(self.traced_all(argv)))
+        self.row("sysbench mutex", ratio, note, LIMITS["programs"])
+
+    def pgbench(self):
+        """Transactions a second of a server in a directory of its own, not recorded and recorded."""
+        bins = sorted(glob.glob("/usr/lib/postgresql/*/bin"))
+        if not bins:
+            self.row("pgbench", "no PostgreSQL")
+            return
+        data, seconds = self.path("pg"), 2 if self.quick else 5
+        os.mkdir(data)
+        os.chmod(self.tmp, 0o755)
+        shutil.chown(data, "postgres")
+
+        def as_postgres(*argv):
+            return self.run(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
+                             os.path.join(bins[-1], argv[0]), *argv[1:]], cwd="/")
+
+        as_postgres("initdb", "-D", data, "-A", "trust")
+        options = "-c listen_addresses= -c fsync=off -k " + data
+        as_postgres("pg_ctl", "-w", "-D", data, "-l", data + "/log", "-o", options, "start")
+        try:
+            as_postgres("pgbench", "-h", data, "-i", "-q", "postgres")
+
+            def take():
+                out = as_postgres("pgbench", "-h", data, "-S", "-c", "4", "-T", str(seconds),
+                                  "postgres").stdout.decode()
+                ns = 1e9 / float(out.split("tps = ")[1].split()[0])
+                return ns, ns
+
+            def traced():
+                with open(data + "/postmaster.pid") as f:
+                    pid = f.readline().strip()
+                r = subprocess.Popen([self.mpvtrace, "attach", "--no-report", "-q", "-f", "-o",
+                                      self.path("mpv"), "-p", pid], start_new_session=True)
+                time.sleep(0.6)
+                try:
+                    return take()
+                finally:
+                    os.killpg(r.pid, signal.SIGINT)
+                    r.wait()
+
+            ratio, note = self.paired(take, traced)
+            self.row("pgbench -S, time of a transaction", ratio, note, LIMITS["programs"])
+        finally:
+            as_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
     def perf_data(self):
         return ["taskset", "-c", "1", "perf", "sched", "record", "-q", "-o", self.path("perf"),
                 "taskset", "-c", "0"]
@@ -144,11 +247,16 @@ class Bench:
         """A system-call loop that is not traced, alone and while a recording runs."""
         calls = 2000000 if self.quick else 4000000
 
-        def loop():
+        def calls_loop():
             p = self.run([self.workload("syscall_loop"), "--pin", "0", "--calls", str(calls)])
             return float(p.stdout), float(p.stdout)     # is CPU time already
 
-        def beside():
+        def faults_loop():
+            p = self.run(["taskset", "-c", "0", "/usr/bin/python3", "-c",
+                          FAULTS % (20 if self.quick else 60)])
+            return float(p.stdout) * 1e9, float(p.stdout) * 1e9
+
+        def beside(loop):
             # The recorded workload sleeps: only what the hooks cost others is left.
             r = subprocess.Popen(["taskset", "-c", "1", self.mpvtrace, "run", "--no-report", "-q",
                                   "-f", "-o", self.path("mpv"), "--", "sleep", "60"],
@@ -161,9 +269,13 @@ class Bench:
                 os.killpg(r.pid, signal.SIGINT)
                 r.wait()
 
-        ratio, note = self.paired(loop, beside)
+        ratio, note = self.paired(calls_loop, lambda: beside(calls_loop))
         self.row("system-call loop beside a recording", ratio, note.replace("untraced", "alone"),
                  LIMITS["neighbour"])
+        if os.path.exists("/usr/bin/python3"):
+            ratio, note = self.paired(faults_loop, lambda: beside(faults_loop))
+            self.row("page faults (and Python) beside a recording", ratio,
+                     note.replace("untraced", "alone"))
 
     def report_of(self, trace):
         out = self.path("json")
@@ -193,13 +305,16 @@ class Bench:
         self.row("recorder's peak RSS, MiB", mib, "", LIMITS["recorder MiB"])
 
     def start_up(self):
-        times = []
-        for _ in range(5 if self.quick else 11):
-            trace = self.path("mpv")
-            self.run([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--", "true"])
-            times.append(self.report_of(trace)["quality"]["overhead"]["startup_ns"] / 1e6)
-        self.row("start to first instruction, ms", statistics.median(times),
-                 "worst %.0f" % max(times), LIMITS["start-up ms"])
+        for what, argv, limit in (("true's, ms", ["true"], "start-up ms"),
+                                  ("python3's, ms", ["/usr/bin/python3", "-c", "0"],
+                                   "start-up of Python ms")):
+            times = []
+            for _ in range(5 if self.quick else 11):
+                trace = self.path("mpv")
+                self.run([self.mpvtrace, "run", "--no-report", "-q", "-o", trace, "--", *argv])
+                times.append(self.report_of(trace)["quality"]["overhead"]["startup_ns"] / 1e6)
+            self.row("start to the first instruction, " + what, statistics.median(times),
+                     "worst %.0f" % max(times), LIMITS[limit])
 
     def flood(self):
         """Default settings, as many switches and wakes as two CPUs give, none may be lost."""
@@ -244,7 +359,7 @@ class Bench:
         self.row("report on 10 million events, MiB", mib, "", LIMITS["report MiB"])
 
 
-PARTS = ["slow_down", "peers", "neighbour", "size_and_memory", "start_up", "flood", "big_report"]
+PARTS = ["slow_down", "python", "sysbench", "pgbench", "peers", "neighbour", "size_and_memory", "start_up", "flood", "big_report"]
 
 
 def main():
