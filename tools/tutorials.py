@@ -163,15 +163,23 @@ def told(a, b):
     return max(less, 1 - less) >= 0.9
 
 
+def gain(a, b):
+    return max(a.wall(), b.wall()) / min(a.wall(), b.wall())
+
+
+def blurred(a, b):
+    return gain(a, b) - 1 >= SETTLED and not told(a.walls, b.walls)
+
+
 def borne_out(a, b):
     """The index of the mode that wall clock and memory bear out; None: they leave it open."""
     fast = int(b.wall() < a.wall())
     small = int(b.memory() < a.memory())
-    gain = max(a.wall(), b.wall()) / min(a.wall(), b.wall())
+    faster = gain(a, b)
     price = max(a.memory(), b.memory()) / min(a.memory(), b.memory())
-    if gain - 1 < SETTLED or (gain < LITTLE and not told(a.walls, b.walls)):
+    if faster - 1 < SETTLED or (faster < LITTLE and blurred(a, b)):
         return small if price >= NOTABLE and told(a.peaks, b.peaks) else None
-    if not told(a.walls, b.walls) or (gain < LITTLE and fast != small and price >= MUCH):
+    if blurred(a, b) or (faster < LITTLE and fast != small and price >= MUCH):
         return None
     return fast
 
@@ -184,8 +192,7 @@ def measure(python, case, pairs):
         s.walls.clear()     # the first run only filled the caches
         for _ in range(2):
             s.weigh()
-    while len(sides[0].walls) < pairs or (len(sides[0].walls) < 4 * pairs and
-                                          not told(sides[0].walls, sides[1].walls)):
+    while len(sides[0].walls) < pairs or (len(sides[0].walls) < 4 * pairs and blurred(*sides)):
         for s in sides:
             s.time()
     return sides
