@@ -302,6 +302,8 @@ static int build(struct building *b)
 		*at = i + 1;
 	}
 	err = vec_reserve(&b->p->waits, b->w->waits.n + n);
+	if (!err)
+		err = vec_reserve(&b->p->edges, b->w->waits.n + n);
 	for (size_t i = 0; i < n && !err; i++)
 		err = add_task(b, model_task_at(m, i));
 	for (size_t i = 0; i < n && !err; i++)

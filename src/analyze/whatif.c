@@ -28,13 +28,14 @@
 #define TOO_FAR      3    /* a replay that is off by this factor knows nothing */
 #define START_STACKS 256  /* of a process that are looked at for its first own work */
 #define STEPS \
-	(48u << 20) /* of all replays together, so that a long recording does not take minutes */
+	(24u << 20) /* of all replays together, so that a long recording does not take minutes */
 
 struct what_if {
 	struct report *r;
 	struct replay p;
 	bool *without;
 	double self_ns, scale, steps;
+	bool skipped;
 };
 
 /* --- replays --- */
@@ -47,9 +48,11 @@ static int replay(struct what_if *f, double cpus, enum replay_order order, doubl
 	return replay_run(&f->p, &terms, out);
 }
 
-static bool too_long(const struct what_if *f)
+/* May another change be tried? */
+static bool has_time(struct what_if *f)
 {
-	return f->steps > STEPS;
+	f->skipped = f->skipped || f->steps > STEPS;
+	return !f->skipped;
 }
 
 static uint64_t to_ns(double ns)
@@ -262,7 +265,8 @@ static int without_lock(struct what_if *f, const struct lock *l)
 	struct what_if_row row = {.cause = CAUSE_LOCK, .id = l->id};
 	int err;
 
-	snprintf(row.change, sizeof(row.change), "Without waiting for %.70s", l->name);
+	snprintf(row.change, sizeof(row.change), "Without the %s %.70s",
+	         lock_kind_key((enum lock_kind)l->kind), l->name);
 	row.memory_bytes = row.spawn_ns = WHAT_IF_UNKNOWN;
 	f->without[l->id - 1] = true;
 	err = predict(f, &row, f->r->cpus, 0);
@@ -318,15 +322,18 @@ static int all_rows(struct what_if *f)
 	size_t n = pick(f->r, true, gils, MAX_GILS);
 	int err = n > 1 ? without_all_gils(f) : 0;
 
-	for (size_t i = 0; i < n && !err && !too_long(f); i++)
+	for (size_t i = 0; i < n && !err && has_time(f); i++)
 		err = without_gil(f, &locks[gils[i]], n == 1);
 	n = pick(f->r, false, some, MAX_LOCKS);
-	for (size_t i = 0; i < n && !err && !too_long(f); i++)
+	for (size_t i = 0; i < n && !err && has_time(f); i++)
 		err = without_lock(f, &locks[some[i]]);
-	if (!err && !too_long(f))
+	if (!err && has_time(f))
 		err = with_cpus(f, f->r->cpus + 1, "With one more CPU");
-	if (!err && !too_long(f))
+	if (!err && has_time(f))
 		err = with_cpus(f, INFINITY, "With as many CPUs as it can use");
+	if (!err && f->skipped)
+		err = note_add(f->r,
+		               "the recording is long: not every change in what_if was tried");
 	return err;
 }
 

@@ -73,15 +73,20 @@ void text_deadlocks(struct tx *t)
 
 /* --- verdict --------------------------------------------------------------------------------- */
 
-/* The cause that the verdict is about: the largest that is not work. */
-static const struct cause_row *main_cause(const struct report *r)
-{
-	for (size_t i = 0; i < r->breakdown.n; i++) {
-		uint8_t cause = r->breakdown.v[i].cause;
+/* A gain by less is nothing to tell. */
+#define WORTH_TELLING 1.05
 
-		if (cause != CAUSE_WORK && cause != CAUSE_NO_TASK && cause != CAUSE_UNATTRIBUTED)
-			return &r->breakdown.v[i];
-	}
+/* Of the largest cause that it is known for. */
+static const struct what_if_row *main_what_if(const struct report *r)
+{
+	for (size_t i = 0; i < r->breakdown.n; i++)
+		for (size_t k = 0; k < r->what_if.n; k++) {
+			const struct what_if_row *w = &r->what_if.v[k];
+
+			if (w->cause == r->breakdown.v[i].cause && w->id == r->breakdown.v[i].id &&
+			    w->cause != CAUSE_WORK && w->speedup > WORTH_TELLING)
+				return w;
+		}
 	return NULL;
 }
 
@@ -103,24 +108,18 @@ static void print_cost(struct tx *t, const struct what_if_row *w)
 
 static void print_what_if(struct tx *t)
 {
-	const struct cause_row *row = main_cause(t->r);
+	const struct what_if_row *w = main_what_if(t->r);
 	char ns[32], low[32], high[32], change[128], line[400];
 
-	for (size_t i = 0; row && i < t->r->what_if.n; i++) {
-		const struct what_if_row *w = &t->r->what_if.v[i];
-
-		if (w->cause != row->cause || w->id != row->id || !(w->speedup > 1.05))
-			continue;
-		snprintf(line, sizeof(line),
-		         "%s, the same work would take about %s (%s to %s): %.1f times faster.",
-		         fmt_safe(change, sizeof(change), w->change),
-		         fmt_ns(ns, sizeof(ns), w->wall_ns),
-		         fmt_ns(low, sizeof(low), w->wall_low_ns),
-		         fmt_ns(high, sizeof(high), w->wall_high_ns), w->speedup);
-		tx_items(t, TX_PLAIN, NULL, line);
-		print_cost(t, w);
+	if (!w)
 		return;
-	}
+	snprintf(line, sizeof(line),
+	         "%s, the same work would take about %s (%s to %s): %.1f times faster.",
+	         fmt_safe(change, sizeof(change), w->change), fmt_ns(ns, sizeof(ns), w->wall_ns),
+	         fmt_ns(low, sizeof(low), w->wall_low_ns),
+	         fmt_ns(high, sizeof(high), w->wall_high_ns), w->speedup);
+	tx_items(t, TX_PLAIN, NULL, line);
+	print_cost(t, w);
 }
 
 void text_verdict(struct tx *t)

@@ -294,6 +294,8 @@ Test(whatif, mutex)
 	expect_ns(b.r.replay_ns, 125 * MS);
 	expect_row(&b, CAUSE_LOCK, 80 * MS);
 	cr_expect_eq(row_of(&b, CAUSE_LOCK)->processes, 0);
+	cr_expect(!strncmp(row_of(&b, CAUSE_LOCK)->change, "Without the ", 12), "%s",
+	          row_of(&b, CAUSE_LOCK)->change);
 	cr_expect_null(row_of(&b, CAUSE_WORK), "more CPUs would not help");
 	drop(&b);
 }
