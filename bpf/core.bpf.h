@@ -49,6 +49,7 @@ struct task_state {
 	u64 first_read, first_write, wp;
 	u64 touched_pages, cow_pages;
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
+	u64 born_ts, look_ts; /* a new process, or program: since when, and when to look next; 0 = not */
 	u64 new_stack; /* of a page allocated, until it is known what for */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
 	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
@@ -197,6 +198,8 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 /* The content hash of the current task's stack (its state is s), its frames sent when they are
  * new; 0 = none. */
 u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user) __hidden;
+/* The same with Python's frames only: a third of the cost. 0: no Python here. */
+u64 stack_take_python(struct task_state *s, u64 ts) __hidden;
 /* Did the user stack just taken on this CPU end where a table was missing that is on its way? A
  * later look will see more. */
 bool stack_wanted(void) __hidden;

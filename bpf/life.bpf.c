@@ -180,6 +180,7 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 		space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 		space_parent = ps->space;
 		py_fork(space_parent, space);
+		s->born_ts = ts;
 	}
 	s->space = space;
 	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
@@ -230,6 +231,7 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	s->space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 	s->gil_n = s->gil_generation = 0;
 	s->gil_addr = s->tstate = 0;
+	s->born_ts = ts;
 	for (int i = 0; i < SITE_SLOTS; i++)
 		s->slots[i].key = 0;
 	e = ring_reserve(mt_exec, ts, MT_EV_EXEC, s->id);

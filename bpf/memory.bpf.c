@@ -15,7 +15,7 @@
  * The two hooks behind the fault fire for every page of the machine. So a fault of a
  * followed task leaves a mark for its CPU, and without one they return after one load.
  */
-#include "core.bpf.h"
+#include "python.bpf.h"
 #include "regs.bpf.h"
 
 struct page_wait page_waits[MT_MAX_CPUS] __attribute__((aligned(64))) = {};
@@ -54,6 +54,30 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 	if (!cfg.touch_bytes || sum < cfg.touch_bytes)
 		return 0;
 	return stack_take(ctx, s, bpf_ktime_get_ns(), true);
+}
+
+/*
+ * When does a new process begin with what it is for? Looks at its Python frames tell, where it
+ * faults anyway, as a starting interpreter does all the time: at most 270 of them.
+ */
+#define LOOK_UNTIL 2000000000ull
+
+static __always_inline void look(struct task_state *s)
+{
+	u64 ts, age, stack;
+
+	if (!s->born_ts || !py_spaces_n)
+		return;
+	ts = bpf_ktime_get_ns();
+	if (ts < s->look_ts)
+		return;
+	age = ts - s->born_ts;
+	s->look_ts = ts + (age >> MT_LOOK_SHIFT > MT_LOOK_NS ? age >> MT_LOOK_SHIFT : MT_LOOK_NS);
+	if (age > LOOK_UNTIL)
+		s->born_ts = 0;
+	stack = stack_take_python(s, ts);
+	if (stack)
+		send_touch(s, TOUCH_LOOK, 0, stack);
 }
 
 static __always_inline void touched(struct task_state *s, u64 bytes, u64 stack)
@@ -158,6 +182,8 @@ int BPF_PROG(mt_fault_alloc, struct page *page, unsigned int order, unsigned int
 		s->fault = w->fault = 0;
 		return 0;
 	}
+	if (cfg.touch_bytes)
+		look(s);
 	bytes = 1ull << (cfg.page_shift + (order & 31));
 	stack = fault_stack(ctx, s, bytes + (fault & FAULT_WP ? s->cow_credit : s->touch_credit));
 	if (fault & FAULT_WP) {

@@ -196,6 +196,29 @@ u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user)
 	return hash;
 }
 
+u64 stack_take_python(struct task_state *s, u64 ts)
+{
+	u32 zero = 0;
+	struct stack_scratch *x = bpf_map_lookup_elem(&scratch, &zero);
+	u64 hash = 0, py_hash;
+
+	if (!py_spaces_n || !x || x->busy)
+		return 0;
+	x->busy = 1;
+	py_hash = py_walk(s->space);
+	if (py_hash) {
+		x->stack.kind = STACK_USER;
+		x->stack.space = s->space;
+		x->stack.wanted = 0;
+		x->stack.n = 0;
+		x->stack.end = STACK_END_UNKNOWN;
+		x->stack.flags = 0;
+		hash = take_python(&x->stack, s, s->space, py_hash, ts);
+	}
+	x->busy = 0;
+	return hash;
+}
+
 bool stack_wanted(void)
 {
 	u32 zero = 0;

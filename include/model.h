@@ -72,7 +72,6 @@ struct task {
 	uint64_t call_ns;			/* its creator's call began to copy the address space; 0 = unknown */
 	uint64_t first_in_ns;			/* it first got a CPU; 0 = never */
 	uint64_t exec_ns;			/* its first exec; 0 = none */
-	uint64_t ready_ns;			/* first seen at work of its own (Python); 0 = unknown */
 	uint64_t exit_ns;			/* it began to exit (its last switch is later); 0 = unknown */
 	bool alive;				/* still there when recording stopped */
 	bool has_base, has_end;			/* kernel counters known at both ends */
@@ -267,6 +266,8 @@ struct cpu_sample { uint64_t ts; uint32_t task, ustack, kstack; };
 /* cause: TOUCH_*; count: bytes. */
 size_t model_touch(const struct model *m, const struct stack_row **out);
 size_t model_samples(const struct model *m, const struct cpu_sample **out);
+/* Looks at new processes (TOUCH_LOOK), in time order; kstack 0. */
+size_t model_looks(const struct model *m, const struct cpu_sample **out);
 
 /* Frames of the address at `frames[i]` of stack s, outermost inlined last; at most max.
  * Returns how many (at least 1: an unresolved frame is still a frame). */

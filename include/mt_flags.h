@@ -53,7 +53,12 @@ enum { CNT_F_ALIVE = 1 << 0,		/* the task lives on; recording stopped */
        CNT_F_PAGES = 1 << 2,		/* touched and cow were counted */
        CNT_F_ON_CPU = 1 << 1 };		/* … and was on a CPU: `run` is up to one tick old */
 enum { TOUCH_FIRST = 1,	/* memory that was not there before */
+       TOUCH_LOOK = 3,	/* nothing: a look at what a new process's interpreter is about */
        TOUCH_COW = 2 };	/* a page copied away from the one that a fork left shared */
+/* Looks at a new process come where it faults, each this much after the one before or (its age >> MT_LOOK_SHIFT),
+ * whichever is more. */
+#define MT_LOOK_NS 50000
+#define MT_LOOK_SHIFT 5
 enum { MARK_START = 1,	/* hooks are attached; first moment of the recording */
        MARK_EXEC = 2,	/* the workload's first instruction: wall time starts here (run) */
        MARK_STOP = 3,	/* recording stopped (last exit, -d, Ctrl-C) */

@@ -101,13 +101,17 @@ int report_view(const struct report *r, const char *view, struct view_rows *out,
 /* How a task was made. Times in ns since start_ns, the first sign of its creation (absolute: the call in
  * the parent where it is known, else the moment that the task existed); SPAWN_UNKNOWN = not known or
  * did not happen. call: until it existed (copy of the page tables included); first_run: it got a CPU;
- * exec: its first exec; ready: it began with work of its own (Python: the first frame outside of the
- * interpreter's own modules; else its first wait); teardown: from its exit until it had gone. */
+ * exec: its first exec; ready: it began with work of its own. Of a Python process: the first function that is
+ * neither the interpreter's library nor multiprocessing's, nor run by an import (for a worker of a pool:
+ * its loop); unknown where that is not known to 50 µs or a twentieth. Of a Python thread: it had the GIL
+ * for the first time. Else its first wait after its exec; teardown: from its exit until it had gone. */
 #define SPAWN_UNKNOWN UINT64_MAX
 struct spawn_row {
 	uint32_t task;
 	const char *method;		/* thread, fork, exec (fork or vfork + exec), spawn, forkserver */
 	uint64_t start_ns, call_ns, first_run_ns, exec_ns, ready_ns, teardown_ns;
+	uint64_t ready_off_ns;		/* ready_ns is right to within this; SPAWN_UNKNOWN: nobody can say */
+	bool python;
 };
 /* On-CPU samples with Python frames: all of a process, and those inside (un)pickling. Times sample_ns they
  * are CPU time, give or take its square root. Where the interpreter has the C pickler inside and is stripped,

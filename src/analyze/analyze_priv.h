@@ -18,6 +18,8 @@ int analyze_graph(struct report *r, struct err *err);     /* who waits for whom 
 int analyze_path(struct report *r, struct err *err);      /* the critical path */
 int analyze_watch(struct report *r, struct err *err);     /* responsiveness of chosen tasks */
 int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
+/* ready.c: fills in ready_ns of Python processes where it is known, and python. */
+int spawn_find_ready(struct report *r);
 int analyze_pickling(struct report *r, struct err *err);  /* CPU time of (un)pickling */
 int analyze_what_if(struct report *r, struct err *err);   /* the run replayed without a cause */
 int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */

@@ -118,11 +118,9 @@ static void add_spawns(struct compare_run *run, const struct report *r)
 	v[COMPARE_SPAWNS] = (double)r->spawns.n;
 	for (size_t i = 0; i < r->spawns.n; i++) {
 		const struct spawn_row *s = &r->spawns.v[i];
-		const struct task *t = model_task(r->m, s->task);
 		/* A first wait says little of when work began: only what was seen at work counts.
 		 */
-		uint64_t ns = t && t->ready_ns && s->ready_ns != SPAWN_UNKNOWN ? s->ready_ns
-		                                                               : s->first_run_ns;
+		uint64_t ns = s->ready_off_ns != SPAWN_UNKNOWN ? s->ready_ns : s->first_run_ns;
 
 		if (ns == SPAWN_UNKNOWN)
 			continue;

@@ -10,13 +10,15 @@ static uint64_t since(uint64_t start, uint64_t t)
 	return t && t >= start ? t - start : SPAWN_UNKNOWN;
 }
 
-/* The first time that it blocked: by then it had begun. */
+/* The first time that it blocked, in the program that it became: by then it had begun. */
 static uint64_t first_wait(const struct task *t)
 {
+	uint64_t from = t->exec_ns > t->first_in_ns ? t->exec_ns : t->first_in_ns;
+
 	for (size_t i = 0; i < t->slices.n; i++) {
 		const struct slice *s = &t->slices.v[i];
 
-		if (s->out_ns >= t->first_in_ns && s->queued_ns > s->out_ns)
+		if (s->out_ns >= from && s->queued_ns > s->out_ns)
 			return s->out_ns;
 	}
 	return 0;
@@ -33,12 +35,14 @@ static const char *method_of(const struct model *m, const struct task *t)
 
 static struct spawn_row row_of(const struct model *m, const struct task *t)
 {
-	uint64_t start = t->call_ns ? t->call_ns : t->start_ns, ready = t->ready_ns;
+	uint64_t start = t->call_ns ? t->call_ns : t->start_ns;
 	struct spawn_row s = {
 	        .task = t->id,
 	        .method = method_of(m, t),
 	        .start_ns = start,
 	        .call_ns = t->call_ns ? t->start_ns - start : SPAWN_UNKNOWN,
+	        .ready_ns = SPAWN_UNKNOWN,
+	        .ready_off_ns = SPAWN_UNKNOWN,
 	        .first_run_ns = since(start, t->first_in_ns),
 	        .exec_ns = since(start, t->exec_ns),
 	        .teardown_ns = t->alive ? SPAWN_UNKNOWN : since(t->exit_ns, t->end_ns),
@@ -46,10 +50,43 @@ static struct spawn_row row_of(const struct model *m, const struct task *t)
 
 	if (!t->exit_ns)
 		s.teardown_ns = SPAWN_UNKNOWN;
-	if (!ready)
-		ready = first_wait(t);
-	s.ready_ns = since(start, ready);
 	return s;
+}
+
+/* A Python thread can do nothing before it has the GIL. 0: it was not seen to have it. */
+static uint64_t first_hold(const struct report *r, const struct task *t)
+{
+	const struct gil *gils;
+	size_t n = model_gils(r->m, &gils), spans;
+	uint64_t first = 0;
+
+	for (size_t i = 0; i < n && r->w && r->w->gil; i++) {
+		const struct gil_span *s = gil_timeline_spans(r->w->gil, i, &spans);
+
+		if (gils[i].space != t->space)
+			continue;
+		for (size_t k = 0; k < spans; k++) {
+			if (s[k].state != BLAME_HELD || s[k].task != t->id)
+				continue;
+			if (!first || s[k].start_ns < first)
+				first = s[k].start_ns;
+			break;
+		}
+	}
+	return first > t->first_in_ns ? first : first ? t->first_in_ns : 0;
+}
+
+static void set_ready(const struct report *r, struct spawn_row *s)
+{
+	const struct task *t = model_task(r->m, s->task);
+
+	s->python |= model_gils_in(r->m, t->space) > 0;
+	if (s->ready_ns != SPAWN_UNKNOWN)
+		return;
+	if (!s->python)
+		s->ready_ns = since(s->start_ns, first_wait(t));
+	else if (t->proc != t->id)
+		s->ready_ns = since(s->start_ns, first_hold(r, t));
 }
 
 static int by_task(const void *a, const void *b)
@@ -61,6 +98,8 @@ static int by_task(const void *a, const void *b)
 
 int analyze_spawn(struct report *r, struct err *err)
 {
+	int rc;
+
 	(void)err;
 	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
 		const struct task *t = model_task_at(r->m, i);
@@ -70,9 +109,12 @@ int analyze_spawn(struct report *r, struct err *err)
 		if (vec_push(&r->spawns, row_of(r->m, t)))
 			return -ENOMEM;
 	}
+	rc = spawn_find_ready(r);
+	for (size_t i = 0; i < r->spawns.n && !rc; i++)
+		set_ready(r, &r->spawns.v[i]);
 	if (r->spawns.n)
 		qsort(r->spawns.v, r->spawns.n, sizeof(r->spawns.v[0]), by_task);
-	return 0;
+	return rc;
 }
 
 const struct spawn_row *report_spawn(const struct report *r, uint32_t task)

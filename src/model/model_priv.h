@@ -277,7 +277,7 @@ struct model {
 	uint32_t kernel_module; /* "[kernel]" in strings */
 	VEC(struct stack_row) off_cpu, on_cpu, touch;
 	struct hmap off_ids, on_ids, touch_ids;
-	VEC(struct cpu_sample) samples; /* MODEL_SLICES only */
+	VEC(struct cpu_sample) samples, looks; /* MODEL_SLICES only */
 
 	struct timeline running;
 

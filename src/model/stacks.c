@@ -4,6 +4,8 @@
 
 #include "model_priv.h"
 
+#define MAX_LOOKS (1u << 21)
+
 int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r)
 {
 	struct lstack s = {
@@ -168,6 +170,17 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	return vec_push(&m->samples, ((struct cpu_sample){ts, key.task, key.ustack, key.kstack}));
 }
 
+static int add_look(struct model *m, uint64_t ts, uint32_t task, uint32_t ustack)
+{
+	struct cpu_sample look = {.ts = ts, .task = task, .ustack = ustack};
+
+	if (m->looks.n >= MAX_LOOKS) {
+		m->odd.refused++;
+		return 0;
+	}
+	return vec_push(&m->looks, look);
+}
+
 int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r)
 {
 	int err = 0;
@@ -177,6 +190,8 @@ int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r)
 
 	if (!lt || ts < m->lo_ns || ts > m->hi_ns)
 		return err;
+	if (r->what == TOUCH_LOOK)
+		return add_look(m, ts, lt->t.id, id32(r->ustack));
 	key = (struct stack_row){
 	        .task = lt->t.id,
 	        .ustack = id32(r->ustack),
@@ -190,7 +205,7 @@ int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r)
 
 void stacks_reset(struct model *m)
 {
-	m->touch.n = 0;
+	m->touch.n = m->looks.n = 0;
 	hmap_release(&m->touch_ids);
 	m->off_cpu.n = m->on_cpu.n = m->samples.n = 0;
 	hmap_release(&m->off_ids);
@@ -211,7 +226,14 @@ void stacks_release(struct model *m)
 	hmap_release(&m->off_ids);
 	hmap_release(&m->on_ids);
 	vec_release(&m->touch);
+	vec_release(&m->looks);
 	hmap_release(&m->touch_ids);
+}
+
+size_t model_looks(const struct model *m, const struct cpu_sample **out)
+{
+	*out = m->looks.v;
+	return m->looks.n;
 }
 
 size_t model_touch(const struct model *m, const struct stack_row **out)

@@ -67,6 +67,7 @@ static json_t *json_spawn(struct jout *j, uint32_t task)
 	        {"first_run_ns", s ? s->first_run_ns : SPAWN_UNKNOWN},
 	        {"exec_ns", s ? s->exec_ns : SPAWN_UNKNOWN},
 	        {"ready_ns", s ? s->ready_ns : SPAWN_UNKNOWN},
+	        {"ready_uncertainty_ns", s ? s->ready_off_ns : SPAWN_UNKNOWN},
 	        {"teardown_ns", s ? s->teardown_ns : SPAWN_UNKNOWN},
 	};
 

@@ -92,6 +92,7 @@ static const struct {
         {"processes[].spawn.first_run_ns", "?u"},
         {"processes[].spawn.exec_ns", "?u"},
         {"processes[].spawn.ready_ns", "?u"},
+        {"processes[].spawn.ready_uncertainty_ns", "?u"},
         {"processes[].samples", "a"},
         {"processes[].samples[].t_ns", "u"},
         {"processes[].samples[].rss_bytes", "?u"},
