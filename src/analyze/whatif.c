@@ -195,10 +195,8 @@ static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
 static uint64_t start_ns(const struct model *m, const struct proc *p)
 {
 	const struct task *t = model_task(m, p->id);
-	uint64_t ready = t ? t->ready_ns : 0;
+	uint64_t ready = t && t->exec_ns ? first_own_work(m, t) : 0;
 
-	if (t && t->exec_ns && !ready)
-		ready = first_own_work(m, t);
 	if (!t || !t->exec_ns || ready <= t->exec_ns)
 		return WHAT_IF_UNKNOWN;
 	return ready - t->exec_ns - without_cpu(t, t->exec_ns, ready);
