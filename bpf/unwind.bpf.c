@@ -413,6 +413,61 @@ __noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
 	return end;
 }
 
+/* Of what it goes on with where the table is missing. */
+struct copy_cpu {
+	u64 sent_ns;
+	struct mt_copy copy;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct copy_cpu);
+} unwind_copies SEC(".maps");
+
+/* The stack from its last frame on. mt_stack.wanted: the copy's id, or 1 = not this time. */
+__noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
+{
+	u32 zero = 0, cpu = bpf_get_smp_processor_id(), bytes = MT_COPY_BYTES;
+	struct copy_cpu *c = bpf_map_lookup_elem(&unwind_copies, &zero);
+	u64 now = bpf_ktime_get_ns();
+	struct mt_copy *e;
+	void *ring;
+
+	if (!u || !c || now - c->sent_ns < MT_COPY_EVERY)
+		return 1;
+	e = &c->copy;
+	/* The stack may end before: on a page's end then. */
+	if (bpf_probe_read_user(e->data, bytes, (void *)u->sp)) {
+		bytes = 8192 - (u->sp & 4095);
+		if (bpf_probe_read_user(e->data, bytes, (void *)u->sp)) {
+			bytes = 4096 - (u->sp & 4095);
+			if (bpf_probe_read_user(e->data, bytes, (void *)u->sp))
+				return 1;
+		}
+	}
+	e->h.ts = now;
+	e->h.kind = MT_EV_COPY;
+	e->h.cpu = cpu;
+	e->h.task = u->task;
+	e->ip = u->ip;
+	e->sp = u->sp;
+	e->bp = u->bp;
+	e->id = (u32)(now >> 8) | MT_COPY_FIRST;
+	e->space = u->space;
+	e->exact = frames == 1;
+	e->bytes = bytes;
+	count_one(my_stats()->seen);
+	ring = my_ring(cpu);
+	if (!ring || bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_copy, data) + bytes,
+	                                ring_flags())) {
+		count_one(my_stats()->lost_ring);
+		return 1;
+	}
+	c->sent_ns = now;
+	return e->id;
+}
+
 u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 {
 	struct task_struct *t = bpf_get_current_task_btf();
@@ -443,7 +498,9 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 		end = STACK_END_DEPTH;
 	sc->end = end;
 	sc->flags = u->flags | (end == STACK_END_DEPTH ? STACK_F_TRUNCATED : 0);
-	sc->wanted = end == STACK_END_NO_TABLE && u->state == MT_FILE_WANTED;
+	sc->wanted = 0;
+	if (end == STACK_END_NO_TABLE && u->state == MT_FILE_WANTED)
+		sc->wanted = unwind_copy(u, i + 1);
 	return u->n;
 }
 

@@ -50,7 +50,8 @@
 	X(FILE, 19, mt_file)                                                           \
 	X(TOUCH, 20, mt_touch)                                                         \
 	X(GIL, 24, mt_gil_ev)                                                          \
-	X(WANT, 25, mt_want) /* a file without unwinding tables yet */
+	X(WANT, 25, mt_want) /* a file without unwinding tables yet */                   \
+	X(COPY, 26, mt_copy) /* the rest of a stack that ended there */
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -207,7 +208,8 @@ struct mt_stack {
 	__u16 flags;		/* STACK_F_* */
 	__u16 n;		/* native frames, first in frames[] */
 	__u16 n_py;		/* Python frames, behind them: two words each, struct mt_pyframe */
-	__u32 wanted;		/* ended where a table was missing that is on its way */
+	__u32 wanted;		/* ended where a table was missing that is on its way; >= MT_COPY_FIRST:
+				 * the id of its COPY */
 	__u64 frames[MT_MAX_USER_FRAMES + 2 * MT_MAX_PY_FRAMES];	/* only n + 2 * n_py are sent */
 };
 
@@ -287,6 +289,25 @@ struct mt_want {
 	__u64 key;		/* its inode's address */
 	__u64 start, end, offset;	/* the mapping */
 	__u32 ino, space;	/* ino: as in mt_file_table */
+};
+
+/*
+ * A stack led to a file whose table is on its way: the registers at its last frame, and what is on
+ * the stack from there on. User space goes on with it when the table is there. Only then: where
+ * a file has no information there is nothing to go on by in user space either, and what the
+ * kernel side cannot follow (MT_UNW_UNSUPPORTED) it cannot. Not more than one a CPU in
+ * MT_COPY_EVERY ns.
+ */
+#define MT_COPY_BYTES 8192
+#define MT_COPY_EVERY 500000
+#define MT_COPY_FIRST (1u << 31)
+struct mt_copy {
+	struct mt_hdr h;
+	__u64 ip, sp, bp;
+	__u32 id, space;	/* id: of its CPU (h.cpu) */
+	__u32 exact;		/* ip is the interrupted instruction, not a return address */
+	__u32 bytes;		/* from sp on; only these are sent */
+	__u8 data[MT_COPY_BYTES];
 };
 
 /* A GIL at its first sight in a space: found by its signature, or copied at fork. */

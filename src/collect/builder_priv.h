@@ -23,6 +23,7 @@ struct built {
 /* An executable mapping of a process, from /proc. */
 struct proc_map {
 	uint64_t start, end, offset, dev, inode;
+	uint64_t file; /* by tables_resolve(); 0 = not known */
 	bool vdso;
 };
 struct proc_maps {
@@ -30,6 +31,15 @@ struct proc_maps {
 	struct proc_map *v; /* by address */
 	size_t n, cap;
 };
+/* Reads a process's; the caller frees out->v. 0 or -errno. */
+int proc_maps_read(struct proc_maps *out, uint32_t pid);
+/* The mapping that addr lies in, or NULL. */
+const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t addr);
+/* What is known of the file that is mapped there: -ENOENT nothing, -EAGAIN its table is being
+ * made, 0 it has been, or there is none. */
+int tables_state(const struct tables *t, const struct proc_map *m);
+/* Finds each mapping's file, as it is now, and asks for tables not known yet. */
+void tables_resolve(struct tables *t, struct proc_maps *maps);
 /* The table of the file that is mapped there. */
 bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out);
 

@@ -264,6 +264,7 @@ static const struct {
         [MT_EV_RSS] = {drain_on_rss, sizeof(struct mt_rss)},
         [MT_EV_SAMPLE] = {on_sample, sizeof(struct mt_sample)},
         [MT_EV_STACK] = {drain_on_stack, offsetof(struct mt_stack, frames)},
+        [MT_EV_COPY] = {drain_on_copy, offsetof(struct mt_copy, data)},
         [MT_EV_PYCODE] = {drain_on_pycode, offsetof(struct mt_pycode, table)},
         [MT_EV_WAITV] = {on_waitv, sizeof(struct mt_waitv)},
         [MT_EV_WANT] = {on_want, sizeof(struct mt_want)},
@@ -304,6 +305,7 @@ int drain_round(struct drain *d, struct rings *rings, struct perfmaps *maps, uin
 	}
 	if (early || until_ts == UINT64_MAX)
 		drain_early_stacks(d, until_ts == UINT64_MAX ? d->early_stacks.n : early);
+	drain_late_stacks(d, until_ts == UINT64_MAX);
 	return d->error;
 }
 
@@ -336,6 +338,7 @@ void drain_free(struct drain *d)
 	for (size_t i = 0; i < d->early_stacks.n; i++)
 		free(d->early_stacks.v[i]);
 	vec_release(&d->early_stacks);
+	late_free(d->late);
 	pycodes_free(d->pycodes);
 	vec_release(&d->tasks);
 	hmap_release(&d->sites);
@@ -351,8 +354,11 @@ void drain_free(struct drain *d)
 
 void drain_tables(struct drain *d, struct tables *t)
 {
-	if (d)
-		d->tables = t;
+	if (!d)
+		return;
+	d->tables = t;
+	late_free(d->late);
+	d->late = t ? late_new(t) : NULL;
 }
 
 void drain_remote(struct drain *d, struct remote *r)

@@ -14,6 +14,7 @@
 #define MT_DRAIN_PRIV_H
 
 #include "collect_priv.h"
+#include "late_priv.h"
 
 struct pending_map {
 	struct map_event e;
@@ -25,6 +26,7 @@ struct drain {
 	struct symbolizer *sym;
 	struct tables *tables;
 	struct remote *remote;
+	struct late *late; /* NULL = none */
 	bool run_mode;
 	int error; /* of the trace file; sticky */
 	struct strtab *strings;
@@ -73,7 +75,10 @@ uint64_t drain_stack_id(struct drain *d, uint64_t hash);
 /* Of a task that blocked before the recording began; 0 = not known. */
 uint64_t drain_attached_stack(struct drain *d, const struct mt_task *e);
 void drain_on_stack(struct drain *d, const struct mt_hdr *h);
+void drain_on_copy(struct drain *d, const struct mt_hdr *h);
 void drain_on_pycode(struct drain *d, const struct mt_hdr *h);
+/* Writes the stacks whose rest is known now; force: or never will be. */
+void drain_late_stacks(struct drain *d, bool force);
 /* Writes the first n of the stacks that waited for their code objects. */
 void drain_early_stacks(struct drain *d, size_t n);
 

@@ -109,6 +109,46 @@ static bool keep_early(struct drain *d, const struct mt_stack *e)
 	return false;
 }
 
+/* Once more, with the frames that are known now: of two records of one id the later one holds. */
+static void write_longer(struct drain *d, const struct late_done *done)
+{
+	const struct mt_stack *e = done->stack;
+	struct rec_stack r = {.id = drain_stack_id(d, e->hash),
+	                      .kind = e->kind,
+	                      .space = e->space,
+	                      .flags = done->flags,
+	                      .end = done->end};
+	uint64_t py[MT_MAX_PY_FRAMES];
+	size_t n_py = 0;
+
+	if (d->pycodes && e->n_py && e->n_py <= MT_MAX_PY_FRAMES)
+		pycodes_stack(d->pycodes, e->space, (const void *)(e->frames + e->n), e->n_py, py,
+		              &n_py);
+	r.frames = (struct rec_array){done->frames, done->n};
+	r.py = (struct rec_array){py, n_py};
+	drain_put(d, REC_K_STACK, e->h.ts, &r);
+	if (symbolizer_stack(d->sym, e->space, e->h.ts, done->frames, done->n))
+		drain_check(d, -ENOMEM);
+}
+
+void drain_late_stacks(struct drain *d, bool force)
+{
+	struct late_done done;
+
+	while (late_next(d->late, force, &done)) {
+		write_longer(d, &done);
+		free(done.stack);
+	}
+}
+
+void drain_on_copy(struct drain *d, const struct mt_hdr *h)
+{
+	const struct live_task *t = drain_task(d, h->task);
+
+	if (d->late && t)
+		late_copy(d->late, (const void *)h, t->tgid);
+}
+
 static void write_stack(struct drain *d, const struct mt_stack *e, bool again)
 {
 	struct rec_stack r = {.id = drain_stack_id(d, e->hash),
@@ -138,7 +178,12 @@ static void write_stack(struct drain *d, const struct mt_stack *e, bool again)
 
 void drain_on_stack(struct drain *d, const struct mt_hdr *h)
 {
-	write_stack(d, (const void *)h, false);
+	const struct mt_stack *e = (const void *)h;
+
+	if (d->late && e->wanted >= MT_COPY_FIRST && e->n && e->n <= MT_MAX_USER_FRAMES &&
+	    e->n_py <= MT_MAX_PY_FRAMES)
+		late_stack(d->late, e);
+	write_stack(d, e, false);
 }
 
 /* Once a round has brought what there was. */

@@ -35,7 +35,7 @@ static int parse_line(char *line, struct proc_map *m)
 	return 0;
 }
 
-static int read_maps(struct proc_maps *out, uint32_t pid)
+int proc_maps_read(struct proc_maps *out, uint32_t pid)
 {
 	struct buf b = {0};
 	char path[32], *line, *save = NULL;
@@ -87,7 +87,7 @@ int remote_process(struct remote *r, uint32_t pid)
 
 	if (hmap_get(&r->by_pid, pid, 0))
 		return 0;
-	rc = read_maps(&maps, pid);
+	rc = proc_maps_read(&maps, pid);
 	slot = rc ? NULL : hmap_put(&r->by_pid, pid, 0, NULL);
 	if (!slot || vec_push(&r->procs, maps)) {
 		free(maps.v);
@@ -116,23 +116,30 @@ static int look_read(void *ctx, uint64_t addr, void *out, size_t n)
 	               : -EFAULT;
 }
 
-static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
+const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t addr)
 {
-	struct look *l = ctx;
-	size_t lo = 0, hi = l->maps->n;
+	size_t lo = 0, hi = maps->n;
 
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 
-		if (l->maps->v[mid].end <= addr)
+		if (maps->v[mid].end <= addr)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	if (lo >= l->maps->n || addr < l->maps->v[lo].start)
+	return lo < maps->n && addr >= maps->v[lo].start ? &maps->v[lo] : NULL;
+}
+
+static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
+{
+	struct look *l = ctx;
+	const struct proc_map *m = proc_maps_find(l->maps, addr);
+
+	if (!m)
 		return -ENOENT;
-	out->file_offset = addr - l->maps->v[lo].start + l->maps->v[lo].offset;
-	out->table = tables_view(l->tables, &l->maps->v[lo], &l->view) ? &l->view : NULL;
+	out->file_offset = addr - m->start + m->offset;
+	out->table = tables_view(l->tables, m, &l->view) ? &l->view : NULL;
 	return 0;
 }
 

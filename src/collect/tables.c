@@ -361,6 +361,22 @@ void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 		bpf_map_delete_elem(t->k.files_fd, &e->key);
 }
 
+/* An id that tells when its slot has become another's. */
+static uint64_t lasting_id(const struct tables *t, int id)
+{
+	return id > 0 ? (uint64_t)t->files.v[id - 1].made << 32 | (uint32_t)id : 0;
+}
+
+static const struct table_file *mapped_file(const struct tables *t, const struct proc_map *m)
+{
+	const uint64_t *known = m->vdso ? hmap_get(&t->by_key, MT_FILE_KEY_VDSO, 0)
+	                                : hmap_get(&t->by_inode, m->dev, m->inode);
+	uint64_t id = m->file ? m->file : known ? *known : 0;
+	const struct table_file *f = (uint32_t)id ? &t->files.v[(uint32_t)id - 1] : NULL;
+
+	return f && f->key && (m->vdso || f->made == id >> 32) ? f : NULL;
+}
+
 void tables_process(struct tables *t, const struct proc_maps *maps)
 {
 	for (size_t i = 0; t && i < maps->n; i++) {
@@ -370,20 +386,35 @@ void tables_process(struct tables *t, const struct proc_maps *maps)
 		int id;
 
 		slot = m->inode ? hmap_put(&t->by_inode, m->dev, m->inode, &added) : NULL;
-		if (!slot || !added)
+		if (!slot || (!added && mapped_file(t, m)))
 			continue;
 		id = t->b.sock < 0 ? -EPIPE : want(t, maps->pid, m->start, m->end, 0);
-		*slot = id > 0 ? (uint64_t)t->files.v[id - 1].made << 32 | (uint32_t)id : 0;
+		*slot = lasting_id(t, id);
 	}
+}
+
+void tables_resolve(struct tables *t, struct proc_maps *maps)
+{
+	for (size_t i = 0; i < maps->n && t->b.sock >= 0; i++) {
+		struct proc_map *m = &maps->v[i];
+
+		if (m->inode)
+			m->file = lasting_id(t, want(t, maps->pid, m->start, m->end, 0));
+	}
+}
+
+int tables_state(const struct tables *t, const struct proc_map *m)
+{
+	const struct table_file *f = mapped_file(t, m);
+
+	return !f ? -ENOENT : f->answered ? 0 : -EAGAIN;
 }
 
 bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out)
 {
-	const uint64_t *id = m->vdso ? hmap_get(&t->by_key, MT_FILE_KEY_VDSO, 0)
-	                             : hmap_get(&t->by_inode, m->dev, m->inode);
-	const struct table_file *f = id && (uint32_t)*id ? &t->files.v[(uint32_t)*id - 1] : NULL;
+	const struct table_file *f = mapped_file(t, m);
 
-	if (!f || !f->n_words || (!m->vdso && f->made != *id >> 32))
+	if (!f || !f->n_words)
 		return false;
 	*out = (struct unwind_view){.words = t->words + f->first,
 	                            .n_words = f->n_words,

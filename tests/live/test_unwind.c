@@ -237,6 +237,25 @@ Test(unwind, short_processes)
 	            85, 5); /* 95 and more where CPUs are free: a table must come in time */
 }
 
+/* A new program waits once, before its table is there: its stack is gone on with later, from a
+ * copy. Not where a full machine lets the program end before anybody looks at it. */
+Test(unwind, first_wait_of_a_new_file)
+{
+	struct model *m;
+	struct uframes_count c;
+
+	if (!has_tables() || slow_machine())
+		cr_skip_test("no tables on this machine, or too slow to see");
+	m = recorded(NONE, ARGS("/bin/bash", "-c",
+	                        "i=0; while [ $i -lt 60 ]; do cp /bin/sleep p$i; ./p$i 0.01; "
+	                        "rm p$i; i=$((i+1)); done"));
+	c = uframes_count(m, 5);
+	cr_expect_geq(c.copied, 10, "%lu stacks by a copy", (unsigned long)c.copied);
+	cr_expect_geq(uframes_tasks_complete(m, 0, 59), 50, "of 60, %u have a whole stack",
+	              uframes_tasks_complete(m, 0, 59));
+	pyframes_free(m);
+}
+
 /* The waker's stack, where it is asked for: it writes to the pipe that the other one reads. */
 Test(unwind, wakers_on_request)
 {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model.h"
+#include "mt_flags.h"
 #include "uframes.h"
 
 struct uframes_count uframes_count(const struct model *m, unsigned deep)
@@ -19,6 +20,7 @@ struct uframes_count uframes_count(const struct model *m, unsigned deep)
 		c.waits += rows[i].count;
 		c.complete += s->end == STACK_END_BOTTOM ? rows[i].count : 0;
 		c.deep += s->n > deep ? rows[i].count : 0;
+		c.copied += s->flags & STACK_F_COPY ? rows[i].count : 0;
 	}
 	return c;
 }
@@ -32,7 +34,7 @@ static bool has_complete(const struct model *m, const char *comm)
 		const struct mstack *s = rows[i].ustack ? model_stack(m, rows[i].ustack) : NULL;
 		const struct task *t = model_task(m, rows[i].task);
 
-		if (s && t && s->n > 5 && s->end == STACK_END_BOTTOM && !strcmp(t->comm, comm))
+		if (s && t && s->n > 4 && s->end == STACK_END_BOTTOM && !strcmp(t->comm, comm))
 			return true;
 	}
 	return false;

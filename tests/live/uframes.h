@@ -11,12 +11,12 @@
 
 struct model;
 /* How many waits have a user stack, how many of these are complete (STACK_END_BOTTOM), and how many
- * have one of more than `deep` frames. */
+ * have one of more than `deep` frames, or one finished from a copy. */
 struct uframes_count {
-	uint64_t waits, complete, deep;
+	uint64_t waits, complete, deep, copied;
 };
 struct uframes_count uframes_count(const struct model *m, unsigned deep);
-/* How many of the programs called p<first> … p<last> have a task with a whole stack of more than 5
+/* How many of the programs called p<first> … p<last> have a task with a whole stack of more than 4
  * frames. */
 unsigned uframes_tasks_complete(const struct model *m, unsigned first, unsigned last);
 /* Addresses of a stack, innermost first; end: STACK_END_*. */
