@@ -137,6 +137,9 @@ char *fmt_safe(char *out, size_t n, const char *s);
 
 /* --- files --------------------------------------------------------------------------- */
 
+/* What follows the last slash, or all of it when nothing does. "" for NULL. */
+const char *path_base(const char *path);
+
 /* Whole file (or /proc file) into b, at most `limit` bytes (-EFBIG beyond). 0 or -errno. */
 int read_file_at(int dirfd, const char *path, size_t limit, struct buf *b);
 int write_full(int fd, const void *p, size_t n);		/* 0 or -errno; restarts on EINTR */

@@ -246,6 +246,7 @@ const struct futex *model_futex_at(const struct model *m, size_t i);
 const struct site *model_site(const struct model *m, uint32_t id);	/* NULL unknown */
 const struct mstack *model_stack(const struct model *m, uint32_t id);	/* NULL unknown */
 const char *model_meta(const struct model *m, const char *key);		/* NULL absent */
+bool model_meta_u64(const struct model *m, const char *key, uint64_t *out);	/* false absent, or no number */
 size_t model_meta_bytes(const struct model *m, const char *key, const uint8_t **p);
 const struct trace_info *model_trace_info(const struct model *m);
 size_t model_losses(const struct model *m, const struct loss **out);
@@ -299,6 +300,10 @@ uint32_t model_space_parent(const struct model *m, uint32_t space);
  * of them must be, see frames.c. At most max frames (the outermost are left out); returns how
  * many. 0: unknown stack. */
 size_t model_frames(const struct model *m, uint32_t stack_id, struct frame *out, size_t max);
+/* Files of code that every program waits through, so their functions say nothing about it: the C
+ * library, the loader, the kernel; plumbing: interpreter and C++ library, too. */
+bool model_is_libc(const char *module);
+bool model_is_plumbing(const char *module);
 #define MODEL_FRAMES_MAX 1024	/* enough for nearly every stack */
 
 /* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */

@@ -85,13 +85,6 @@ static int check_tasks(struct report *r, const struct check *c)
 	return vec_push(&r->checks, row);
 }
 
-static bool meta_u64(const struct model *m, const char *key, uint64_t *out)
-{
-	const char *text = model_meta(m, key);
-
-	return text && !parse_u64(text, 0, UINT64_MAX, out);
-}
-
 /* Events that the hooks offered: written, or counted as lost for want of room. */
 static int check_events(struct report *r)
 {
@@ -99,8 +92,8 @@ static int check_events(struct report *r)
 	const struct loss *losses;
 	size_t n = model_losses(r->m, &losses);
 
-	row.known = meta_u64(r->m, META_WRITTEN, &row.recorded) &&
-	            meta_u64(r->m, META_SEEN, &row.kernel);
+	row.known = model_meta_u64(r->m, META_WRITTEN, &row.recorded) &&
+	            model_meta_u64(r->m, META_SEEN, &row.kernel);
 	for (size_t i = 0; row.known && i < n; i++)
 		if (!strcmp(losses[i].cause, "ring-full"))
 			row.recorded = add_capped(row.recorded, losses[i].count);

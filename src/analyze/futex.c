@@ -41,26 +41,6 @@ static int set_quantiles(struct report_lock *lock)
 
 /* --- a name for it ---------------------------------------------------------------------------- */
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-/* Every wait passes through these: their names tell nothing. */
-static bool is_plumbing(const char *module)
-{
-	static const char *const prefixes[] = {"libc.so", "libc-", "libpthread", "ld-linux",
-	                                       "[vdso]"};
-	const char *name = base_name(module);
-
-	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
-			return true;
-	return false;
-}
-
 /* The innermost frame with a name, of the program itself if there is one. */
 static bool named_frame(const struct model *m, uint32_t stack, struct frame *out)
 {
@@ -74,10 +54,10 @@ static bool named_frame(const struct model *m, uint32_t stack, struct frame *out
 		for (size_t k = 0; k < n; k++) {
 			if (!frames[k].name)
 				continue;
-			if (!found || !is_plumbing(frames[k].module))
+			if (!found || !model_is_libc(frames[k].module))
 				*out = frames[k];
 			found = true;
-			if (!is_plumbing(frames[k].module))
+			if (!model_is_libc(frames[k].module))
 				return true;
 		}
 	}
@@ -128,7 +108,7 @@ static void set_name(const struct model *m, struct report_lock *lock)
 
 	if (named_word(m, f, &frame)) {
 		snprintf(lock->name, sizeof(lock->name), "%s (%s)", frame.name,
-		         base_name(frame.module));
+		         path_base(frame.module));
 	} else if (site && named_frame(m, site->ustack, &frame)) {
 		snprintf(lock->name, sizeof(lock->name), "futex in %s, waited for at %s", comm,
 		         frame.name);

@@ -27,26 +27,9 @@ const char *who(const struct model *m, uint32_t task, char *out, size_t n)
 	return out;
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
-/* Every program passes through these: they say nothing about it. */
 static bool is_plumbing(const struct frame *f)
 {
-	static const char *const prefixes[] = {"libc.so", "libc-",     "libpthread", "ld-linux",
-	                                       "[vdso]",  "libpython", "libstdc++"};
-	const char *name = base_name(f->module);
-
-	if (f->kind == FRAME_PYTHON)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-		if (!strncmp(name, prefixes[i], strlen(prefixes[i])))
-			return true;
-	return false;
+	return f->kind != FRAME_PYTHON && model_is_plumbing(f->module);
 }
 
 static void frame_text(const struct frame *f, char *out, size_t n)
@@ -55,13 +38,13 @@ static void frame_text(const struct frame *f, char *out, size_t n)
 
 	if (!f->name) {
 		snprintf(out, n, "%s+0x%" PRIx64,
-		         fmt_safe(name, sizeof(name), base_name(f->module)), f->offset);
+		         fmt_safe(name, sizeof(name), path_base(f->module)), f->offset);
 		return;
 	}
 	fmt_safe(name, sizeof(name), f->name);
 	if (f->src && f->line)
 		snprintf(out, n, "%s (%s:%" PRIu32 ")", name,
-		         fmt_safe(src, sizeof(src), base_name(f->src)), f->line);
+		         fmt_safe(src, sizeof(src), path_base(f->src)), f->line);
 	else
 		snprintf(out, n, "%s", name);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base.h"
@@ -83,4 +84,11 @@ ssize_t pread_full(int fd, void *p, size_t n, uint64_t off)
 		done += (size_t)got;
 	}
 	return (ssize_t)done;
+}
+
+const char *path_base(const char *path)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+
+	return slash && slash[1] ? slash + 1 : path ? path : "";
 }

@@ -14,13 +14,6 @@ static const char *meta(const struct model *m, const char *key, char *out, size_
 	return fmt_safe(out, n, value && *value ? value : "?");
 }
 
-static bool meta_number(const struct model *m, const char *key, uint64_t *out)
-{
-	const char *value = model_meta(m, key);
-
-	return value && !parse_u64(value, 0, UINT64_MAX, out);
-}
-
 static void print_when(const struct model *m)
 {
 	char text[64] = "at an unknown time";
@@ -28,7 +21,7 @@ static void print_when(const struct model *m)
 	struct tm tm;
 	time_t t;
 
-	if (meta_number(m, META_WHEN, &ns)) {
+	if (model_meta_u64(m, META_WHEN, &ns)) {
 		t = (time_t)(ns / 1000000000u);
 		if (localtime_r(&t, &tm))
 			strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z", &tm);

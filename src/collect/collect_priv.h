@@ -85,6 +85,8 @@ void target_close(struct target *t);
 /* All descendants of the processes in pids, added to it. */
 int target_descendants(uint32_t **pids, size_t *n);
 bool target_exists(uint32_t tid);
+/* n bytes of the process's memory at addr: all of them, or false. */
+bool process_read(uint32_t pid, uint64_t addr, void *p, size_t n);
 
 /* --- session.c ------------------------------------------------------------------- */
 

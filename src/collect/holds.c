@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "holds_priv.h"
 
@@ -21,13 +20,6 @@
 #define FUTEX_LOCK_PI2  13
 #define FUTEX_TID_MASK  0x3fffffff
 #define MUTEX_CONTENDED 2 /* glibc's low-level lock: held, and somebody waits */
-
-bool holds_read(uint32_t pid, uint64_t addr, void *p, size_t n)
-{
-	struct iovec local = {p, n}, remote = {(void *)(uintptr_t)addr, n};
-
-	return process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0) == (ssize_t)n;
-}
 
 int holds_put(struct holds *h, uint32_t task, const struct held_wait *w, uint64_t evidence)
 {
@@ -93,7 +85,7 @@ static int by_owner_word(struct holds *h, const struct held_wait *w)
 	uint32_t cmd = w->op & FUTEX_CMD_MASK, words[3], owner = 0;
 	const struct live_task *t;
 
-	if (w->addr != w->word || !holds_read(w->pid, w->word, words, sizeof(words)))
+	if (w->addr != w->word || !process_read(w->pid, w->word, words, sizeof(words)))
 		return 0;
 	if (cmd == FUTEX_LOCK_PI || cmd == FUTEX_LOCK_PI2)
 		owner = words[0] & FUTEX_TID_MASK;

@@ -22,8 +22,6 @@ struct holds {
 	VEC(struct held_wait) waits;
 };
 
-/* n bytes of the process's memory at addr: all of them, or false. */
-bool holds_read(uint32_t pid, uint64_t addr, void *p, size_t n);
 /* Writes that the task holds what w waits for. */
 int holds_put(struct holds *h, uint32_t task, const struct held_wait *w, uint64_t evidence);
 /* The living task with that id in its own namespace, or NULL. */

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "collect_priv.h"
@@ -260,13 +259,6 @@ int ident_file(struct ident *id, const struct mt_file *e)
 
 /* --- tasks that were blocked before the recording ---------------------------------------- */
 
-static bool read_memory(uint32_t pid, uint64_t addr, void *p, size_t n)
-{
-	struct iovec local = {p, n}, remote = {(void *)(uintptr_t)addr, n};
-
-	return process_vm_readv((pid_t)pid, &local, 1, &remote, 1, 0) == (ssize_t)n;
-}
-
 /* Is the task still in that very call? What was read between two looks belongs to the wait. */
 static bool still_waits(const struct mt_task *e)
 {
@@ -297,7 +289,7 @@ static uint64_t futex_address(const struct mt_task *e)
 
 	if (e->nr != NR_FUTEX_WAITV)
 		return e->args.a0;
-	return read_memory(e->tgid, e->args.a0, &v, sizeof(v)) ? v.uaddr : 0;
+	return process_read(e->tgid, e->args.a0, &v, sizeof(v)) ? v.uaddr : 0;
 }
 
 int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r)
@@ -315,10 +307,10 @@ int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r
 		return 0;
 	r->wait_flags |= SW_F_FUTEX;
 	r->addr = addr;
-	owner_ok = read_memory(e->tgid, addr, words, sizeof(words));
-	words_ok = owner_ok || read_memory(e->tgid, addr, words, sizeof(words[0]));
+	owner_ok = process_read(e->tgid, addr, words, sizeof(words));
+	words_ok = owner_ok || process_read(e->tgid, addr, words, sizeof(words[0]));
 	if (addr - e->sp < park_bytes)
-		read_memory(e->tgid, addr - sizeof(park), &park, sizeof(park));
+		process_read(e->tgid, addr - sizeof(park), &park, sizeof(park));
 	if (!still_waits(e))
 		return 0;
 	flags = (words_ok ? SW_F_WORD : 0) | (owner_ok ? SW_F_OWNER : 0);

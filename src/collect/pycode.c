@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "collect_priv.h"
 
@@ -64,16 +63,9 @@ void pycodes_free(struct pycodes *p)
 /* --- what did not fit --------------------------------------------------------------------------
  */
 
-static bool read_mem(uint32_t pid, uint64_t addr, void *p, size_t n)
-{
-	struct iovec to = {p, n}, from = {(void *)(uintptr_t)addr, n};
-
-	return pid && process_vm_readv((pid_t)pid, &to, 1, &from, 1, 0) == (ssize_t)n;
-}
-
 static bool read_word(uint32_t pid, uint64_t addr, uint64_t *out)
 {
-	return read_mem(pid, addr, out, sizeof(*out));
+	return process_read(pid, addr, out, sizeof(*out));
 }
 
 /* The whole of an object's bytes, when those that BPF saw are its beginning. NULL: not to be had.
@@ -82,7 +74,7 @@ static uint8_t *read_rest(uint32_t pid, uint64_t data, size_t n, const uint8_t *
 {
 	uint8_t *p = n <= TABLE_MAX && seen_n <= n ? malloc(n) : NULL;
 
-	if (p && (!read_mem(pid, data, p, n) || memcmp(p, seen, seen_n))) {
+	if (p && (!process_read(pid, data, p, n) || memcmp(p, seen, seen_n))) {
 		free(p);
 		p = NULL;
 	}

@@ -70,7 +70,7 @@ static bool read_mem(struct process *p, uint64_t addr, void *out, size_t n)
 	if (p->reads >= READS_MAX || addr < 4096 || addr >> 56)
 		return false;
 	p->reads++;
-	return holds_read(p->pid, addr, out, n);
+	return process_read(p->pid, addr, out, n);
 }
 
 static uint64_t read_u64(struct process *p, uint64_t addr)

@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 
 #include "builder_priv.h"
 
@@ -109,11 +108,8 @@ struct look {
 static int look_read(void *ctx, uint64_t addr, void *out, size_t n)
 {
 	const struct look *l = ctx;
-	struct iovec here = {out, n}, there = {(void *)(uintptr_t)addr, n};
 
-	return process_vm_readv((pid_t)l->maps->pid, &here, 1, &there, 1, 0) == (ssize_t)n
-	               ? 0
-	               : -EFAULT;
+	return process_read(l->maps->pid, addr, out, n) ? 0 : -EFAULT;
 }
 
 const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t addr)

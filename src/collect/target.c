@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -239,4 +240,11 @@ int target_descendants(uint32_t **pids, size_t *n)
 	hmap_release(&in);
 	vec_release(&all);
 	return rc;
+}
+
+bool process_read(uint32_t pid, uint64_t addr, void *p, size_t n)
+{
+	struct iovec here = {p, n}, there = {(void *)(uintptr_t)addr, n};
+
+	return pid && process_vm_readv((pid_t)pid, &here, 1, &there, 1, 0) == (ssize_t)n;
 }

@@ -9,13 +9,6 @@
 
 #define DEEPEST 48
 
-static const char *base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
-
 /* --- by variable --------------------------------------------------------------------- */
 
 /* off: of the lock's start in the variable; a variable of the lock's own size is the lock. */
@@ -66,13 +59,9 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 /* Code that everybody's locks are waited for in. */
 static bool is_machinery(const struct frame *f)
 {
-	static const char *const files[] = {"libc.so", "libc-",     "libpthread", "ld-linux",
-	                                    "ld-",     "libstdc++", "libpython",  "python3",
-	                                    "libm.so", "[vdso]",    "[kernel]",   "ld-musl"};
 	static const char *const functions[] = {
 	        "os::Platform", "PosixSemaphore::", "PGSemaphore", "uv_mutex_",  "uv_cond_",
 	        "uv_sem_",      "Monitor::",        "Mutex::",     "uv_rwlock_", "Parker::"};
-	const char *base = base_name(f->module);
 
 	for (size_t i = 0; f->name && i < ARRAY_LEN(functions); i++)
 		if (!strncmp(f->name, functions[i], strlen(functions[i])))
@@ -80,10 +69,7 @@ static bool is_machinery(const struct frame *f)
 	if (f->kind == FRAME_PYTHON)
 		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
 		       strstr(f->module, "/multiprocessing/");
-	for (size_t i = 0; i < ARRAY_LEN(files); i++)
-		if (!strncmp(base, files[i], strlen(files[i])))
-			return true;
-	return false;
+	return model_is_plumbing(f->module);
 }
 
 static const struct frame *pick(const struct frame *frames, size_t n)
@@ -96,7 +82,7 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 			return &frames[i];
 	for (size_t i = 0; i < n; i++)
 		if (!frames[i].name && frames[i].kind == FRAME_NATIVE &&
-		    *base_name(frames[i].module) && !is_machinery(&frames[i]))
+		    *path_base(frames[i].module) && !is_machinery(&frames[i]))
 			return &frames[i];
 	return NULL;
 }
@@ -130,13 +116,13 @@ static bool by_place(struct build *b, struct lock *l)
 		return false;
 	if (!f->name)
 		snprintf(l->name, sizeof(l->name), "waited for in %s+0x%" PRIx64,
-		         base_name(f->module), f->offset);
+		         path_base(f->module), f->offset);
 	else if (f->src && f->line)
 		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s:%u)",
-		         without_parameters(f->name), f->name, base_name(f->src), f->line);
+		         without_parameters(f->name), f->name, path_base(f->src), f->line);
 	else
 		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s)",
-		         without_parameters(f->name), f->name, base_name(f->module));
+		         without_parameters(f->name), f->name, path_base(f->module));
 	l->name_from = "site";
 	return true;
 }

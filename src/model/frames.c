@@ -86,10 +86,34 @@ static bool is_loop_name(const char *name)
 /* A file that holds an interpreter: its functions without a name may be the loop. */
 static bool is_python_module(const char *module)
 {
-	const char *base = strrchr(module, '/');
+	const char *base = path_base(module);
 
-	base = base ? base + 1 : module;
 	return !strncmp(base, "libpython", 9) || !strncmp(base, "python", 6);
+}
+
+static bool begins_as(const char *module, const char *const *begins, size_t n)
+{
+	const char *base = path_base(module);
+
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(base, begins[i], strlen(begins[i])))
+			return true;
+	return false;
+}
+
+bool model_is_libc(const char *module)
+{
+	static const char *const begins[] = {"libc.so", "libc-",  "libpthread", "libm.so",
+	                                     "ld-",     "[vdso]", "[kernel]"};
+
+	return begins_as(module, begins, ARRAY_LEN(begins));
+}
+
+bool model_is_plumbing(const char *module)
+{
+	static const char *const begins[] = {"libpython", "python3", "libstdc++"};
+
+	return model_is_libc(module) || begins_as(module, begins, ARRAY_LEN(begins));
 }
 
 enum part { PART_OTHER, PART_LOOP, PART_MAYBE };

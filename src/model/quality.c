@@ -167,6 +167,13 @@ size_t model_meta_bytes(const struct model *m, const char *key, const uint8_t **
 	return 0;
 }
 
+bool model_meta_u64(const struct model *m, const char *key, uint64_t *out)
+{
+	const char *text = model_meta(m, key);
+
+	return text && !parse_u64(text, 0, UINT64_MAX, out);
+}
+
 const char *model_meta(const struct model *m, const char *key)
 {
 	const uint8_t *p;

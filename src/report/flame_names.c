@@ -9,13 +9,6 @@
 #define MAX_TEXT_BYTES (256u << 20) /* names of frames together */
 #define MAX_LISTED     (64u << 20)  /* frames of all stacks together */
 
-static const char *base_name(const char *path)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-
-	return slash && slash[1] ? slash + 1 : path ? path : "";
-}
-
 uint32_t flame_frame_as(struct flame *f, const char *text, const char *module, enum flame_kind kind)
 {
 	struct flame_frame fresh = {.kind = (uint8_t)kind};
@@ -80,7 +73,7 @@ int flame_put_mark(struct flame *f, const char *fmt, ...)
 
 static uint32_t frame_id(struct flame *f, const struct frame *fr)
 {
-	const char *module = base_name(fr->module);
+	const char *module = path_base(fr->module);
 	char text[FRAME_MAX_BYTES];
 	enum flame_kind kind;
 

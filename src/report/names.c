@@ -62,11 +62,9 @@ void stack_names_release(struct stack_names *s)
 /* "[libfoo.so+0x12]": the file's own name, without its directory or brackets. */
 static void unresolved(char *out, size_t n, const struct frame *f)
 {
-	const char *base = f->module ? strrchr(f->module, '/') : NULL;
-	size_t len;
+	const char *base = path_base(f->module);
+	size_t len = strlen(base);
 
-	base = base ? base + 1 : f->module ? f->module : "";
-	len = strlen(base);
 	if (len > 2 && base[0] == '[' && base[len - 1] == ']') {
 		base++;
 		len -= 2;
@@ -82,12 +80,11 @@ static void unresolved(char *out, size_t n, const struct frame *f)
 /* "resize.py:31 scale" */
 static void python_text(char *out, size_t n, const struct frame *f)
 {
-	const char *base = f->src ? strrchr(f->src, '/') : NULL;
-	const char *file = base && base[1] ? base + 1 : f->src;
+	const char *file = path_base(f->src);
 
-	if (file && file[0] && f->line)
+	if (file[0] && f->line)
 		snprintf(out, n, "%.200s:%" PRIu32 " %s", file, f->line, f->name);
-	else if (file && file[0])
+	else if (file[0])
 		snprintf(out, n, "%.200s %s", file, f->name);
 	else
 		snprintf(out, n, "%s", f->name);

@@ -33,13 +33,6 @@ bool frame_is_wait_code(const char *frame)
 	return frame_is_dull(frame, strlen(frame));
 }
 
-static const char *base_name(const char *path)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-
-	return slash && slash[1] ? slash + 1 : path ? path : "";
-}
-
 static bool begins(const char *s, const char *with)
 {
 	return !strncmp(s, with, strlen(with));
@@ -55,7 +48,7 @@ bool frame_is_runtime(const struct frame *f)
 	static const char *const functions[] = {"_start",  "__libc_start", "start_thread", "clone",
 	                                        "__clone", "runtime.",     "std::rt::"};
 
-	const char *module = base_name(f->module);
+	const char *module = path_base(f->module);
 
 	if (f->kind == FRAME_PYTHON || f->kind == FRAME_KERNEL)
 		return false;
@@ -70,23 +63,10 @@ bool frame_is_runtime(const struct frame *f)
 	return false;
 }
 
-/* Libraries that every program waits through. */
-static bool is_plumbing(const char *module)
-{
-	static const char *const begins[] = {"libc.so", "libc-",  "libpthread", "ld-linux",
-	                                     "ld-musl", "[vdso]", "libpython",  "python3"};
-
-	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
-		if (!strncmp(module, begins[i], strlen(begins[i])))
-			return true;
-	}
-	return false;
-}
-
 /* Python's own waiting: its caller is meant. */
 static bool is_python_wait(const struct frame *f)
 {
-	const char *file = base_name(f->src);
+	const char *file = path_base(f->src);
 
 	return !strcmp(file, "threading.py") || !strncmp(file, "<frozen ", 8);
 }
@@ -97,7 +77,7 @@ static bool tells(const struct frame *f, bool python)
 		return !is_python_wait(f);
 	if (python || f->kind == FRAME_KERNEL || !f->name || !f->name[0])
 		return false;
-	return !frame_is_wait_code(f->name) && !is_plumbing(base_name(f->module));
+	return !frame_is_wait_code(f->name) && !model_is_plumbing(f->module);
 }
 
 /* The first one with its file, the next of the same file with its line only. */
@@ -140,10 +120,10 @@ static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
 static bool put_unnamed(char *out, size_t n, const struct frame *f, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const char *module = base_name(f[i].module);
+		const char *module = path_base(f[i].module);
 
-		if (f[i].name || f[i].kind != FRAME_NATIVE || !module[0] || is_plumbing(module) ||
-		    frame_is_runtime(&f[i]))
+		if (f[i].name || f[i].kind != FRAME_NATIVE || !module[0] ||
+		    model_is_plumbing(module) || frame_is_runtime(&f[i]))
 			continue;
 		put_frame(out, n, &f[i], NULL);
 		return true;
