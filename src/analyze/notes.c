@@ -161,8 +161,8 @@ static int of_futexes(struct report *r)
 		return 0;
 	return note_add(r,
 	                "%" PRIu64
-	                " wait%s for several futexes at once (futex_waitv) count for the "
-	                "first of them",
+	                " wait%s for several futexes at once (futex_waitv) count for the one "
+	                "that ended them; for the first, where none of those seen did",
 	                n, plural(n));
 }
 

@@ -333,6 +333,7 @@ void ident_by_maps(struct ident *id);
  * event it is. */
 int ident_futex_key(struct ident *id, const struct mt_futex_key *e, uint32_t pid);
 int ident_file(struct ident *id, const struct mt_file *e);
+int ident_word(struct ident *id, uint32_t space, uint64_t addr); /* one more of the wait's words */
 int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint32_t pid);
 /* The variables that the futex words lie in. Ends the counting of waits. */
 int ident_objects(struct ident *id, struct symbolizer *sym);

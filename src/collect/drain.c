@@ -217,6 +217,10 @@ static void on_waitv(struct drain *d, const struct mt_hdr *h)
 	        .task = h->task,
 	        .addrs = {(const uint64_t *)e->addrs, e->n <= MT_MAX_WAITV ? e->n : 0}};
 
+	const struct live_task *t = drain_task(d, h->task);
+
+	for (uint64_t i = 1; t && i < r.addrs.n; i++)
+		drain_check(d, ident_word(d->ident, t->space, e->addrs[i]));
 	drain_put(d, REC_K_WAITV, h->ts, &r);
 }
 

@@ -217,6 +217,11 @@ static int word_used(struct ident *id, uint32_t space, uint64_t addr)
 	return 0;
 }
 
+int ident_word(struct ident *id, uint32_t space, uint64_t addr)
+{
+	return addr ? word_used(id, space, addr) : 0;
+}
+
 int ident_wait(struct ident *id, const struct mt_switch *e, uint32_t space, uint32_t pid)
 {
 	int rc = word_used(id, space, e->park ? e->park : e->addr);

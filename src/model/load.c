@@ -86,6 +86,7 @@ struct kind_row {
 	H(OBJECT, object, on_object, false)                                            \
 	H(PYCODE, pycode, on_pycode, false)                                            \
 	H(SWITCH, switch, on_switch, true)                                             \
+	H(WAITV, waitv, on_waitv, true)                                                \
 	H(WAKING, waking, on_waking, true)                                             \
 	H(SAMPLE, sample, on_sample, true)                                             \
 	H(TOUCH, touch, on_touch, true)                                                \
@@ -128,6 +129,18 @@ static int run_event(struct model *m, const struct event *e)
 	return kinds[e->kind].run(m, e->ts, &e->sw);
 }
 
+/* The reader's array lives until the next record only. */
+static void keep_words(struct event *e)
+{
+	struct rec_array *a = &e->waitv.addrs;
+
+	if (a->n > MAX_WAITV)
+		a->n = MAX_WAITV;
+	if (a->n)
+		memcpy(e->words, a->v, a->n * sizeof(*e->words));
+	a->v = e->words;
+}
+
 static int take(struct model *m, const struct trace_record *r)
 {
 	const struct kind_row *row = r->kind < REC_K_MAX ? &kinds[r->kind] : NULL;
@@ -143,6 +156,8 @@ static int take(struct model *m, const struct trace_record *r)
 	memcpy(&e->sw, r->rec, row->size);
 	if (r->kind == REC_K_EXEC && exec_keep_args(m, &e->exec))
 		return -ENOMEM;
+	if (r->kind == REC_K_WAITV)
+		keep_words(e);
 	return oldest ? run_event(m, oldest) : 0;
 }
 

@@ -74,6 +74,8 @@ struct futex_used {
 	uint32_t futex, ustack, kstack, waiter, site;
 };
 
+#define MAX_WAITV 8 /* words kept of one futex_waitv */
+
 /* Who woke, in which call, on which descriptor (index + 1 into files). */
 struct wake {
 	uint32_t task, site, file, ustack, kstack;
@@ -107,6 +109,9 @@ struct ltask {
 	struct wake early_waker;
 	uint64_t def_state; /* TASK.state and site: what an attached task waited in */
 	uint32_t def_site;
+	uint64_t *
+	        words; /* of the open slice's futex_waitv, MAX_WAITV of them; NULL = it made none */
+	uint32_t n_words;
 	struct rec_switch *def_wait; /* how that wait would have been recorded; NULL = not known */
 	uint32_t comm, first_comm;   /* string ids of the trace */
 };
@@ -177,6 +182,10 @@ struct event {
 		struct rec_exit exit;
 		struct rec_exec exec;
 		struct rec_rename rename;
+		struct {
+			struct rec_waitv waitv; /* its array is the one behind it */
+			uint64_t words[MAX_WAITV];
+		};
 		struct rec_mark mark;
 		struct rec_pythread pythread;
 		struct rec_holds holds;
@@ -325,6 +334,7 @@ void tasks_release(struct model *m);
 /* --- slices.c ------------------------------------------------------------------------------- */
 
 int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r);
+int on_waitv(struct model *m, uint64_t ts, const struct rec_waitv *r);
 int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r);
 int task_attach_running(struct model *m,
                         struct ltask *lt); /* it was on a CPU when its life began */

@@ -9,6 +9,8 @@
  * a record from before what is already closed (its time is clamped).
  */
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "model_priv.h"
 
@@ -187,6 +189,7 @@ static void clear_open(struct ltask *lt)
 	lt->cause = BLOCK_OTHER;
 	lt->waker = (struct wake){0};
 	lt->runnable = lt->woken = false;
+	lt->n_words = 0;
 }
 
 /* Who holds the lock, as far as the words at the futex say; which thread a join is for. */
@@ -459,6 +462,40 @@ static int read_gil_of_waker(struct model *m, uint64_t ts, const struct rec_waki
 	return gil_read(m, ts, r->waker, &reading);
 }
 
+int on_waitv(struct model *m, uint64_t ts, const struct rec_waitv *r)
+{
+	struct ltask *lt = task_get(m, r->task);
+
+	if (!lt || lt->phase != PHASE_OFF || !lt->futex || lt->out_ns > ts)
+		return 0;
+	if (!lt->words)
+		lt->words = malloc(MAX_WAITV * sizeof(*lt->words));
+	if (!lt->words)
+		return -ENOMEM;
+	memcpy(lt->words, r->addrs.v, r->addrs.n * sizeof(*lt->words));
+	lt->n_words = (uint32_t)r->addrs.n;
+	return 0;
+}
+
+/* Who waits for several words waits for the one on which it is woken: the waker's call says which.
+ * What was read of an owner is the first one's. */
+static int set_woken_word(struct model *m, struct ltask *lt, const struct rec_waking *r)
+{
+	const struct lsite *site = r->flags & WK_F_SYSCALL ? site_get(m, r->site) : NULL;
+	uint64_t addr = site && site->is_futex ? site->s.a[0] : 0;
+	struct rec_switch word = {.site = lt->site, .addr = addr};
+
+	for (uint32_t i = 1; addr && i < lt->n_words; i++) {
+		if (lt->words[i] != addr || lt->words[0] == addr)
+			continue;
+		lt->owner = 0;
+		lt->flags &= ~(uint32_t)SW_F_OWNER;
+		lt->n_words = 0;
+		return futex_need(m, lt->t.space, &word, &lt->futex);
+	}
+	return 0;
+}
+
 int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 {
 	int err = 0;
@@ -490,6 +527,8 @@ int on_waking(struct model *m, uint64_t ts, const struct rec_waking *r)
 		lt->woken = true;
 		lt->wake_ns = ts > lt->out_ns ? ts : lt->out_ns;
 		lt->waker = wake;
+		if (!err && lt->n_words && waker)
+			err = set_woken_word(m, lt, r);
 	}
 	return err;
 }

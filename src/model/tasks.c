@@ -407,6 +407,7 @@ void tasks_release(struct model *m)
 	for (size_t i = 0; i < m->tasks.n; i++) {
 		vec_release(&m->tasks.v[i]->t.slices);
 		free(m->tasks.v[i]->def_wait);
+		free(m->tasks.v[i]->words);
 		free(m->tasks.v[i]);
 	}
 	vec_release(&m->tasks);

@@ -289,6 +289,31 @@ Test(waits, open_waits_know_the_owner)
 	built_free(&b);
 }
 
+/* Who waits for several words at once waits for the one on which it is woken. */
+Test(waits, several_words_at_once)
+{
+	const uint64_t words[] = {L, L + 64, L + 128};
+	const struct rec_waitv more = {.task = 2, .addrs = {words, 3}};
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, L + 128, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_futex(tb, 2, L, TB_FUTEX_WAIT, 2, 0, 10 * MS, 1);
+	tb_raw(tb, REC_K_WAITV, TB_EPOCH + 1 * MS + 1, &more);
+	tb_run(tb, 2, 10 * MS, 11 * MS);
+	/* A later wait has nothing of it. */
+	tb_futex(tb, 2, L, TB_FUTEX_WAIT, 2, 0, 20 * MS, 1);
+	tb_run(tb, 2, 20 * MS, 30 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.n, 2);
+	cr_expect_eq(b.w->locks.v[wait_no(&b, 2, 0)->lock - 1].addr, L + 128);
+	cr_expect_eq(b.w->locks.v[wait_no(&b, 2, 1)->lock - 1].addr, L);
+	expect_blame(&b, 2, 0, 5 * MS, BLAME_HELD, 1);
+	built_free(&b);
+}
+
 /* A signal is no post. */
 Test(waits, signals_do_not_post)
 {

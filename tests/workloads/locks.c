@@ -246,7 +246,7 @@ static void many_wake(void)
 	syscall(SYS_futex, many[1], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
-static const struct kind waitv = {"futex", "many", nothing, many_wait, many_wake, nothing};
+static const struct kind waitv = {"futex", "many+0x40", nothing, many_wait, many_wake, nothing};
 
 /* --- two processes
  * ------------------------------------------------------------------------------------ */
