@@ -70,7 +70,7 @@ char compare_unit(unsigned figure);
  * MESSAGES, MESSAGE_BYTES: put into channels, with --messages. PICKLING: by samples, see report.h. SPAWN: Σ over
  * tasks made while recording, from the creating call to their own work where that is known (Python), else to their
  * first turn on a CPU; by method likewise. PSS: the largest sum over all processes at one moment, pages counted
- * once. RSS: Σ of the processes' own peaks: pages that are shared count several times, and the peaks need not
+ * once, carried on between readings (report.peak_memory_bytes). RSS: Σ of the processes' own peaks: pages that are shared count several times, and the peaks need not
  * coincide. WATCH: the worst of the tasks of --watch.
  */
 struct compare_run {

@@ -160,6 +160,9 @@ struct report {
 	uint64_t sample_ns;			/* CPU time that a sample stands for; 0 = unknown */
 	VEC(struct tree_sample) tree;		/* in time order */
 	struct tree_sample tree_peak;		/* largest PSS; t_ns 0 = never read */
+	/* Largest PSS of all processes, an estimate where it falls between readings: the last ones, carried on
+	 * by the growth of RSS (analyze/peak.c). Pages that a fork's child copies meanwhile are missed. 0 = never read. */
+	uint64_t peak_memory_bytes;
 	uint64_t self_cpu_ns, bpf_ns, bpf_runs;	/* mpvtrace's own cost; see costs_known */
 	bool costs_known;
 	VEC(char *) notes;		/* owned sentences for quality.notes */

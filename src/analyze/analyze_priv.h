@@ -23,6 +23,7 @@ int spawn_find_ready(struct report *r);
 int analyze_pickling(struct report *r, struct err *err);  /* CPU time of (un)pickling */
 int analyze_what_if(struct report *r, struct err *err);   /* the run replayed without a cause */
 int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */
+int analyze_peak(struct report *r, struct err *err);      /* the largest, between readings too */
 int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */
 int analyze_notes(struct report *r, struct err *err);     /* what could not be known */
 

@@ -133,8 +133,8 @@ static void add_memory(struct compare_run *run, const struct report *r)
 {
 	double rss = 0;
 
-	if (r->tree_peak.t_ns)
-		run->v[COMPARE_PSS] = (double)r->tree_peak.pss_bytes;
+	if (r->peak_memory_bytes)
+		run->v[COMPARE_PSS] = (double)r->peak_memory_bytes;
 	for (size_t i = 0; i < model_n_procs(r->m); i++) {
 		const struct proc *p = model_proc_at(r->m, i);
 

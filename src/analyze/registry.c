@@ -22,6 +22,7 @@ const struct analysis analyses[] = {
         {"pickling", "CPU time that goes into pickling", analyze_pickling},
         {"what-if", "what the run would gain if one cause were gone", analyze_what_if},
         {"tree", "memory of all processes together", analyze_tree},
+        {"peak", "the largest memory of all processes together", analyze_peak},
         {"overhead", "what recording cost", analyze_overhead},
         {"notes", "what could not be recorded, and why", analyze_notes},
 };

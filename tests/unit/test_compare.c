@@ -360,6 +360,52 @@ Test(compare, what_processes_cost)
 	compare_release(&c);
 }
 
+/* RSS carries the readings on: 10 MB read, 30 MB more by the end of the life of a single process.
+ */
+Test(compare, peak_memory_between_readings)
+{
+	struct compare_run run;
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_rss(tb, 1, 10 * MS, 9 << 20, 3 << 20);
+	tb_footprint(tb, 1, 20 * MS, 12 << 20, 10 << 20, 9 << 20);
+	tb_rss(tb, 1, 50 * MS, 39 << 20, 3 << 20);
+	tb_rss(tb, 1, 60 * MS, 5 << 20, 3 << 20);
+	tb_exit(tb, 1, 0);
+	run = run_of(tb);
+	cr_expect_float_eq(run.v[COMPARE_PSS], 40 << 20, 0, "%g", run.v[COMPARE_PSS] / (1 << 20));
+}
+
+/* A parent that was read before its child was born holds what both share: the child adds its own
+ * 5 MB, and 2 MB that it grew by. Once the parent is read again, the PSS of both add up. */
+Test(compare, peak_memory_counts_shared_pages_once)
+{
+	for (int again = 0; again < 2; again++) {
+		struct compare_run run;
+		struct tb *tb = tb_new();
+
+		tb_task(tb, 1, "app");
+		tb_run(tb, 1, 0, 20 * MS);
+		tb_footprint(tb, 1, 10 * MS, 100 << 20, 98 << 20, 96 << 20);
+		tb_fork(tb, 2, 1, "child", 20 * MS);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 1, 20 * MS, 100 * MS);
+		tb_run(tb, 2, 20 * MS, 100 * MS);
+		tb_rss(tb, 2, 30 * MS, 100 << 20, 0);
+		tb_footprint(tb, 2, 40 * MS, 105 << 20, 55 << 20, 5 << 20);
+		tb_rss(tb, 2, 50 * MS, 102 << 20, 0);
+		if (again)
+			tb_footprint(tb, 1, 60 * MS, 100 << 20, 52 << 20, 3 << 20);
+		tb_exit(tb, 2, 0);
+		tb_exit(tb, 1, 0);
+		run = run_of(tb);
+		cr_expect_float_eq(run.v[COMPARE_PSS], (again ? 55 + 2 + 52 : 98 + 5 + 2) << 20, 0,
+		                   "%g", run.v[COMPARE_PSS] / (1 << 20));
+	}
+}
+
 /* Two ready tasks and one CPU left for them: half of that stretch is the machine's. A task that is
  * ready and none beside it: all of it. */
 Test(compare, wall_time_without_what_other_load_took)
