@@ -241,10 +241,10 @@ summary() { # FILE.json
 		print("  says     ", s["headline"])
 		print("  causes   ", " · ".join(f"{b['cause']} {b['name'] or ''} {100 * b['ratio']:.1f} %".replace("  ", " ")
 		                                for b in s["breakdown"][:6]))
-		tasks = {(t["tid"], t["start_ns"]): t["comm"] for t in r["tasks"]}
+		names = {t["tid"]: t["comm"] for t in r["tasks"]}
 		for what in "locks", "channels":
-		    for x in r[what][:3]:
-		        by = ", ".join(f"{b.get('comm') or b.get('tid')} {ms(b['wait_ns'])} ({b['evidence']})"
+		    for x in sorted(r[what], key=lambda x: -x["wait_ns"])[:3]:
+		        by = ", ".join(f"{names.get(b['tid'], b['tid'])} {ms(b['wait_ns'])} ({b['evidence']})"
 		                       for b in x.get("blockers", [])[:2])
 		        print(f"  {what[:-1]:9} {x['kind']} {x['name']}: {x['waits']} waits, {ms(x['wait_ns'])}"
 		              + (f"; by {by}" if by else ""))

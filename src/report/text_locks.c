@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/connections_priv.h"
 #include "report/names_priv.h"
 #include "report/table_priv.h"
 
@@ -390,7 +391,7 @@ static const struct column channel_columns[] = {
 
 static uint64_t channel_time(const struct tx *t, const void *things, size_t i)
 {
-	const struct channel *c = (const struct channel *)things + i;
+	const struct connection *c = (const struct connection *)things + i;
 	bool wanted = any_wanted(t, c->waiters.v, c->waiters.n) ||
 	              any_wanted(t, c->blockers.v, c->blockers.n);
 
@@ -399,7 +400,7 @@ static uint64_t channel_time(const struct tx *t, const void *things, size_t i)
 
 static void channel_row(struct table *tab, const struct tx *t, const void *things, size_t i)
 {
-	const struct channel *c = (const struct channel *)things + i;
+	const struct connection *c = (const struct connection *)things + i;
 
 	table_name(tab, c->name);
 	table_count(tab, c->waits);
@@ -422,9 +423,16 @@ void text_channels(struct tx *t)
 	        .many = "channels",
 	};
 
+	struct connections all = {0};
+	int err;
+
 	if (!t->r->w)
 		return;
-	l.things = t->r->w->channels.v;
-	l.n = t->r->w->channels.n;
-	print_listing(t, &l);
+	err = connections_make(&all, t->r->w->channels.v, t->r->w->channels.n);
+	l.things = all.v;
+	l.n = all.n;
+	if (!err)
+		print_listing(t, &l);
+	t->err = err ? err : t->err;
+	connections_release(&all);
 }

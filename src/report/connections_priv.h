@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* connections_priv.h: channels as the text shows them. */
+#ifndef MT_CONNECTIONS_PRIV_H
+#define MT_CONNECTIONS_PRIV_H
+
+#include "waits.h"
+
+/* A channel, or several connections with one end in common ("TCP 127.0.0.1:6379 (20)"). */
+struct connection {
+	char name[192];
+	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
+	VEC(struct lock_task) waiters, blockers;
+};
+struct connections {
+	struct connection *v;
+	size_t n, cap;
+};
+
+/* Of those that were waited for. out: zeroed. 0 or -ENOMEM; release it in either case. */
+int connections_make(struct connections *out, const struct channel *v, size_t n);
+void connections_release(struct connections *c);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/* Channels as the text shows them: a server's connections are one row. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "report/connections_priv.h"
+
+static struct channel channel(const char *what, const char *name, uint64_t wait_ns)
+{
+	struct channel c = {.what = what, .waits = 1, .wait_ns = wait_ns, .max_ns = wait_ns};
+
+	snprintf(c.name, sizeof(c.name), "%s", name);
+	return c;
+}
+
+Test(connections, of_one_server_are_one_row)
+{
+	struct lock_task waiter = {.task = 7, .waits = 1, .wait_ns = 10};
+	struct channel v[] = {
+	        channel("TCP", "TCP 127.0.0.1:4001 - 127.0.0.1:80", 10),
+	        channel("pipe", "pipe:[77]", 5),
+	        channel("TCP", "TCP 127.0.0.1:80 - 127.0.0.1:4002", 20),
+	        channel("TCP", "TCP 127.0.0.1:4003 - 127.0.0.1:80", 30),
+	        channel("TCP", "TCP 127.0.0.1:9 - 127.0.0.1:10", 1),
+	        channel("TCP", "TCP with a strange name", 1),
+	};
+	struct connections c = {0};
+
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(vec_push(&v[i].waiters, waiter), 0);
+	cr_assert_eq(connections_make(&c, v, sizeof(v) / sizeof(*v)), 0);
+	cr_assert_eq(c.n, 4);
+	cr_expect_str_eq(c.v[0].name, "TCP 127.0.0.1:80 (3)");
+	cr_expect_eq(c.v[0].waits, 3);
+	cr_expect_eq(c.v[0].wait_ns, 60);
+	cr_expect_eq(c.v[0].max_ns, 30);
+	cr_assert_eq(c.v[0].waiters.n, 1, "the same task");
+	cr_expect_eq(c.v[0].waiters.v[0].wait_ns, 30);
+	cr_expect_str_eq(c.v[1].name, "pipe:[77]");
+	cr_expect_str_eq(c.v[2].name, "TCP 127.0.0.1:9 - 127.0.0.1:10");
+	cr_expect_str_eq(c.v[3].name, "TCP with a strange name");
+	connections_release(&c);
+	for (unsigned i = 0; i < 4; i++)
+		vec_release(&v[i].waiters);
+}
