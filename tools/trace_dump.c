@@ -113,6 +113,12 @@ KIND(PYTHREAD, pythread)
 #define CUR rec_holds
 KIND(HOLDS, holds)
 #undef CUR
+#define CUR rec_touch
+KIND(TOUCH, touch)
+#undef CUR
+#define CUR rec_traffic
+KIND(TRAFFIC, traffic)
+#undef CUR
 static const struct field *const fields[REC_K_MAX] = {
 	[REC_K_STRING] = fields_string, [REC_K_META] = fields_meta, [REC_K_TASK] = fields_task,
 	[REC_K_SPACE] = fields_space, [REC_K_SITE] = fields_site, [REC_K_STACK] = fields_stack,
@@ -124,6 +130,7 @@ static const struct field *const fields[REC_K_MAX] = {
 	[REC_K_COST] = fields_cost, [REC_K_MARK] = fields_mark,
 	[REC_K_PYCODE] = fields_pycode, [REC_K_GIL] = fields_gil, [REC_K_FUTEX_KEY] = fields_futex_key,
 	[REC_K_FILE] = fields_file, [REC_K_OBJECT] = fields_object, [REC_K_PYTHREAD] = fields_pythread,
+	[REC_K_TOUCH] = fields_touch, [REC_K_TRAFFIC] = fields_traffic,
 	[REC_K_HOLDS] = fields_holds,
 };
 /* clang-format on */
