@@ -137,10 +137,14 @@ tutorials:
 	@tools/setup.sh tutorials
 	@$(MAKE_IT) all
 	@python3 tools/tutorials.py --build $(B)
+whatif-table:
+	@tools/setup.sh demo
+	@$(MAKE_IT) all
+	@python3 tools/whatif.py $(B)/mpvtrace
 test-kernels:
 	@tools/test-kernels.sh $(B)
 
 .PHONY: all clean install uninstall unit-bins workloads live-bins tools-bins
-.PHONY: setup demo test test-unit test-live check bench tutorials test-kernels
+.PHONY: setup demo test test-unit test-live check bench tutorials whatif-table test-kernels
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
