@@ -10,6 +10,11 @@
 #define WAKE_LATENCY_NS 100000
 /* Who was killed while it waited has this much left to do to go away. */
 #define LAST_STEPS_NS 1000000
+/* One that only looks on is awake between its sleeps for less than 1 part in this of
+ * them, and sleeps at least so often. */
+#define ONLOOKER_DUTY   50
+#define ONLOOKER_SLEEPS 8
+#define MAX_ONLOOKERS   64
 
 struct building {
 	struct replay *p;
@@ -212,6 +217,77 @@ static int join_all(struct building *b, const struct task *t)
 	                b->p->tasks.v[creator - 1].first + 1 + (uint32_t)lo);
 }
 
+/* --- who only looks on --- */
+
+/* A task that sleeps again and again, hardly works, and stops with the next sleep after another
+ * one's end: it looks whether that is done. How often depends on how long the others take. */
+struct onlooker {
+	uint64_t sleeps, slept_ns, first_ns, last_ns;
+};
+
+static bool looks_on(const struct building *b, const struct task *t, struct onlooker *o)
+{
+	size_t n;
+	const struct wait *x = waits_of(b->w, t->id, &n);
+
+	*o = (struct onlooker){0};
+	for (size_t i = 0; i < n; i++) {
+		if (x[i].kind != WAIT_TIMER || x[i].open)
+			continue;
+		if (!o->sleeps++)
+			o->first_ns = x[i].start_ns;
+		o->slept_ns += x[i].in_ns - x[i].start_ns;
+		o->last_ns = x[i].in_ns;
+	}
+	return o->sleeps >= ONLOOKER_SLEEPS &&
+	       (o->last_ns - o->first_ns - o->slept_ns) * ONLOOKER_DUTY <= o->slept_ns;
+}
+
+/* Whom it looks at: one that worked more and ended in the last of its sleeps or so. */
+static const struct task *looked_at(const struct building *b, const struct task *t,
+                                    const struct onlooker *o)
+{
+	uint64_t slack = 2 * (o->slept_ns / o->sleeps) + LAST_STEPS_NS;
+
+	for (size_t i = 0; i < model_n_tasks(b->w->m); i++) {
+		const struct task *s = model_task_at(b->w->m, i);
+
+		if (s != t && (s->proc == t->proc || s->parent == t->id) && !s->alive &&
+		    s->run_ns > t->run_ns && s->end_ns <= o->last_ns + LAST_STEPS_NS &&
+		    s->end_ns + slack >= o->last_ns)
+			return s;
+	}
+	return NULL;
+}
+
+static void forget_sleeps(struct building *b, size_t task, uint64_t since_ns)
+{
+	size_t n;
+	const struct wait *x = waits_of(b->w, model_task_at(b->w->m, task)->id, &n);
+	const struct replay_task *r = &b->p->tasks.v[task];
+
+	for (size_t i = 0; i < n && i + 1 < r->n; i++)
+		if (x[i].kind == WAIT_TIMER && x[i].start_ns >= since_ns)
+			b->p->waits.v[r->first + 1 + i].delay_ns = 0;
+}
+
+static void find_onlookers(struct building *b)
+{
+	unsigned left = MAX_ONLOOKERS;
+
+	for (size_t i = 0; i < model_n_tasks(b->w->m) && left; i++) {
+		const struct task *t = model_task_at(b->w->m, i), *other;
+		struct onlooker o;
+
+		if (!looks_on(b, t, &o))
+			continue;
+		left--;
+		other = looked_at(b, t, &o);
+		if (other)
+			forget_sleeps(b, i, other->start_ns);
+	}
+}
+
 /* --- edges --- */
 
 static int by_source(const void *a, const void *b)
@@ -308,6 +384,8 @@ static int build(struct building *b)
 		err = add_task(b, model_task_at(m, i));
 	for (size_t i = 0; i < n && !err; i++)
 		err = join_all(b, model_task_at(m, i));
+	if (!err)
+		find_onlookers(b);
 	if (!err)
 		err = place_edges(b);
 	set_counts(b->p);

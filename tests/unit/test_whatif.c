@@ -49,13 +49,19 @@ static const struct what_if_row *row_of(const struct built *b, enum cause cause)
 	return NULL;
 }
 
-/* A wake-up on an idle CPU counts up to 0.1 ms, work is kept in floats. */
-static void expect_ns(uint64_t ns, uint64_t truth)
+/* Within one part in so many. */
+static void expect_near(uint64_t ns, uint64_t truth, unsigned part)
 {
 	uint64_t off = ns > truth ? ns - truth : truth - ns;
 
-	cr_expect_leq(off, truth / 1000, "%.3f ms instead of %.3f ms", (double)ns / 1e6,
+	cr_expect_leq(off, truth / part, "%.3f ms instead of %.3f ms", (double)ns / 1e6,
 	              (double)truth / 1e6);
+}
+
+/* A wake-up on an idle CPU counts up to 0.1 ms, work is kept in floats. */
+static void expect_ns(uint64_t ns, uint64_t truth)
+{
+	expect_near(ns, truth, 1000);
 }
 
 static void expect_row(const struct built *b, enum cause cause, uint64_t truth)
@@ -107,7 +113,21 @@ static void take_turns(struct turns *x)
 	}
 }
 
-static struct tb *gil_program(unsigned n, const uint64_t *work)
+/* main looks whether it is over every 10 ms. Returns when. */
+static uint64_t poll_for_end(struct tb *tb, uint64_t end)
+{
+	uint64_t t = 10 * MS;
+
+	while (t < end) {
+		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, t + 10 * MS, 0);
+		t += 10 * MS;
+		tb_run(tb, 1, t, t + US);
+		t += US;
+	}
+	return t - US;
+}
+
+static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls)
 {
 	struct tb *tb = tb_new();
 	struct turns x = {.tb = tb, .n = n};
@@ -131,6 +151,10 @@ static struct tb *gil_program(unsigned n, const uint64_t *work)
 	for (unsigned i = 0; i < n; i++) {
 		if (x.end[i] <= t)
 			continue;
+		if (polls) {
+			t = poll_for_end(tb, x.end[n - 1]);
+			break;
+		}
 		t = x.end[i];
 		tb_join(tb, 1, i + 2, t);
 		tb_run(tb, 1, t, t + US);
@@ -138,6 +162,11 @@ static struct tb *gil_program(unsigned n, const uint64_t *work)
 	tb_run(tb, 1, t + US, t + 10 * MS);
 	tb_exit(tb, 1, 0);
 	return tb;
+}
+
+static struct tb *gil_program(unsigned n, const uint64_t *work)
+{
+	return gil_program_of(n, work, false);
 }
 
 Test(whatif, gil_of_two_equal_threads)
@@ -254,6 +283,41 @@ Test(whatif, sleep_stays)
 	cr_expect(b.r.what_if_known);
 	expect_ns(b.r.replay_ns, 160 * MS);
 	cr_expect_eq(b.r.what_if.n, 0, "neither locks nor CPUs to gain from");
+	drop(&b);
+}
+
+/* main looks every 10 ms whether the workers are done: without the GIL it need not look so often.
+ */
+Test(whatif, polling_for_the_end_takes_no_time)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	struct built b = build(gil_program_of(2, work, true));
+
+	cr_assert_geq(b.r.wall_ns, 220 * MS);
+	expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 120 * MS, 10);
+	drop(&b);
+}
+
+/* Sleeps that end long after the last worker are what the program does. */
+Test(whatif, sleeping_often_is_not_polling)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 10 * MS);
+	for (unsigned i = 1; i <= 50; i++) {
+		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, (i + 1) * 10 * MS, 0);
+		tb_run(tb, 1, (i + 1) * 10 * MS, (i + 1) * 10 * MS + US);
+	}
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 10 * MS, 200 * MS);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	expect_near(b.r.replay_ns, 510 * MS, 100);
 	drop(&b);
 }
 
