@@ -174,8 +174,8 @@ static __always_inline u64 take(void *ctx, struct mt_stack *sc, struct task_stat
 		count_one(st->bad_stack);
 		return 0;
 	}
-	/* One that user space goes on with is one of a kind: others that look alike so far may not be
-	 * alike. */
+	/* One that user space goes on with is one of a kind: others that look alike so far may not
+	 * be alike. */
 	hash = hash_frames(sc, sc->n, user ? s->space | (u64)sc->wanted << 32 : 0x6b65726eULL);
 	if (py_hash)
 		return take_python(sc, s, hash, py_hash, ts);

@@ -20,12 +20,12 @@ int analyze_watch(struct report *r, struct err *err);     /* responsiveness of c
 int analyze_spawn(struct report *r, struct err *err);     /* how tasks were made */
 /* ready.c: fills in ready_ns of Python processes where it is known, and python. */
 int spawn_find_ready(struct report *r);
-int analyze_pickling(struct report *r, struct err *err);  /* CPU time of (un)pickling */
-int analyze_what_if(struct report *r, struct err *err);   /* the run replayed without a cause */
-int analyze_tree(struct report *r, struct err *err);      /* memory of all processes together */
-int analyze_peak(struct report *r, struct err *err);      /* the largest, between readings too */
-int analyze_overhead(struct report *r, struct err *err);  /* what recording cost */
-int analyze_notes(struct report *r, struct err *err);     /* what could not be known */
+int analyze_pickling(struct report *r, struct err *err); /* CPU time of (un)pickling */
+int analyze_what_if(struct report *r, struct err *err);  /* the run replayed without a cause */
+int analyze_tree(struct report *r, struct err *err);     /* memory of all processes together */
+int analyze_peak(struct report *r, struct err *err);     /* the largest, between readings too */
+int analyze_overhead(struct report *r, struct err *err); /* what recording cost */
+int analyze_notes(struct report *r, struct err *err);    /* what could not be known */
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);

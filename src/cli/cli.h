@@ -29,8 +29,8 @@ struct command {
 	const char *summary;  /* one line for the list of commands */
 	const char *about;    /* paragraphs, each one line ended by '\n' */
 	struct opt_set opts;
-	enum opt_complete complete; /* operands */
-	bool hidden;                /* for the build or for ourselves: not in help */
+	enum opt_complete complete;     /* operands */
+	bool hidden;                    /* for the build or for ourselves: not in help */
 	const struct example *examples; /* ended by a NULL command; NULL = none */
 	/* argv[0] is the command's name. Returns the exit status; says why when it fails. */
 	int (*run)(const struct command *cmd, int argc, char **argv);
