@@ -9,6 +9,13 @@
  * rbp, and the caller's rbp. Other callee-saved registers are not followed, so a CFA
  * relative to one of them is MT_UNW_UNSUPPORTED.
  *
+ * Go programs that are stripped have none of it, and their frame pointers do not lead far (the
+ * assembly they wait in keeps none): rows come from the run-time library's own table of
+ * functions, .gopclntab (forms of Go 1.2, 1.16, 1.18, 1.20), which is what Go's linker makes
+ * .debug_frame of, too. On a thread of C's, cgo's entry (crosscall_amd64) is followed by its
+ * instructions. Generated code (V8, HotSpot) keeps frame pointers. C without information and without
+ * frame pointers stays a stack's end, STACK_END_NO_TABLE: nothing tells how large its frames are.
+ *
  * ELF files belong to the workload and are hostile: nothing is mapped, everything is
  * bounded by UNWIND_MAX_*, and a bad file yields fewer rows or an error, never harm.
  */
