@@ -223,6 +223,39 @@ Test(whatif, joins_that_did_not_wait)
 	drop(&b);
 }
 
+/* main joins the one that waited for the GIL first; meanwhile the long one ended, which without a
+ * GIL ends after it. Four CPUs. */
+Test(whatif, who_joins_joins_all)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "4");
+	tb_task(tb, 1, "main");
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	for (uint32_t id = 2; id <= 4; id++) {
+		tb_thread(tb, id, 1, "worker", 10 * MS);
+		tb_on(tb, id, id);
+	}
+	tb_wakes_by(tb, 4, tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_run(tb, 1, 0, 10 * MS);
+	tb_join(tb, 1, 2, 210 * MS);
+	tb_run(tb, 1, 210 * MS, 220 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 10 * MS, 10 * MS + US);
+	tb_futex(tb, 2, GIL_WORD, TB_FUTEX_BITSET, 0, 0, 110 * MS, 4);
+	tb_run(tb, 2, 110 * MS, 210 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 10 * MS, 160 * MS);
+	tb_exit(tb, 3, 0);
+	tb_run(tb, 4, 10 * MS, 110 * MS);
+	tb_exit(tb, 4, 0);
+	b = build(tb);
+	cr_assert_eq(b.r.wall_ns, 220 * MS);
+	expect_row(&b, CAUSE_GIL, 170 * MS);
+	drop(&b);
+}
+
 /* --- what stays as it was ----------------------------------------------------------------------
  */
 
