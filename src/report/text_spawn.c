@@ -106,7 +106,9 @@ static uint64_t median(const uint64_t *sorted, size_t n)
 
 static void add_rows(struct table *tab, const struct spawned *g, const char *method)
 {
-	for (unsigned longest = 0; longest <= (g->n > 1); longest++) {
+	unsigned rows = g->n > 1 ? 2 : 1;
+
+	for (unsigned longest = 0; longest < rows; longest++) {
 		table_cell(tab, "%s", longest ? "  longest" : method);
 		if (longest)
 			table_nothing(tab, "");
