@@ -55,7 +55,8 @@ compiles() {
 lint() {
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --max-configs=1 -j "$jobs" \
 		--enable=warning,performance,portability --suppressions-list=.ci/cppcheck.txt \
-		-D__x86_64__ -D_GNU_SOURCE -DMT_VERSION='"check"' -Iinclude -Isrc src
+		-D__x86_64__ -D_GNU_SOURCE -DMT_VERSION='"check"' \
+		'-DLIBBPF_OPTS(type,name,...)=struct type name = {__VA_ARGS__}' -Iinclude -Isrc src
 }
 
 formatted() {
