@@ -71,4 +71,8 @@ for lib in $libs; do
 	*) grep -qE "^\| [^|]*\b(lib)?${lib#-l}\b" README.md || complain "README.md: why $lib?" ;;
 	esac
 done
+
+# What a merge left behind.
+left=$(grep -rnE '^(<<<<<<<|>>>>>>>) ' README.md Makefile src bpf include tests tools 2>/dev/null)
+[ -z "$left" ] || complain "$left"
 exit $bad
