@@ -329,35 +329,57 @@ static __always_inline struct file *early_file(struct files_struct *files, u32 f
 /*
  * A descriptor may be closed and given again at any time, and the kernel uses the memory of what
  * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
- * what is in the slot is believed while address and number are the same.
+ * what is in the slot is believed while address and number are the same. 0 = the slot does not
+ * know.
  */
+static __always_inline u64 file_in_slot(const struct task_state *s, u64 inode, u64 ino, u64 own,
+                                        bool own_known, u64 file)
+{
+	const struct fd_slot *slot = &s->fds[ino & (FD_SLOTS - 1)];
+
+	if (!ino || slot->ino != ino || slot->inode != inode)
+		return 0;
+	if (slot->own &&
+	    slot->own != (own_known ? own : pointer_value((struct file *)file, private_data)))
+		return 0;
+	return slot->file;
+}
+
 __noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *a, u64 ts)
 {
 	struct files_struct *files;
-	struct file *f = NULL;
-	u32 class = class_of(nr);
-	u64 call;
-	u32 fds;
+	u32 class = class_of(nr), fds, fd;
+	u64 call, f = 0, v;
+	struct inode *inode;
+	struct file *early;
 
 	if (!class || !s || !a)
 		return 0;
+	fd = a->a0;
 	files = bpf_get_current_task_btf()->files;
 	fds = files->fdt->max_fds;
 	call = (u32)nr | (u64)fds << 32;
-	if (class <= CALL_SEND && fds == FDS_INSIDE)
-		f = early_file(files, a->a0);
-	if (f) {
-		struct inode *inode = f->f_inode;
-		u64 ino = inode->i_ino;
-		struct fd_slot *slot = &s->fds[ino & (FD_SLOTS - 1)];
-
-		if (ino && slot->ino == ino && slot->inode == (u64)inode &&
-		    (!slot->own || slot->own == (u64)f->private_data))
-			return slot->file;
+	if (class <= CALL_SEND && fds == FDS_INSIDE) {
+		early = early_file(files, fd);
+		if (early) {
+			inode = early->f_inode;
+			v = file_in_slot(s, (u64)inode, inode->i_ino, (u64)early->private_data,
+			                 true, 0);
+			if (v)
+				return v;
+		}
+	} else if (class <= CALL_SEND && fd < fds) {
+		/* A table of its own: as of all that a shell starts, whose own descriptor is 255.
+		 */
+		bpf_probe_read_kernel(&f, sizeof(f), files->fdt->fd + fd);
+		inode = (void *)pointer_value((struct file *)f, f_inode);
+		v = file_in_slot(s, (u64)inode, BPF_CORE_READ(inode, i_ino), 0, false, f);
+		if (v)
+			return v;
 	}
 	if ((u32)a->a1 == 1)
 		call |= 1u << 31;
-	return file_by_call((u64)BPF_CORE_READ(files, fdt, fd), s, call, a->a0, ts);
+	return file_by_call(pointer_value(files->fdt, fd), s, call, a->a0, ts);
 }
 
 u64 file_of_task(struct task_struct *t, struct task_state *s, s32 nr, const struct mt_args *a,
