@@ -186,6 +186,18 @@ static int add_task(struct building *b, const struct task *t)
 	return err ? err : vec_push(&b->p->tasks, r);
 }
 
+/* Is it for the end of a task? A library's own way to join shows by who ends the wait: a task
+ * that the waiter made, and that does nothing after it. */
+static bool is_join(const struct building *b, const struct wait *x)
+{
+	const struct task *waker = model_task(b->w->m, x->waker);
+
+	if (x->kind == WAIT_CHILD || (x->lock && b->w->locks.v[x->lock - 1].kind == LOCK_JOIN))
+		return true;
+	return x->lock && waker && waker->parent == x->task && !waker->alive &&
+	       waker->end_ns < x->end_ns + LAST_STEPS_NS;
+}
+
 /* Who joins several joins them all: one that ended while its creator waited for another one's
  * end would be waited for if it ended later. */
 static int join_all(struct building *b, const struct task *t)
@@ -208,8 +220,7 @@ static int join_all(struct building *b, const struct task *t)
 	/* Its birth comes first; after an open wait there are none. */
 	if (lo >= n || x[lo].start_ns > t->end_ns || lo + 1 >= b->p->tasks.v[creator - 1].n)
 		return 0;
-	if (x[lo].kind != WAIT_CHILD &&
-	    !(x[lo].lock && b->w->locks.v[x[lo].lock - 1].kind == LOCK_JOIN))
+	if (!is_join(b, &x[lo]))
 		return 0;
 	if (b->p->waits.v[b->p->tasks.v[creator - 1].first + 1 + lo].flags)
 		return 0;
