@@ -25,8 +25,11 @@
 #define WORTH_A_LOOK 50   /* a lock that was waited for less than 1 part in this of the wall */
 #define WORTH_A_ROW  1.02 /* a gain of CPUs below this */
 #define SPEED_DOUBT  0.04 /* the same code beside others: caches, memory, frequency */
-#define TOO_FAR      3    /* a replay that is off by this factor knows nothing */
-#define START_STACKS 256  /* of a process that are looked at for its first own work */
+/* Threads that pass an interpreter's data from CPU to CPU have used up to this much more CPU time
+ * than processes for the same count of loops. */
+#define GIL_DOUBT    0.25
+#define TOO_FAR      3   /* a replay that is off by this factor knows nothing */
+#define START_STACKS 256 /* of a process that are looked at for its first own work */
 #define STEPS \
 	(24u << 20) /* of all replays together, so that a long recording does not take minutes */
 
@@ -216,6 +219,13 @@ static void cost_of_processes(const struct model *m, const struct proc *p, struc
 
 /* --- rows --- */
 
+/* Without a GIL the work itself may take less CPU time. */
+static void maybe_lighter(struct what_if_row *row)
+{
+	row->wall_low_ns = to_ns((double)row->wall_low_ns / (1 + GIL_DOUBT));
+	row->high *= 1 + GIL_DOUBT;
+}
+
 static int add_row(struct what_if *f, const struct what_if_row *row)
 {
 	return vec_push(&f->r->what_if, *row);
@@ -240,6 +250,7 @@ static int without_gil(struct what_if *f, const struct lock *l, bool only)
 	f->without[l->id - 1] = true;
 	err = predict(f, &row, f->r->cpus, extra);
 	forget(f);
+	maybe_lighter(&row);
 	return err ? err : add_row(f, &row);
 }
 
@@ -255,6 +266,7 @@ static int without_all_gils(struct what_if *f)
 		f->without[i] = f->r->w->locks.v[i].kind == LOCK_GIL;
 	err = predict(f, &row, f->r->cpus, 0);
 	forget(f);
+	maybe_lighter(&row);
 	return err ? err : add_row(f, &row);
 }
 

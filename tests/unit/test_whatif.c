@@ -205,8 +205,8 @@ Test(whatif, gil_of_unequal_threads)
 
 	cr_assert_eq(b.r.wall_ns, 120 * MS);
 	expect_row(&b, CAUSE_GIL, 75 * MS);
-	cr_expect_lt(row->wall_low_ns, 70 * MS);
-	cr_expect_gt(row->wall_low_ns, 65 * MS);
+	cr_expect_lt(row->wall_low_ns, 56 * MS);
+	cr_expect_gt(row->wall_low_ns, 52 * MS);
 	cr_expect_gt(row->wall_high_ns, 80 * MS);
 	cr_expect_lt(row->wall_high_ns, 85 * MS);
 	drop(&b);
