@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* session.c: the programs are chosen for this kernel, configured, loaded and attached. */
+#include <pthread.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -384,15 +385,8 @@ static int load_programs(struct session *s, const struct btf *btf, const struct 
 {
 	int rc;
 
-	s->skel = programs_open();
-	if (!s->skel)
-		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
-		               strerror(errno));
 	choose_programs(s, btf, o);
 	rc = choose_traffic(s, btf, o, err);
-	if (rc)
-		return rc;
-	rc = create_rings(s, o, err);
 	if (rc)
 		return rc;
 	configure(s, o);
@@ -401,21 +395,43 @@ static int load_programs(struct session *s, const struct btf *btf, const struct 
 	return rc ? load_error(rc, err) : 0;
 }
 
+static void *read_types(void *btf)
+{
+	*(struct btf **)btf = btf__load_vmlinux_btf();
+	return NULL;
+}
+
+/* What needs no knowledge of the kernel's types: these take as long to read. */
+static int prepare_buffers(struct session *s, const struct collect_opts *o, struct err *err)
+{
+	s->skel = programs_open();
+	if (!s->skel)
+		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
+		               strerror(errno));
+	return create_rings(s, o, err);
+}
+
 static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
 {
 	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-	struct btf *btf;
-	int rc;
+	struct btf *btf = NULL;
+	pthread_t reader;
+	int rc, alone;
 
 	setrlimit(RLIMIT_MEMLOCK,
 	          &unlimited); /* before 5.11 maps were charged to it; harmless since */
 	libbpf_set_print(libbpf_log);
-	btf = btf__load_vmlinux_btf();
-	if (!btf)
-		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
-		               "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
-		               "CONFIG_DEBUG_INFO_BTF=y");
-	rc = load_programs(s, btf, o, err);
+	alone = pthread_create(&reader, NULL, read_types, &btf);
+	rc = prepare_buffers(s, o, err);
+	if (alone)
+		read_types(&btf);
+	else
+		pthread_join(reader, NULL);
+	if (!rc && !btf)
+		rc = err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
+		             "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
+		             "CONFIG_DEBUG_INFO_BTF=y");
+	rc = rc ? rc : load_programs(s, btf, o, err);
 	btf__free(btf);
 	if (rc)
 		return rc;
