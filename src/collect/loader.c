@@ -176,24 +176,30 @@ static int register_handlers(void)
 	return 0;
 }
 
-struct mpvtrace_bpf *programs_open(void)
+struct mpvtrace_bpf *programs_open(int types_fd)
 {
 	int rc = register_handlers();
+	char path[64];
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path);
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", types_fd);
 
 	if (rc < 0) {
 		errno = -rc;
 		return NULL;
 	}
-	return mpvtrace_bpf__open();
+	return mpvtrace_bpf__open_opts(&opts);
 }
 
-int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf)
+int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf, int types_fd)
 {
 	int rc;
 
 	now.btf = btf;
 	now.n = 0;
-	rc = mpvtrace_bpf__load(skel);
+	rc = core_types_write(btf, bpf_object__btf(skel->obj), types_fd);
+	if (!rc)
+		rc = mpvtrace_bpf__load(skel);
 	if (!rc)
 		load_kept();
 	for (size_t i = 0; i < now.n; i++) {

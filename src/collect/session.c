@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* session.c: the programs are chosen for this kernel, configured, loaded and attached. */
-#include <pthread.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -391,7 +392,7 @@ static int load_programs(struct session *s, const struct btf *btf, const struct 
 		return rc;
 	configure(s, o);
 	bpf_map__set_max_entries(s->skel->maps.rings, (uint32_t)s->n_rings);
-	rc = programs_load(s->skel, btf);
+	rc = programs_load(s->skel, btf, s->types_fd);
 	return rc ? load_error(rc, err) : 0;
 }
 
@@ -404,7 +405,8 @@ static void *read_types(void *btf)
 /* What needs no knowledge of the kernel's types: these take as long to read. */
 static int prepare_buffers(struct session *s, const struct collect_opts *o, struct err *err)
 {
-	s->skel = programs_open();
+	s->types_fd = memfd_create("mpvtrace-types", MFD_CLOEXEC);
+	s->skel = s->types_fd >= 0 ? programs_open(s->types_fd) : NULL;
 	if (!s->skel)
 		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
 		               strerror(errno));
@@ -450,7 +452,7 @@ int session_new(struct session **out, const struct collect_opts *o, struct err *
 
 	if (!s)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
-	s->finish_fd = s->stats_fd = -1;
+	s->finish_fd = s->stats_fd = s->types_fd = -1;
 	for (size_t i = 0; i < RINGS_MAX; i++)
 		s->ring_fds[i] = -1;
 	rc = load_all(s, o, err);
@@ -478,6 +480,8 @@ void session_free(struct session *s)
 		close(s->finish_fd);
 	if (s->stats_fd >= 0)
 		close(s->stats_fd);
+	if (s->types_fd >= 0)
+		close(s->types_fd);
 	bpf_link__destroy(s->attach_link);
 	bpf_link__destroy(s->finish_link);
 	rings_free(s->rings);

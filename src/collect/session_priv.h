@@ -18,6 +18,7 @@ struct session {
 	struct rings *rings;
 	struct bpf_link *attach_link, *finish_link;
 	int finish_fd;
+	int types_fd; /* see programs_open() */
 	bool unwind;
 	int stats_fd; /* cost measuring window, -1 = over */
 	uint64_t window_seen, window_start_ns, window_ns;
@@ -27,9 +28,14 @@ struct session {
 	char features[512];
 };
 
-/* loader.c: opens the skeleton; its programs then want programs_load(). NULL with errno set. */
-struct mpvtrace_bpf *programs_open(void);
+/* loader.c: opens the skeleton; its programs then want programs_load(), which writes the types to
+ * relocate by to types_fd, the caller's empty memfd. NULL with errno set. */
+struct mpvtrace_bpf *programs_open(int types_fd);
 /* Creates maps and loads programs; btf: the kernel's types. 0 or -errno. */
-int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf);
+int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf, int types_fd);
+
+/* core_types.c: writes those of the kernel's types that the programs' types have the names of.
+ * 0 or -errno. */
+int core_types_write(const struct btf *kernel, const struct btf *programs, int fd);
 
 #endif
