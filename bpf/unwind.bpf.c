@@ -500,7 +500,7 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 	sc->flags = u->flags | (end == STACK_END_DEPTH ? STACK_F_TRUNCATED : 0);
 	sc->wanted = 0;
 	if (end == STACK_END_NO_TABLE && u->state == MT_FILE_WANTED)
-		sc->wanted = unwind_copy(u, i + 1);
+		sc->wanted = unwind_copy(u, u->n);
 	return u->n;
 }
 

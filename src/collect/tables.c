@@ -342,9 +342,14 @@ void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 {
 	struct table_file f = {.key = e->key, .ino = e->ino};
 	uint32_t id = t ? known_file(t, e->key, e->ino) : 0;
+	struct mt_file_table there;
 	int rc;
 
 	if (!t || (id && !t->files.v[id - 1].answered))
+		return;
+	/* Asked before the answer to another's question came: that is there by now. */
+	if (id && !bpf_map_lookup_elem(t->k.files_fd, &e->key, &there) && there.ino == e->ino &&
+	    there.state != MT_FILE_WANTED)
 		return;
 	if (id)
 		tables_forget(t, id); /* the kernel side has done so already */
