@@ -18,7 +18,7 @@
 
 #define RING_BYTES_DEFAULT (16u << 20)
 #define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
-#define STACK_REFRESH_NS   10000000 /* 10 ms blocked at one site: look again */
+#define STACK_REFRESH_NS   20000000 /* 20 ms blocked at one site: look again */
 #define TRAFFIC_MAX        32768 /* a task's ends of channels, all together: 3 MiB when asked for */
 #define RSS_INTERVAL_NS    10000000
 #define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
