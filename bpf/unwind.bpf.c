@@ -32,7 +32,7 @@ struct frame_slot {
 };
 
 struct unwind_cpu {
-	u64 ip, sp, bp;
+	u64 ip, sp, bp, di;     /* di: that of the innermost frame */
 	u64 start, end, offset; /* the mapping found last, and its offset in the file */
 	u32 first, base_block, n_blocks;
 	u32 state; /* of its file: enum mt_file_state */
@@ -391,6 +391,14 @@ __noinline u32 unwind_step(struct unwind_cpu *u)
 		u->exact = 1;
 		return step_signal(u);
 	}
+	if (kind == MT_UNW_RDI) {
+		u->flags |= STACK_F_TABLE;
+		if (u->n != 1)
+			return STACK_END_BAD_ROW;
+		u->ip = u->di;
+		u->sp += MT_INFO_CFA(info);
+		return u->ip ? STACK_END_UNKNOWN : STACK_END_BOTTOM;
+	}
 	if (info == INFO_NO_MAPPING)
 		return STACK_END_NO_MAPPING;
 	if (info == INFO_WANTED)
@@ -481,6 +489,7 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 	u->ip = regs->ip;
 	u->sp = regs->sp;
 	u->bp = regs->bp;
+	u->di = regs->di;
 	u->start = u->end = 0;
 	u->flags = 0;
 	u->exact = 1;

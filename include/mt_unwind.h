@@ -37,7 +37,8 @@ enum mt_unw {
 	MT_UNW_SIGNAL,		/* the kernel's signal frame: rsp points to the ucontext */
 	MT_UNW_BOTTOM,		/* there is no caller: a thread's or program's start */
 	MT_UNW_UNSUPPORTED,	/* there is information, in a form that we do not follow */
-	MT_UNW_FP		/* not in tables: go by frame pointer */
+	MT_UNW_FP,		/* not in tables: go by frame pointer */
+	MT_UNW_RDI		/* CFA = rsp + offset, the return address is in rdi: where vfork() waits */
 };
 #define MT_UNW_ADD8 1		/* flags */
 #define MT_UNW_BP_AT_BP 2	/* rbp's place counts from rbp, not from the CFA */

@@ -9,7 +9,7 @@
 
 #include "unwind_priv.h"
 
-enum { REG_RBP = 6, REG_RSP = 7, REG_RA = 16 };
+enum { REG_RDI = 5, REG_RBP = 6, REG_RSP = 7, REG_RA = 16 };
 enum { STATES_MAX = 16 };
 
 enum {
@@ -69,7 +69,11 @@ static uint32_t info_of(const struct cie *cie, const struct cfa_state *s)
 		return MT_INFO(MT_UNW_SIGNAL, 0, 0, 0);
 	if (s->ra == RA_BOTTOM)
 		return MT_INFO(MT_UNW_BOTTOM, 0, 0, 0);
-	if (s->ra == RA_BAD || s->ra_off != -8 || s->cfa == CFA_BAD || !bp_bits(s, &flags, &bp8))
+	if (s->ra == RA_RDI && s->cfa == CFA_REG && s->reg == REG_RSP && s->off >= 0 &&
+	    s->off < 4096 && !(s->off & 7) && s->bp == BP_SAME)
+		return MT_INFO(MT_UNW_RDI, 0, s->off / 8, 0);
+	if (s->ra == RA_RDI || s->ra == RA_BAD || s->ra_off != -8 || s->cfa == CFA_BAD ||
+	    !bp_bits(s, &flags, &bp8))
 		return unsupported;
 	if (s->cfa == CFA_INFO)
 		return s->info | MT_INFO(0, flags, 0, bp8);
@@ -220,8 +224,10 @@ static bool step(const struct cie *cie, struct cfa_state *s, struct cfa_stack *s
 			set_elsewhere(s, reg, false);
 		return true;
 	case OP_REGISTER:
-		set_elsewhere(s, cursor_uleb(c), false);
-		cursor_uleb(c);
+		reg = cursor_uleb(c);
+		set_elsewhere(s, reg, false);
+		if (cursor_uleb(c) == REG_RDI && reg == REG_RA)
+			s->ra = RA_RDI;
 		return true;
 	case OP_VAL_OFFSET:
 	case OP_VAL_OFFSET_SF:

@@ -153,6 +153,9 @@ static unsigned step(const struct walk *w)
 	case MT_UNW_SIGNAL:
 		*w->flags |= STACK_F_TABLE;
 		return step_signal(w);
+	case MT_UNW_RDI: /* which nobody has told us */
+		*w->flags |= STACK_F_TABLE;
+		return STACK_END_BAD_ROW;
 	case MT_UNW_BOTTOM:
 		*w->flags |= STACK_F_TABLE;
 		return STACK_END_BOTTOM;

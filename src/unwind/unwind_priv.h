@@ -85,7 +85,7 @@ struct cfa_state {
 	uint32_t info; /* CFA_INFO: kind, flags and offset as in a row */
 	enum { BP_SAME, BP_CFA, BP_AT_BP, BP_BAD } bp;
 	int64_t bp_off;
-	enum { RA_CFA, RA_BOTTOM, RA_BAD } ra;
+	enum { RA_CFA, RA_RDI, RA_BOTTOM, RA_BAD } ra;
 	int64_t ra_off;
 };
 struct cie {

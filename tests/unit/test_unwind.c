@@ -73,9 +73,12 @@ static bool same_frame(Dwarf_Frame *f, uint32_t info)
 	if (kind == MT_UNW_PLT || kind == MT_UNW_RSP_DEREF || kind == MT_UNW_RBP_DEREF)
 		return n_cfa > 1 || cfa[0].atom != DW_OP_bregx;
 	if (n_cfa != 1 || cfa[0].atom != DW_OP_bregx ||
-	    cfa[0].number != (kind == MT_UNW_RSP ? 7 : 6) ||
+	    cfa[0].number != (kind == MT_UNW_RSP || kind == MT_UNW_RDI ? 7 : 6) ||
 	    (int64_t)cfa[0].number2 != MT_INFO_CFA(info))
 		return false;
+	if (kind == MT_UNW_RDI)
+		return n_ra == 1 && (ra[0].atom == DW_OP_reg5 ||
+		                     (ra[0].atom == DW_OP_regx && ra[0].number == 5));
 	if (MT_INFO_BP(info) == 0 && !(MT_INFO_FLAGS(info) & MT_UNW_BP_AT_BP))
 		return !n_bp;
 	return offset_of(bp, n_bp, &off) && off == MT_INFO_BP(info);
@@ -324,6 +327,9 @@ Test(unwind, instructions)
 	cr_expect_eq(INFO(1, 0x41, 0x0e, 16, 0x86, 2), MT_INFO(MT_UNW_RSP, 0, 2, -2));
 	cr_expect_eq(INFO(4, 0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6),
 	             MT_INFO(MT_UNW_RBP, 0, 2, -2));
+	/* pop rdi, as vfork() does: the return address is there */
+	cr_expect_eq(INFO(1, 0x41, 0x0e, 0, 0x09, 16, 5), MT_INFO(MT_UNW_RDI, 0, 0, 0));
+	cr_expect_eq(INFO(1, 0x41, 0x0e, 0, 0x09, 16, 3), bad, "in another register");
 	/* remember, restore */
 	cr_expect_eq(INFO(9, 0x0a, 0x44, 0x0e, 64, 0x44, 0x0b), entry);
 	cr_expect_eq(INFO(5, 0x0a, 0x44, 0x0e, 64, 0x44, 0x0b), MT_INFO(MT_UNW_RSP, 0, 8, 0));
