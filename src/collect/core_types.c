@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <linux/btf.h>
@@ -170,28 +169,13 @@ static int write_types(const struct btf *types, int fd)
 	return p ? 0 : -ENOMEM;
 }
 
-/* A limit on files (ulimit -f) is meant for the trace, and not for this, which is only memory. */
-static int write_unlimited(const struct btf *types, int fd)
-{
-	const struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
-	struct rlimit before;
-	bool known = !getrlimit(RLIMIT_FSIZE, &before);
-	int rc;
-
-	setrlimit(RLIMIT_FSIZE, &unlimited);
-	rc = write_types(types, fd);
-	if (known)
-		setrlimit(RLIMIT_FSIZE, &before);
-	return rc;
-}
-
 int core_types_write(const struct btf *kernel, const struct btf *programs, int fd)
 {
 	struct choice c = {.from = kernel};
 	int rc = collect_names(&c, programs);
 
 	rc = rc ? rc : copy_named(&c);
-	rc = rc ? rc : write_unlimited(c.to, fd);
+	rc = rc ? rc : write_types(c.to, fd);
 	while (c.n_names)
 		free((char *)c.names[--c.n_names]);
 	free(c.names);

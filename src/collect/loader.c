@@ -191,13 +191,24 @@ struct mpvtrace_bpf *programs_open(int types_fd)
 	return mpvtrace_bpf__open_opts(&opts);
 }
 
+/* Where a choice cannot be written (a limit on the size of files, ulimit -f): all there are. */
+static int all_types(int types_fd)
+{
+	int fd = open("/sys/kernel/btf/vmlinux", O_RDONLY | O_CLOEXEC);
+	int rc = fd >= 0 && dup3(fd, types_fd, O_CLOEXEC) >= 0 ? 0 : -errno;
+
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 int programs_load(struct mpvtrace_bpf *skel, const struct btf *btf, int types_fd)
 {
 	int rc;
 
 	now.btf = btf;
 	now.n = 0;
-	rc = core_types_write(btf, bpf_object__btf(skel->obj), types_fd);
+	rc = core_types_write(btf, bpf_object__btf(skel->obj), types_fd) ? all_types(types_fd) : 0;
 	if (!rc)
 		rc = mpvtrace_bpf__load(skel);
 	if (!rc)
