@@ -64,7 +64,7 @@ const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, s
 	for (hi = lo; hi < s->spots.n && !by_place(&s->spots.v[hi], cause, id);)
 		hi++;
 	*n = hi - lo;
-	return s->spots.v + lo;
+	return s->spots.n ? s->spots.v + lo : NULL;
 }
 
 /* --- parts --- */

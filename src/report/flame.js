@@ -118,8 +118,9 @@ const draw = () => {
 };
 const resize = () => {
 	if (alone) {
-		width = Math.max(360, doc.defaultView.innerWidth || 1200);
-		const height = TOP + (deepest + 1) * ROW + PAD;
+		const view = doc.defaultView, height = TOP + (deepest + 1) * ROW + PAD;
+		const scroll = height > view.innerHeight ? 18 : 0; /* else it makes for another one below */
+		width = Math.max(360, (view.innerWidth || 1200) - scroll);
 		svg.removeAttribute("viewBox");
 		svg.setAttribute("width", width);
 		svg.setAttribute("height", height);
