@@ -221,6 +221,7 @@ static __always_inline u64 mix(u64 h, u64 v)
  * and most frames are in it already. To 3.10 each frame is an object of its own.
  */
 #define WINDOW_BYTES 2048
+#define SITE_BYTES   256 /* where two frames are all that is asked for */
 #define NO_WINDOW    (~0u)
 
 /* Where in the window the frame is. */
@@ -232,8 +233,8 @@ static __always_inline u32 locate(struct py_scratch *sc, const struct mt_py_layo
 		return (u32)at;
 	if (l->instr_kind == MT_PY_INSTR_PTR) {
 		start = frame & ~(u64)4095;
-		if (frame - start > WINDOW_BYTES)
-			start = frame - WINDOW_BYTES;
+		if (frame - start > sc->reach)
+			start = frame - sc->reach;
 	}
 	at = frame - start;
 	size += at;
@@ -367,6 +368,7 @@ u64 py_walk_some(u32 space, u32 max)
 		return 0;
 	sc->n = 0;
 	sc->window_n = 0;
+	sc->reach = max <= 2 ? SITE_BYTES : WINDOW_BYTES;
 	sc->cut = 0;
 	sc->flags = STACK_F_PY;
 	sc->epoch = sp->epoch;

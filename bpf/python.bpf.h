@@ -23,7 +23,8 @@ struct py_scratch {
 	u32 cut; /* frames kept + 1, when some turned out to be none */
 	u32 epoch; /* of the space: grows when a code object's address was found reused */
 	u32 noted, note; /* frames whose code objects were looked at, see py_note_some() */
-	u32 changed, pad;
+	u32 changed;
+	u32 reach; /* bytes below a frame that are read with it */
 	u64 hash; /* of the frames so far */
 	u64 raw[4]; /* of a search for the thread's state */
 	u64 window_at; /* address and length of the target's memory in `window` */

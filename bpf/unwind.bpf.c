@@ -444,6 +444,10 @@ __noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
 
 	if (!u || !c || now - c->sent_ns < MT_COPY_EVERY)
 		return 1;
+	/* Not in the way of events: where the recorder is behind, there is no room for copies. */
+	ring = my_ring(cpu);
+	if (!ring || bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > cfg.wake_bytes)
+		return 1;
 	e = &c->copy;
 	/* The stack may end before: on a page's end then. */
 	if (bpf_probe_read_user(e->data, bytes, (void *)u->sp)) {
@@ -466,9 +470,8 @@ __noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
 	e->exact = frames == 1;
 	e->bytes = bytes;
 	count_one(my_stats()->seen);
-	ring = my_ring(cpu);
-	if (!ring || bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_copy, data) + bytes,
-	                                ring_flags())) {
+	if (bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_copy, data) + bytes,
+	                       ring_flags())) {
 		count_one(my_stats()->lost_ring);
 		return 1;
 	}

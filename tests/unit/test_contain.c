@@ -174,7 +174,7 @@ Test(contain, hangs_once, .timeout = 30)
 	w.signal = SIGSTOP;
 	w.act_at = 50;
 	w.again = 1;
-	resolve(&w, (struct symbolizer_limits){.max_stall_ns = 300000000});
+	resolve(&w, (struct symbolizer_limits){.max_stall_ns = 1000000000});
 	cr_expect_eq(named(&w), FILES * FRAMES);
 	cr_expect(strstr((char *)w.notes.p, "no end to it"), "%s", w.notes.p);
 	world_close(&w);
