@@ -49,6 +49,39 @@ static struct tb *two_processes(void)
 	return tb;
 }
 
+/* The recorder's own frames are left out, the kernel's functions that are called alike are not. */
+Test(folded, recorder_frames)
+{
+	static const uint64_t frames[] = {0xffffffff81000200, 0xffffffff81000300,
+	                                  0xffffffff81000100};
+	static const uint64_t loads[] = {0xffffffff81000400, 0xffffffff81000100};
+	struct export_opts o = {.view = "off-cpu"};
+	struct tb *tb = tb_new();
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "app");
+	app_symbols(tb, 1);
+	tb_symbol(tb, "[kernel]", frames[0], "bpf_prog_6deef7357e7b4530_mt_switch", 0, 0);
+	tb_symbol(tb, "[kernel]", frames[1], "__traceiter_sched_switch", 0, 0);
+	tb_symbol(tb, "[kernel]", loads[0], "bpf_prog_load", 0, 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_stacks(tb, 1, 0, tb_stack(tb, STACK_KERNEL, 0, frames, 3));
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 2 * MS, 3 * MS);
+	tb_stacks(tb, 1, 0, tb_stack(tb, STACK_KERNEL, 0, loads, 2));
+	tb_futex_wait(tb, 1, 0x1000, 5 * MS, 0);
+	tb_run(tb, 1, 5 * MS, 6 * MS);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = folded(m, &o);
+	cr_expect(strstr(text, "futex_wait_[k] 1000"), "%s", text);
+	cr_expect(strstr(text, "futex_wait_[k];bpf_prog_load_[k] 2000"), "%s", text);
+	cr_expect(!strstr(text, "mt_switch") && !strstr(text, "traceiter"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
 Test(folded, off_cpu)
 {
 	struct model *m = loaded(two_processes());
