@@ -24,8 +24,8 @@ struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
-	u32 has_stack;
-	u32 pad;
+	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
+	u32 used; /* when it was last waited at, ~ms */
 };
 
 /* A file that a descriptor of the task referred to, see file_of(). */

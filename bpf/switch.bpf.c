@@ -92,7 +92,8 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 		read_futex(e, e->args.a0, regs_sp(regs));
 		*shared = !((e->nr == MT_NR_FUTEX ? e->args.a1 : e->args.a3) & FUTEX_PRIVATE);
 	}
-	return e->args.a0;
+	/* A condition variable of glibc's is waited for at two words in turn. */
+	return e->args.a0 & ~7ull;
 }
 
 /* The GIL, if this is Python. In a wait for it the task is not its holder. */
@@ -122,21 +123,38 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 	return h ? h : 1;
 }
 
+/* Where the site is remembered, or will be: in one of two places, where it takes that of the
+ * other's site which was not waited at for longer. */
+static __always_inline u32 site_find(struct task_state *s, u64 key, u64 ts)
+{
+	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1;
+
+	if (s->slots[i].key != key &&
+	    (s->slots[j].key == key || (s32)(s->slots[j].used - s->slots[i].used) < 0))
+		i = j;
+	s->slots[i].used = (u32)(ts >> 20);
+	return i;
+}
+
 /*
  * The stack of a wait, at a cost bounded by blocked time: each site (system call, place,
  * first argument) keeps the stack it was last seen with; a new one is taken for an unknown
  * site, or when more than stack_refresh_ns were spent blocked there since, as long as the
- * task has blocked time left to pay with (stack_price_ns each).
+ * task has blocked time left to pay with (stack_price_ns each). Where it is still the same, the
+ * next look comes after twice that time, and after four times at most.
  */
+#define KNOWN_MOST 3
+
 static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct task_state *s,
                                        u64 key, u64 ts)
 {
-	u32 i = key & (SITE_SLOTS - 1);
+	u32 i = site_find(s, key, ts);
 	struct site_slot *slot = &s->slots[i];
 
 	s->slot = i;
-	if (slot->key == key && slot->has_stack && cfg.stacks == 1 &&
-	    (slot->blocked_ns < cfg.stack_refresh_ns || s->credit_ns < cfg.stack_price_ns)) {
+	if (slot->key == key && slot->known && cfg.stacks == 1 &&
+	    (slot->blocked_ns < cfg.stack_refresh_ns << ((slot->known - 1) & KNOWN_MOST) ||
+	     s->credit_ns < cfg.stack_price_ns)) {
 		e->ustack = slot->ustack;
 		e->kstack = slot->kstack;
 		e->flags |= SW_F_SITE_STACK;
@@ -144,7 +162,7 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 	}
 	if (slot->key != key) {
 		slot->key = key;
-		slot->has_stack = 0;
+		slot->known = 0;
 		slot->blocked_ns = 0;
 		slot->kstack = 0;
 	}
@@ -161,8 +179,14 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 	if (!slot->kstack || cfg.stacks != 1)
 		slot->kstack = stack_take(ctx, s, ts, false);
 	e->kstack = slot->kstack;
-	slot->ustack = e->ustack = stack_take(ctx, s, ts, true);
-	slot->has_stack = !stack_wanted();
+	e->ustack = stack_take(ctx, s, ts, true);
+	if (stack_wanted())
+		slot->known = 0;
+	else if (!slot->known || e->ustack != slot->ustack)
+		slot->known = 1;
+	else if (slot->known < KNOWN_MOST)
+		slot->known++;
+	slot->ustack = e->ustack;
 	slot->blocked_ns = 0;
 }
 
@@ -190,7 +214,6 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	struct mt_switch *e;
 	bool shared;
 	u64 arg, key;
-	u32 i;
 
 	e = ring_reserve(mt_switch, ts, MT_EV_SWITCH, s->id);
 	if (!e) {
@@ -219,7 +242,6 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 		/* Python functions that call each other leave no trace on the C stack. */
 		if (py_spaces_n && cfg.stacks == 1)
 			key ^= py_site(s->space);
-		i = key & (SITE_SLOTS - 1);
 		if (e->nr >= 0 && !e->arch) {
 			u64 file = file_of_call(s, e->nr, &e->args, ts);
 
@@ -228,8 +250,6 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 		}
 		if (cfg.stacks)
 			wait_stack(ctx, e, s, key, ts);
-		else
-			s->slots[i].key = key;
 	}
 	if (e->nr == MT_NR_FUTEX_WAITV && !(e->arch & 1) && e->args.a1 > 1) {
 		u64 list = e->args.a0, n = e->args.a1;
