@@ -27,6 +27,23 @@ int analyze_peak(struct report *r, struct err *err);     /* the largest, between
 int analyze_overhead(struct report *r, struct err *err); /* what recording cost */
 int analyze_notes(struct report *r, struct err *err);    /* what could not be known */
 
+/*
+ * forks.c: does what a process was read with still count pages that a forked child of its shares?
+ * Told in the order of time; processes are the model's indexes. `changed` is called for each other
+ * process that counts with its PSS from now on, no longer with its USS.
+ */
+struct forks {
+	struct fork_node *v;
+	size_t n;
+};
+int forks_init(struct forks *f, const struct model *m); /* 0 or -ENOMEM */
+void forks_release(struct forks *f);
+void forks_begin(struct forks *f, uint32_t i);
+void forks_read(struct forks *f, uint32_t i, uint64_t t_ns, void (*changed)(void *ctx, uint32_t i),
+                void *ctx);
+void forks_end(struct forks *f, uint32_t i, void (*changed)(void *ctx, uint32_t i), void *ctx);
+bool forks_own(const struct forks *f, uint32_t i); /* count it with its USS */
+
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);
 

@@ -3,16 +3,12 @@
  * The largest amount of memory that all processes together had, between readings too. PSS is
  * read seldom, as reading it is dear; RSS is known every few milliseconds. So a process's last
  * reading is carried on by what its RSS has grown or shrunk since.
- *
- * A reading of a parent from before a fork still counts the pages that the child shares now: until
- * the parent is read again, the child counts with what is its own (USS), then with its PSS.
+ * Who shares pages with a parent that was read before a fork: see forks.c.
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "analyze_priv.h"
-
-#define NONE UINT32_MAX
 
 enum what { BEGIN, RSS, READING, END };
 
@@ -26,15 +22,14 @@ struct event {
 struct state {
 	uint64_t pss, uss, rss, rss_at; /* rss_at: RSS when it was read, or first seen */
 	uint64_t counted;
-	uint32_t parent;            /* index, NONE */
-	uint32_t youngest, sibling; /* children that were born since it was read; NONE */
-	bool lives, seen, own;      /* own: counts with its USS */
+	bool lives, seen;
 };
 
 struct peak {
 	const struct model *m;
 	VEC(struct event) events;
 	struct state *procs;
+	struct forks forks;
 	uint64_t sum, largest;
 	bool any_read;
 };
@@ -77,34 +72,20 @@ static int gather_one(struct peak *k, uint32_t i)
 static int gather(struct peak *k)
 {
 	size_t n = model_n_procs(k->m);
-	struct hmap ids = {0};
-	int err = 0;
+	int err = forks_init(&k->forks, k->m);
 
-	for (uint32_t i = 0; i < n && !err; i++) {
-		bool added;
-		uint64_t *at = hmap_put(&ids, model_proc_at(k->m, i)->id, 0, &added);
-
-		err = at ? gather_one(k, i) : -ENOMEM;
-		if (at)
-			*at = i;
-	}
-	for (uint32_t i = 0; i < n && !err; i++) {
-		const struct task *t = model_task(k->m, model_proc_at(k->m, i)->parent);
-		const uint64_t *at = t ? hmap_get(&ids, t->proc, 0) : NULL;
-
-		k->procs[i].parent = at && *at != i ? (uint32_t)*at : NONE;
-		k->procs[i].youngest = k->procs[i].sibling = NONE;
-	}
-	hmap_release(&ids);
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = gather_one(k, i);
 	if (k->events.n)
 		qsort(k->events.v, k->events.n, sizeof(k->events.v[0]), by_time);
 	return err;
 }
 
 /* What it counts with now. */
-static uint64_t share(const struct state *s)
+static uint64_t share(const struct peak *k, uint32_t i)
 {
-	uint64_t base = s->own ? s->uss : s->pss;
+	const struct state *s = &k->procs[i];
+	uint64_t base = forks_own(&k->forks, i) ? s->uss : s->pss;
 
 	if (!s->lives)
 		return 0;
@@ -113,40 +94,20 @@ static uint64_t share(const struct state *s)
 	return base > s->rss_at - s->rss ? base - (s->rss_at - s->rss) : 0;
 }
 
-static void count(struct peak *k, uint32_t i)
+static void count(void *ctx, uint32_t i)
 {
+	struct peak *k = ctx;
+
 	k->sum -= k->procs[i].counted;
-	k->procs[i].counted = share(&k->procs[i]);
+	k->procs[i].counted = share(k, i);
 	k->sum += k->procs[i].counted;
 }
 
-static void begin(struct peak *k, uint32_t i)
-{
-	struct state *s = &k->procs[i];
-
-	s->lives = true;
-	if (s->parent == NONE || !k->procs[s->parent].lives)
-		return;
-	s->own = true;
-	s->sibling = k->procs[s->parent].youngest;
-	k->procs[s->parent].youngest = i;
-}
-
-/* What it shares with its children is no longer counted for it alone. */
-static void release_children(struct peak *k, struct state *s)
-{
-	for (uint32_t i = s->youngest; i != NONE; i = k->procs[i].sibling) {
-		k->procs[i].own = false;
-		count(k, i);
-	}
-	s->youngest = NONE;
-}
-
-static void on_rss(struct state *s, uint64_t rss)
+static void on_rss(struct state *s, uint64_t rss, bool forked)
 {
 	s->rss = rss;
 	/* Of a fork's child all pages are its parent's to begin with. */
-	if (!s->seen && s->parent != NONE)
+	if (!s->seen && forked)
 		s->rss_at = rss;
 	s->seen = true;
 }
@@ -159,7 +120,7 @@ static void on_reading(struct peak *k, struct state *s, const struct event *x)
 	s->uss = x->uss_bytes;
 	s->rss_at = s->rss;
 	s->seen = k->any_read = true;
-	release_children(k, s);
+	forks_read(&k->forks, x->proc, x->t_ns, count, k);
 }
 
 static void step(struct peak *k, const struct event *x)
@@ -168,17 +129,18 @@ static void step(struct peak *k, const struct event *x)
 
 	switch (x->what) {
 	case BEGIN:
-		begin(k, x->proc);
+		s->lives = true;
+		forks_begin(&k->forks, x->proc);
 		break;
 	case RSS:
-		on_rss(s, x->rss_bytes);
+		on_rss(s, x->rss_bytes, forks_own(&k->forks, x->proc));
 		break;
 	case READING:
 		on_reading(k, s, x);
 		break;
 	case END:
 		s->lives = false;
-		release_children(k, s);
+		forks_end(&k->forks, x->proc, count, k);
 		break;
 	}
 	count(k, x->proc);
@@ -200,6 +162,7 @@ int analyze_peak(struct report *r, struct err *err)
 	}
 	r->peak_memory_bytes = !rc && k.any_read ? k.largest : 0;
 	vec_release(&k.events);
+	forks_release(&k.forks);
 	free(k.procs);
 	return rc;
 }

@@ -2,7 +2,8 @@
 /*
  * Memory of all processes together. Each is read at moments of its own (together, as far
  * as the budget goes), so at each reading the latest of every process that lives is summed.
- * PSS counts a shared page once over all; the sum of RSS counts it once for each.
+ * PSS counts a shared page once over all; the sum of RSS counts it once for each. Who shares pages
+ * with a parent that was read before a fork: see forks.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -52,57 +53,78 @@ static int gather(const struct model *m, readings *all)
 	return 0;
 }
 
-/* Adds s's figures, or takes them away again (modulo 2^64: what was added). */
-static void apply(struct tree_sample *sum, const struct footprint_sample *s, bool add)
-{
-	uint64_t sign = add ? 1 : -1ull;
+struct tree {
+	struct tree_sample sum;
+	struct forks forks;
+	struct latest {
+		const struct footprint_sample *s; /* NULL: not read, or ended */
+		uint64_t pss;                     /* as it is in the sum */
+	} * procs;
+};
 
-	sum->rss_bytes += sign * s->rss_bytes;
-	sum->pss_bytes += sign * s->pss_bytes;
-	sum->uss_bytes += sign * s->uss_bytes;
+/* Takes the process's old figures away, and adds those of s (modulo 2^64: what was added). */
+static void replace(struct tree *t, uint32_t i, const struct footprint_sample *s)
+{
+	struct latest *l = &t->procs[i];
+	static const struct footprint_sample nothing;
+	const struct footprint_sample *old = l->s ? l->s : &nothing, *now = s ? s : &nothing;
+	uint64_t pss = forks_own(&t->forks, i) ? now->uss_bytes : now->pss_bytes;
+
+	t->sum.rss_bytes += now->rss_bytes - old->rss_bytes;
+	t->sum.uss_bytes += now->uss_bytes - old->uss_bytes;
+	t->sum.pss_bytes += pss - l->pss;
+	l->s = s;
+	l->pss = pss;
 }
 
-static void step(struct tree_sample *sum, const struct footprint_sample **latest,
-                 const struct reading *x)
+static void shared_now(void *ctx, uint32_t i)
+{
+	struct tree *t = ctx;
+
+	replace(t, i, t->procs[i].s);
+}
+
+static void step(struct tree *t, const struct reading *x)
 {
 	if (x->begin) {
-		sum->procs++;
-		sum->unread++;
+		t->sum.procs++;
+		t->sum.unread++;
+		forks_begin(&t->forks, x->proc);
 		return;
 	}
-	if (latest[x->proc])
-		apply(sum, latest[x->proc], false);
-	else
-		sum->unread--;
-	if (x->s)
-		apply(sum, x->s, true);
-	else
-		sum->procs--;
-	latest[x->proc] = x->s;
+	if (!t->procs[x->proc].s)
+		t->sum.unread--;
+	if (x->s) {
+		forks_read(&t->forks, x->proc, x->t_ns, shared_now, t);
+	} else {
+		t->sum.procs--;
+		forks_end(&t->forks, x->proc, shared_now, t);
+	}
+	replace(t, x->proc, x->s);
 }
 
 int analyze_tree(struct report *r, struct err *err)
 {
-	const struct footprint_sample **latest =
-	        calloc(model_n_procs(r->m) + 1, sizeof(const struct footprint_sample *));
-	struct tree_sample sum = {0};
+	struct tree t = {.procs = calloc(model_n_procs(r->m) + 1, sizeof(*t.procs))};
 	readings all = {0};
-	int rc = latest ? gather(r->m, &all) : -ENOMEM;
+	int rc = t.procs ? forks_init(&t.forks, r->m) : -ENOMEM;
 
 	(void)err;
+	rc = rc ? rc : gather(r->m, &all);
 	for (size_t i = 0; i < all.n && !rc; i++) {
 		bool more = i + 1 < all.n && all.v[i + 1].s &&
 		            all.v[i + 1].t_ns - all.v[i].t_ns < ROUND_NS;
 
-		step(&sum, latest, &all.v[i]);
+		step(&t, &all.v[i]);
 		if (!all.v[i].s || more)
 			continue;
-		sum.t_ns = all.v[i].t_ns;
-		if (sum.pss_bytes > r->tree_peak.pss_bytes)
-			r->tree_peak = sum;
-		rc = vec_push(&r->tree, sum) ? -ENOMEM : 0;
+		t.sum.t_ns = all.v[i].t_ns;
+		if (t.sum.pss_bytes > r->tree_peak.pss_bytes)
+			r->tree_peak = t.sum;
+		rc = vec_push(&r->tree, t.sum) ? -ENOMEM : 0;
 	}
 	vec_release(&all);
-	free(latest);
+	forks_release(&t.forks);
+	free(t.procs);
 	return rc;
 }

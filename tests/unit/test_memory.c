@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory of all processes together, from readings of different moments. */
+#include "report_test.h"
+
+#define MB (1ull << 20)
+
+struct peaks {
+	struct tree_sample read; /* the largest sum of readings */
+	uint64_t all;            /* carried on between them */
+	size_t n;
+};
+
+static struct peaks peaks_of(struct tb *tb)
+{
+	struct model *m = loaded(tb);
+	struct report r = {0};
+	struct err err = {0};
+	struct peaks p;
+
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	p = (struct peaks){r.tree_peak, r.peak_memory_bytes, r.tree.n};
+	report_release(&r);
+	model_free(m);
+	return p;
+}
+
+/* Of 100 MB that a parent was read with, a child shares all but the 5 MB that it wrote. */
+static struct tb *forked(void)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 200 * MS);
+	tb_footprint(tb, 1, 100 * MS, 100 * MB, 98 * MB, 96 * MB);
+	tb_fork(tb, 2, 1, "child", 200 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	tb_run(tb, 2, 200 * MS, 1000 * MS);
+	tb_footprint(tb, 2, 400 * MS, 105 * MB, 55 * MB, 5 * MB);
+	return tb;
+}
+
+static void leave(struct tb *tb, uint32_t n)
+{
+	for (; n; n--)
+		tb_exit(tb, n, 0);
+}
+
+Test(memory, a_parent_read_before_its_fork_counts_what_is_shared)
+{
+	struct tb *tb = forked();
+	struct peaks p;
+
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, (98 + 5) * MB, "%llu",
+	             (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.read.rss_bytes, 205 * MB, "what RSS adds up to is told as it is");
+	cr_expect_eq(p.all, (98 + 5) * MB);
+
+	tb = forked();
+	tb_footprint(tb, 1, 600 * MS, 100 * MB, 52 * MB, 3 * MB);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, (55 + 52) * MB, "%llu",
+	             (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.all, (55 + 52) * MB);
+}
+
+/* The child is read after its own fork, but the grandchild shares the pages of the first of them,
+ * which is still to be read. */
+Test(memory, a_grandchild_shares_with_the_first)
+{
+	struct tb *tb = forked();
+	struct peaks p;
+
+	tb_fork(tb, 3, 2, "grandchild", 300 * MS);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 300 * MS, 1000 * MS);
+	tb_footprint(tb, 3, 500 * MS, 105 * MB, 36 * MB, 4 * MB);
+	leave(tb, 3);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, (98 + 5 + 4) * MB, "%llu",
+	             (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.all, (98 + 5 + 4) * MB);
+
+	tb = forked();
+	tb_fork(tb, 3, 2, "grandchild", 300 * MS);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 300 * MS, 1000 * MS);
+	tb_footprint(tb, 3, 500 * MS, 105 * MB, 40 * MB, 4 * MB);
+	tb_footprint(tb, 1, 600 * MS, 100 * MB, 30 * MB, 1 * MB);
+	leave(tb, 3);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, (30 + 55 + 40) * MB, "%llu",
+	             (unsigned long long)p.read.pss_bytes / MB);
+}
+
+/* One that has become another program shares nothing of it. The order of its end and its parent's
+ * does not matter. */
+Test(memory, a_program_of_its_own_counts_whole)
+{
+	struct tb *tb = forked();
+	struct peaks p;
+
+	tb_fork(tb, 3, 1, "shell", 300 * MS);
+	tb_exec(tb, 3, 301 * MS, "/bin/tool", "tool");
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 301 * MS, 900 * MS);
+	tb_footprint(tb, 3, 500 * MS, 40 * MB, 36 * MB, 30 * MB);
+	leave(tb, 3);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, (98 + 5 + 36) * MB, "%llu",
+	             (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.read.procs, 3);
+}
+
+/* When the one that was read too early has gone, nobody else counts its pages. */
+Test(memory, the_end_of_a_parent_leaves_its_pages_to_the_child)
+{
+	struct tb *tb = tb_new();
+	struct peaks p;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 200 * MS);
+	tb_footprint(tb, 1, 100 * MS, 20 * MB, 18 * MB, 16 * MB);
+	tb_fork(tb, 2, 1, "child", 200 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 200 * MS, 1000 * MS);
+	tb_run(tb, 1, 200 * MS, 300 * MS);
+	tb_exit(tb, 1, 0);
+	tb_footprint(tb, 2, 400 * MS, 105 * MB, 55 * MB, 5 * MB);
+	tb_exit(tb, 2, 0);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, 55 * MB, "%llu", (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.read.procs, 1);
+}
