@@ -58,26 +58,98 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 
 /*
  * When does a new process begin with what it is for? Looks at its Python frames tell, where it
- * faults anyway, as a starting interpreter does all the time: at most 270 of them.
+ * faults anyway, as a starting interpreter does all the time: at most 270 of them. One at work may
+ * not fault any more: so where none came for half as long again as that a timer takes it, if the
+ * process is on the timer's CPU. It stops when IDLE_LOOKS in a row found none that is new.
  */
 #define LOOK_UNTIL 2000000000ull
+#define IDLE_LOOKS 20
+
+#define CLOCK_MONOTONIC 1
+
+struct look_timer {
+	struct bpf_timer timer;
+	u64 armed, idle;
+};
+
+/* One a CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MT_MAX_CPUS);
+	__type(key, u32);
+	__type(value, struct look_timer);
+} look_timers SEC(".maps");
+
+u32 look_now(struct task_state *s, u64 ts)
+{
+	u64 stack;
+
+	if (!s)
+		return 0;
+	stack = stack_take_python(s, ts);
+	if (stack)
+		send_touch(s, TOUCH_LOOK, 0, stack);
+	return stack != 0;
+}
+
+static __always_inline u64 look_gap(const struct task_state *s, u64 ts)
+{
+	u64 gap = (ts - s->born_ts) >> MT_LOOK_SHIFT;
+
+	return gap > MT_LOOK_NS ? gap : MT_LOOK_NS;
+}
+
+static int look_late(void *map, u32 *cpu, struct look_timer *v)
+{
+	struct task_state *s = task_find(bpf_get_current_task_btf());
+	u64 ts = bpf_ktime_get_ns(), due = ts + IDLE_LOOKS * MT_LOOK_NS;
+
+	if (phase == MT_PHASE_ON && s && s->born_ts) {
+		v->idle = 0;
+		if (ts >= s->look_ts) {
+			s->look_ts = ts + look_gap(s, ts);
+			look_now(s, ts);
+		}
+		if (ts - s->born_ts > LOOK_UNTIL)
+			s->born_ts = 0;
+		due = s->look_ts + look_gap(s, ts) / 2;
+	} else if (phase != MT_PHASE_ON || ++v->idle > IDLE_LOOKS) {
+		v->armed = 0;
+		return 0;
+	}
+	bpf_timer_start(&v->timer, due - ts, 0);
+	return 0;
+}
+
+static __always_inline void arm(u64 after)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct look_timer *v = bpf_map_lookup_elem(&look_timers, &cpu);
+
+	if (!v || v->armed)
+		return;
+	v->armed = 1;
+	v->idle = 0;
+	bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
+	bpf_timer_set_callback(&v->timer, look_late);
+	bpf_timer_start(&v->timer, after, 0);
+}
 
 static __always_inline void look(struct task_state *s)
 {
-	u64 ts, age, stack;
+	u64 ts, gap;
 
 	if (!s->born_ts || !py_spaces_n)
 		return;
 	ts = bpf_ktime_get_ns();
 	if (ts < s->look_ts)
 		return;
-	age = ts - s->born_ts;
-	s->look_ts = ts + (age >> MT_LOOK_SHIFT > MT_LOOK_NS ? age >> MT_LOOK_SHIFT : MT_LOOK_NS);
-	if (age > LOOK_UNTIL)
+	gap = look_gap(s, ts);
+	s->look_ts = ts + gap;
+	if (ts - s->born_ts > LOOK_UNTIL)
 		s->born_ts = 0;
-	stack = stack_take_python(s, ts);
-	if (stack)
-		send_touch(s, TOUCH_LOOK, 0, stack);
+	if (look_now(s, ts))
+		arm(gap + gap / 2);
 }
 
 static __always_inline void touched(struct task_state *s, u64 bytes, u64 stack)

@@ -264,10 +264,13 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 static __always_inline void send_preempted(struct task_struct *prev, struct task_state *s, u32 next,
                                            u32 state, u32 flags, u64 ts)
 {
-	struct mt_preempt *e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
+	struct mt_preempt *e;
 	struct mt_gil gil = {};
 	u64 exec, delay;
 
+	if (s->born_ts && py_spaces_n)
+		look_now(s, ts);
+	e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
 	take_growth(prev, s, &exec, &delay);
 	s->slot = SITE_SLOTS;
 	if (!e)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""spawned.py --method fork|spawn|forkserver|thread [--megabytes N]: workers, one after the other.
+"""spawned.py --method fork|spawn|forkserver|thread [--megabytes N] [--workers N] [--executable FILE]:
+workers, one after the other.
 
-Truth: "own": pid, tid, at (CLOCK_MONOTONIC, ns): the worker's first own line of Python.
+Truth, all times CLOCK_MONOTONIC in ns: "own": pid, tid, at: the worker's first own line of Python;
+last: its last one. "call": tid, before, after: around the call that made it, in its creator, as near
+to the system call as Python comes; for spawn until the parent knows of its exec. "gone": pid,
+before (the worker's last moment before _exit, 0 = not told), after (its parent saw it end).
 """
 import multiprocessing
 import os
@@ -10,32 +14,78 @@ import time
 
 import truth
 
-WORKERS = 4
+now = time.monotonic_ns
 
 
 def work(path):
-    at = time.monotonic_ns()
+    at = now()
     truth.open_file(path)
-    truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at)
-    truth.compute(0.03)
-    time.sleep(0.01)
+    truth.compute(0.02)
+    time.sleep(0.005)
+    truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at, last=now())
+
+
+class Timed:
+    """Stands for a function: when it was called and returned, in the calling process."""
+
+    def __init__(self, module, name):
+        self.real, self.before, self.after = getattr(module, name), 0, 0
+        setattr(module, name, self)
+
+    def __call__(self, *args, **named):
+        self.before = now()
+        result = self.real(*args, **named)
+        self.after = now()
+        return result
+
+
+class TimedExit:
+    """os._exit of a forked child: says when."""
+
+    def __init__(self):
+        self.real = os._exit
+        os._exit = self
+
+    def __call__(self, code):
+        truth.line(t="exit", pid=os.getpid(), at=now())
+        self.real(code)
+
+
+def timed(method):
+    if method == "thread":
+        name = "_start_new_thread" if hasattr(threading, "_start_new_thread") else "_start_joinable_thread"
+        return Timed(threading, name)
+    if method == "spawn":
+        from multiprocessing import util
+
+        return Timed(util, "spawnv_passfds")
+    TimedExit()
+    return Timed(os, "fork")
 
 
 def main():
     p = truth.parser(__doc__)
     p.add_argument("--method", default="fork")
     p.add_argument("--megabytes", type=int, default=1)
+    p.add_argument("--workers", type=int, default=4)
     args = p.parse_args()
     heap = bytearray(args.megabytes << 20)
     heap[::4096] = b"\1" * len(heap[::4096])
+    truth.open_file(args.truth)
     if args.method == "thread":
         make = threading.Thread
     else:
         make = multiprocessing.get_context(args.method).Process
-    for _ in range(WORKERS):
+    call = timed(args.method) if args.method != "forkserver" else None
+    for _ in range(args.workers):
         worker = make(target=work, args=(args.truth,))
         worker.start()
+        tid = getattr(worker, "native_id", None) or worker.pid
         worker.join()
+        after = now()
+        if call:
+            truth.line(t="call", tid=tid, before=call.before, after=call.after)
+        truth.line(t="gone", tid=tid, after=after)
 
 
 if __name__ == "__main__":
