@@ -21,8 +21,8 @@ allowed() {
 	symbol) echo 'base.h trace.h symbol.h' ;;
 	python) echo 'base.h mt_abi.h python.h' ;;
 	model) echo 'base.h trace.h model.h' ;;
-	locks) echo 'base.h trace.h model.h waits.h' ;;
-	analyze) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
+	locks) echo 'base.h runs.h trace.h model.h waits.h' ;;
+	analyze) echo 'base.h runs.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
 	report) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
 	unwind) echo 'base.h unwind.h mt_flags.h mt_unwind.h' ;;
 	collect) echo 'base.h trace.h symbol.h python.h unwind.h collect.h mt_abi.h mt_unwind.h' ;;

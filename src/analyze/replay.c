@@ -37,7 +37,19 @@ struct run {
 	double now_ns, progress_ns, speed, end_ns;
 	size_t cpus; /* not shared */
 	size_t counted;
+	bool crowded;
 };
+
+/* Those of libm are calls: they must look for NaN, which is never here. */
+static inline double least(double a, double b)
+{
+	return a < b ? a : b;
+}
+
+static inline double most(double a, double b)
+{
+	return a > b ? a : b;
+}
 
 /* --- CPUs --- */
 
@@ -83,6 +95,7 @@ static void cpu_assign(struct run *r)
 		uint32_t next = queue_first(&r->ready);
 
 		if (r->on_cpu.n >= r->cpus) {
+			r->crowded = true;
 			if (queue_first_key(&r->ready) >= -queue_first_key(&r->last))
 				return;
 			cpu_take(r, queue_first(&r->last));
@@ -93,7 +106,7 @@ static void cpu_assign(struct run *r)
 
 static double share(const struct run *r)
 {
-	return fmin(1, r->terms->cpus / (double)r->ready.n);
+	return least(1, r->terms->cpus / (double)r->ready.n);
 }
 
 /* When the next of them comes to its stop; INFINITY = none has work. */
@@ -105,7 +118,8 @@ static double cpu_next(struct run *r)
 	}
 	if (!r->ready.n)
 		return INFINITY;
-	return r->now_ns + fmax(0, queue_first_key(&r->ready) - r->progress_ns) / share(r);
+	r->crowded = r->crowded || (double)r->ready.n > r->terms->cpus;
+	return r->now_ns + most(0, queue_first_key(&r->ready) - r->progress_ns) / share(r);
 }
 
 /* Time goes on to to_ns, at most cpu_next(). */
@@ -132,21 +146,6 @@ static uint32_t cpu_pop(struct run *r)
 
 /* --- tasks --- */
 
-static uint32_t source_of_wait(const struct replay *p, uint32_t wait)
-{
-	size_t lo = 0, hi = p->tasks.n;
-
-	while (lo + 1 < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (p->tasks.v[mid].first <= wait)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return (uint32_t)lo;
-}
-
 static void next_part(struct run_state *s)
 {
 	s->part++;
@@ -156,7 +155,7 @@ static void next_part(struct run_state *s)
 
 static void fire(struct run *r, const struct replay_edge *e)
 {
-	uint32_t i = source_of_wait(r->p, e->target);
+	uint32_t i = e->waiter;
 	struct run_state *s = &r->tasks[i];
 
 	if (--r->needs[e->target])
@@ -226,7 +225,7 @@ static void go_on(struct run *r, uint32_t i)
 		double stop = part_ns(t, r->p, s->part);
 
 		if (e && e->part == s->part)
-			stop = fmin(stop, (double)e->at_ns);
+			stop = least(stop, (double)e->at_ns);
 		if (!(e && e->part < s->part) && stop > s->done_ns + NO_WORK_NS) {
 			cpu_need(r, i, stop - s->done_ns);
 			return;
@@ -262,8 +261,8 @@ static int run_init(struct run *r)
 	r->cpus = 1;
 	r->speed = 1;
 	if (r->terms->cpus < (double)n + 1) {
-		r->cpus = (size_t)fmax(1, ceil(r->terms->cpus));
-		r->speed = fmin(1, r->terms->cpus / (double)r->cpus);
+		r->cpus = (size_t)most(1, ceil(r->terms->cpus));
+		r->speed = least(1, r->terms->cpus / (double)r->cpus);
 	} else if (!shared(r)) {
 		r->cpus = n + 1;
 	}
@@ -291,7 +290,7 @@ static int run_to_end(struct run *r)
 
 		if (isinf(cpu) && isinf(timer))
 			return -ELOOP;
-		cpu_advance(r, fmin(cpu, timer));
+		cpu_advance(r, least(cpu, timer));
 		if (timer <= cpu) {
 			i = queue_first(&r->timers);
 			queue_remove(&r->timers, i);
@@ -304,14 +303,14 @@ static int run_to_end(struct run *r)
 	return 0;
 }
 
-int replay_run(const struct replay *p, const struct replay_terms *terms, double *wall_ns)
+int replay_run(const struct replay *p, const struct replay_terms *terms, struct replay_result *out)
 {
 	struct run r = {.p = p, .terms = terms};
 	int err = run_init(&r);
 
 	if (!err)
 		err = run_to_end(&r);
-	*wall_ns = r.end_ns;
+	*out = (struct replay_result){.wall_ns = r.end_ns, .crowded = r.crowded};
 	run_release(&r);
 	return err;
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "replay_priv.h"
+#include "runs.h"
 
 /* A replay is not worth more memory than the recording itself takes. */
 #define MAX_WAITS (8u << 20)
@@ -301,15 +303,38 @@ static void find_onlookers(struct building *b)
 
 /* --- edges --- */
 
-static int by_source(const void *a, const void *b)
+static inline bool is_earlier(const void *a, const void *b)
 {
 	const struct replay_edge *x = a, *y = b;
 
-	if (x->source != y->source)
-		return x->source < y->source ? -1 : 1;
-	if (x->t != y->t)
-		return x->t < y->t ? -1 : 1;
-	return x->target < y->target ? -1 : x->target > y->target;
+	return x->t != y->t ? x->t < y->t : x->target < y->target;
+}
+
+/* Fills each task's `edges` and `n_edges`, and sorts the edges so. `other` has room for them all. */
+static void sort_edges(struct replay *p, struct replay_edge *other)
+{
+	uint32_t at = 0;
+
+	for (size_t i = 0; i < p->edges.n; i++)
+		p->tasks.v[p->edges.v[i].source].n_edges++;
+	for (size_t i = 0; i < p->tasks.n; i++) {
+		p->tasks.v[i].edges = at;
+		at += p->tasks.v[i].n_edges;
+		p->tasks.v[i].n_edges = 0;
+	}
+	for (size_t i = 0; i < p->edges.n; i++) {
+		struct replay_task *r = &p->tasks.v[p->edges.v[i].source];
+
+		other[r->edges + r->n_edges++] = p->edges.v[i];
+	}
+	for (size_t i = 0; i < p->tasks.n; i++) {
+		const struct replay_task *r = &p->tasks.v[i];
+		struct replay_edge *to = p->edges.v + r->edges, *from = other + r->edges, *sorted;
+
+		sorted = runs_sort(from, to, r->n_edges, sizeof(*from), is_earlier);
+		if (sorted == from)
+			memcpy(to, from, r->n_edges * sizeof(*from));
+	}
 }
 
 /* How far the task was at e->t; edges come in the order of time. */
@@ -343,23 +368,42 @@ static void place_edge(struct building *b, struct cursor *c, const struct replay
 	e->at_ns = (float)at;
 }
 
+/* The task whose wait it is. */
+static uint32_t waiter_of(const struct replay *p, uint32_t wait)
+{
+	size_t lo = 0, hi = p->tasks.n;
+
+	while (lo + 1 < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (p->tasks.v[mid].first <= wait)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return (uint32_t)lo;
+}
+
 static int place_edges(struct building *b)
 {
 	struct replay *p = b->p;
-	size_t i = 0;
+	struct replay_edge *other = malloc((p->edges.n + 1) * sizeof(*other));
 
-	if (p->edges.n)
-		qsort(p->edges.v, p->edges.n, sizeof(p->edges.v[0]), by_source);
-	while (i < p->edges.n) {
-		uint32_t source = p->edges.v[i].source;
-		struct replay_task *r = &p->tasks.v[source];
+	if (!other)
+		return -ENOMEM;
+	sort_edges(p, other);
+	free(other);
+	for (size_t i = 0; i < p->tasks.n; i++) {
+		struct replay_task *r = &p->tasks.v[i];
 		struct cursor c;
 
-		cursor_begin(&c, b, model_task_at(b->w->m, source));
-		r->edges = (uint32_t)i;
-		for (; i < p->edges.n && p->edges.v[i].source == source; i++)
-			place_edge(b, &c, r, &p->edges.v[i]);
-		r->n_edges = (uint32_t)i - r->edges;
+		cursor_begin(&c, b, model_task_at(b->w->m, i));
+		for (uint32_t k = 0; k < r->n_edges; k++) {
+			struct replay_edge *e = &p->edges.v[r->edges + k];
+
+			place_edge(b, &c, r, e);
+			e->waiter = waiter_of(p, e->target);
+		}
 	}
 	return 0;
 }

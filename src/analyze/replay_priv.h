@@ -45,7 +45,11 @@ struct replay_edge {
 		}; /* work before the wait with this number (in its
 		    * task), and how far into it */
 	};
-	uint32_t source, target; /* task; wait */
+	union {
+		uint32_t source; /* task, while being built */
+		uint32_t waiter; /* task of the wait */
+	};
+	uint32_t target; /* wait */
 };
 
 struct replay_task {
@@ -77,7 +81,12 @@ struct replay_terms {
 	enum replay_order order;
 	const bool *without; /* by lock index: waits for it take no time; NULL = all as they were */
 };
-/* Wall time in ns. -ENOMEM; -ELOOP: it cannot end (damaged recording). */
-int replay_run(const struct replay *p, const struct replay_terms *terms, double *wall_ns);
+struct replay_result {
+	double wall_ns;
+	bool crowded; /* a task had to wait for a CPU, or share one; else the order makes no
+	               * difference, nor would more CPUs */
+};
+/* -ENOMEM; -ELOOP: it cannot end (damaged recording). Several may run at once. */
+int replay_run(const struct replay *p, const struct replay_terms *terms, struct replay_result *out);
 
 #endif

@@ -48,7 +48,12 @@ static int replay(struct what_if *f, double cpus, enum replay_order order, doubl
 	struct replay_terms terms = {.cpus = cpus, .order = order, .without = f->without};
 
 	f->steps += (double)f->p.waits.n + (double)f->p.edges.n + (double)f->p.tasks.n;
-	return replay_run(&f->p, &terms, out);
+	int err;
+	struct replay_result result;
+
+	err = replay_run(&f->p, &terms, &result);
+	*out = result.wall_ns;
+	return err;
 }
 
 /* May another change be tried? */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "locks_priv.h"
+#include "runs.h"
 
 /* In the order in which facts of one moment hold. */
 enum fact_kind {
@@ -45,6 +46,7 @@ struct holders {
 	VEC(struct turn) turns;
 	uint32_t waiting, taker; /* taker: last one that got it and has not posted since */
 	uint64_t taker_ns;
+	size_t turn; /* found last */
 };
 
 /* --- facts --------------------------------------------------------------------------- */
@@ -95,65 +97,27 @@ static int add_wait_facts(struct holders *h, const struct wait *x)
 	return err;
 }
 
-static bool before(const struct fact *x, const struct fact *y)
+static inline bool before(const void *a, const void *b)
 {
+	const struct fact *x = a, *y = b;
+
 	if (x->t != y->t)
 		return x->t < y->t;
 	return x->kind != y->kind ? x->kind < y->kind : x->task < y->task;
 }
 
-static size_t run_end(const struct fact *v, size_t from, size_t n)
-{
-	size_t to = from + (from < n);
-
-	while (to < n && !before(&v[to], &v[to - 1]))
-		to++;
-	return to;
-}
-
-static void merge(const struct fact *x, size_t n_x, const struct fact *y, size_t n_y,
-                  struct fact *out)
-{
-	while (n_x && n_y) {
-		bool second = before(y, x);
-
-		*out++ = second ? *y++ : *x++;
-		n_x -= !second;
-		n_y -= second;
-	}
-	while (n_x--)
-		*out++ = *x++;
-	while (n_y--)
-		*out++ = *y++;
-}
-
-/* Sorts by time: the facts of each task are in order already, so runs are merged until one is
- * left. */
+/* By time: the facts of each task are in order already. */
 static int sort_facts(struct holders *h)
 {
-	size_t n = h->facts.n, runs = 2;
-	struct fact *v = h->facts.v, *other;
+	size_t n = h->facts.n;
+	struct fact *v = h->facts.v, *other = malloc((n + 1) * sizeof(*other));
 
-	if (run_end(v, 0, n) == n)
-		return 0;
-	other = malloc(n * sizeof(*other));
 	if (!other)
 		return -ENOMEM;
-	while (runs > 1) {
-		struct fact *sorted = other;
-
-		runs = 0;
-		for (size_t from = 0, mid, to; from < n; from = to, runs++) {
-			mid = run_end(v, from, n);
-			to = run_end(v, mid, n);
-			merge(v + from, mid - from, v + mid, to - mid, sorted + from);
-		}
-		other = v;
-		v = sorted;
-	}
-	h->facts.v = v;
-	h->facts.cap = n;
-	free(other);
+	h->facts.v = runs_sort(v, other, n, sizeof(*v), before);
+	if (h->facts.v == other)
+		h->facts.cap = n;
+	free(h->facts.v == v ? other : v);
 	return 0;
 }
 
@@ -350,19 +314,29 @@ static int make_turns(struct holders *h)
 
 /* --- tiling -------------------------------------------------------------------------- */
 
-/* The turn at t. */
-static size_t turn_at(const struct holders *h, uint64_t t)
+/* The turn at t. Looks first near the one found last: waits come in the order of time, task by
+ * task. */
+static size_t turn_at(struct holders *h, uint64_t t)
 {
-	size_t lo = 0, hi = h->turns.n;
+	const struct turn *v = h->turns.v;
+	size_t lo = h->turn, hi, step = 1;
 
+	if (v[lo].start_ns > t)
+		lo = 0;
+	while (lo + step < h->turns.n && v[lo + step].start_ns <= t) {
+		lo += step;
+		step *= 2;
+	}
+	hi = lo + step < h->turns.n ? lo + step : h->turns.n;
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (h->turns.v[mid].start_ns <= t)
+		if (v[mid].start_ns <= t)
 			lo = mid;
 		else
 			hi = mid;
 	}
+	h->turn = lo;
 	return lo;
 }
 

@@ -433,12 +433,12 @@ Test(whatif, more_cpus)
 
 static double wall_of(const struct replay *p, const struct replay_terms *terms)
 {
-	double ns = NAN;
-	int err = replay_run(p, terms, &ns);
+	struct replay_result out;
+	int err = replay_run(p, terms, &out);
 
 	cr_expect(err == 0 || err == -ELOOP, "%d", err);
-	cr_expect(err || (ns >= 0 && isfinite(ns)), "%g", ns);
-	return err ? NAN : ns;
+	cr_expect(err || (out.wall_ns >= 0 && isfinite(out.wall_ns)), "%g", out.wall_ns);
+	return err ? NAN : out.wall_ns;
 }
 
 /* It ends, on any terms or on none; and a prediction lies in its range. */
