@@ -63,6 +63,13 @@ int err_set(struct err *err, int code, int status, const char *fmt, ...) MT_PRIN
 /* Puts "context: " in front of a message that is already there. Returns code. */
 int err_wrap(struct err *err, int code, const char *fmt, ...) MT_PRINTF(3, 4);
 
+/* --- threads ---------------------------------------------------------------- */
+
+/* Calls fn(ctx, i) once for each i < n and returns when all have returned: 0, or the error of the
+ * smallest i that had one. On as many threads as there are CPUs for this one, its own among them:
+ * in any order, several at once. Nothing that fn shares with another i may change meanwhile. */
+int parallel(size_t n, int (*fn)(void *ctx, size_t i), void *ctx);
+
 /* --- log: stderr only, never stdout -------------------------------------- */
 
 enum log_level { LOG_QUIET, LOG_WARN, LOG_INFO, LOG_DEBUG };

@@ -150,6 +150,7 @@ struct report {
 	VEC(struct what_if_row) what_if;	/* GILs, locks, CPUs; each by wall_ns */
 	bool what_if_known;		/* else why_no_what_if says why not */
 	char why_no_what_if[160];
+	bool what_if_cut;		/* the recording is long: not every change was tried */
 	/* What a replay with nothing changed takes on free CPUs; 0 = unknown. How far it is from wall_ns tells
 	 * how well the replay knows this program; that has scaled the predictions. */
 	uint64_t replay_ns;
@@ -167,8 +168,16 @@ struct report {
 	bool costs_known;
 	VEC(char *) notes;		/* owned sentences for quality.notes */
 };
-/* An analysis: a row of the table in analyze/registry.c. run() reads r->m, fills r. 0 or -errno. */
-struct analysis { const char *name, *help; int (*run)(struct report *r, struct err *err); };
+/* When an analysis runs: one after the other those that others build on; then each lane by itself,
+ * beside the other; then what speaks of them all. */
+enum analysis_lane { LANE_FIRST, LANE_MAIN, LANE_REPLAY, LANE_LAST };
+/* An analysis: a row of the table in analyze/registry.c. run() reads r->m and what those before it in
+ * its lane and in LANE_FIRST have filled in; fills parts of r that are its own. 0 or -errno. */
+struct analysis {
+	const char *name, *help;
+	enum analysis_lane lane;
+	int (*run)(struct report *r, struct err *err);
+};
 extern const struct analysis analyses[];
 extern const size_t n_analyses;
 /* Runs them all. The report borrows the model. */

@@ -182,11 +182,18 @@ static int of_machine(struct report *r)
 	return rc;
 }
 
+static int of_what_if(struct report *r)
+{
+	return r->what_if_cut
+	               ? note_add(r, "the recording is long: not every change in what_if was tried")
+	               : 0;
+}
+
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_file,   of_losses,  of_oddities, of_kernel_counters, of_memory,
-	        of_stacks, of_futexes, of_machine,  of_recorder,
+	        of_what_if, of_file,   of_losses,  of_oddities, of_kernel_counters,
+	        of_memory,  of_stacks, of_futexes, of_machine,  of_recorder,
 	};
 	int rc = 0;
 

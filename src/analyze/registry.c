@@ -6,27 +6,63 @@
 
 #include "analyze_priv.h"
 
-/* In this order: notes come last because they speak of what the others found. */
+/* In this order, lane by lane. */
 const struct analysis analyses[] = {
-        {"sched", "mode, wall time, average parallelism", analyze_sched},
-        {"checks", "recorded totals against the kernel's counters", analyze_checks},
-        {"futex", "futexes by waiting time", analyze_futex},
-        {"waits", "locks, channels and who waited for whom", analyze_waits},
-        {"deadlocks", "cycles of tasks that wait for each other for ever", analyze_deadlocks},
-        {"graph", "who waits for whom when recording ends", analyze_graph},
-        {"causes", "where the CPUs' time went, and the verdict", analyze_causes},
-        {"gil", "GILs: who held them, who waited", analyze_gil},
-        {"path", "the critical path", analyze_path},
-        {"watch", "what kept chosen tasks from running", analyze_watch},
-        {"spawn", "how tasks were made, and what it cost", analyze_spawn},
-        {"pickling", "CPU time that goes into pickling", analyze_pickling},
-        {"what-if", "what the run would gain if one cause were gone", analyze_what_if},
-        {"tree", "memory of all processes together", analyze_tree},
-        {"peak", "the largest memory of all processes together", analyze_peak},
-        {"overhead", "what recording cost", analyze_overhead},
-        {"notes", "what could not be recorded, and why", analyze_notes},
+        {"sched", "mode, wall time, average parallelism", LANE_FIRST, analyze_sched},
+        {"waits", "locks, channels and who waited for whom", LANE_FIRST, analyze_waits},
+        {"gil", "GILs: who held them, who waited", LANE_FIRST, analyze_gil},
+        {"checks", "recorded totals against the kernel's counters", LANE_MAIN, analyze_checks},
+        {"futex", "futexes by waiting time", LANE_MAIN, analyze_futex},
+        {"deadlocks", "cycles of tasks that wait for each other for ever", LANE_MAIN,
+         analyze_deadlocks},
+        {"graph", "who waits for whom when recording ends", LANE_MAIN, analyze_graph},
+        {"causes", "where the CPUs' time went, and the verdict", LANE_MAIN, analyze_causes},
+        {"path", "the critical path", LANE_MAIN, analyze_path},
+        {"watch", "what kept chosen tasks from running", LANE_MAIN, analyze_watch},
+        {"spawn", "how tasks were made, and what it cost", LANE_MAIN, analyze_spawn},
+        {"pickling", "CPU time that goes into pickling", LANE_MAIN, analyze_pickling},
+        {"tree", "memory of all processes together", LANE_MAIN, analyze_tree},
+        {"peak", "the largest memory of all processes together", LANE_MAIN, analyze_peak},
+        {"overhead", "what recording cost", LANE_MAIN, analyze_overhead},
+        {"what-if", "what the run would gain if one cause were gone", LANE_REPLAY, analyze_what_if},
+        {"notes", "what could not be recorded, and why", LANE_LAST, analyze_notes},
 };
 const size_t n_analyses = ARRAY_LEN(analyses);
+
+struct lanes {
+	struct report *r;
+	struct err err[LANE_LAST + 1];
+};
+
+static int run_lane(struct lanes *l, enum analysis_lane lane)
+{
+	struct err *err = &l->err[lane];
+
+	for (size_t i = 0; i < n_analyses; i++) {
+		int rc = analyses[i].lane == lane ? analyses[i].run(l->r, err) : 0;
+
+		if (!rc)
+			continue;
+		if (!err->msg[0])
+			err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
+		return err_wrap(err, rc, "analysis \"%s\"", analyses[i].name);
+	}
+	return 0;
+}
+
+static int run_beside(void *ctx, size_t i)
+{
+	return run_lane(ctx, LANE_MAIN + (enum analysis_lane)i);
+}
+
+static int run_all(struct lanes *l)
+{
+	int rc = run_lane(l, LANE_FIRST);
+
+	if (!rc)
+		rc = parallel(LANE_LAST - LANE_MAIN, run_beside, l);
+	return rc ? rc : run_lane(l, LANE_LAST);
+}
 
 int report_build(struct report *r, const struct model *m, struct err *err)
 {
@@ -36,21 +72,23 @@ int report_build(struct report *r, const struct model *m, struct err *err)
 int report_build_opts(struct report *r, const struct model *m, const struct analyze_opts *o,
                       struct err *err)
 {
+	struct lanes l = {.r = r};
+	int rc;
+
 	memset(r, 0, sizeof(*r));
 	r->m = m;
 	if (o)
 		r->opts = *o;
-	for (size_t i = 0; i < n_analyses; i++) {
-		int rc = analyses[i].run(r, err);
-
-		if (rc) {
-			report_release(r);
-			if (err && !err->msg[0])
-				err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
-			return err_wrap(err, rc, "analysis \"%s\"", analyses[i].name);
-		}
+	rc = run_all(&l);
+	if (rc)
+		report_release(r);
+	for (size_t i = 0; rc && err && i < ARRAY_LEN(l.err); i++) {
+		if (!l.err[i].msg[0])
+			continue;
+		*err = l.err[i];
+		break;
 	}
-	return 0;
+	return rc;
 }
 
 void report_release(struct report *r)

@@ -310,7 +310,8 @@ static inline bool is_earlier(const void *a, const void *b)
 	return x->t != y->t ? x->t < y->t : x->target < y->target;
 }
 
-/* Fills each task's `edges` and `n_edges`, and sorts the edges so. `other` has room for them all. */
+/* Fills each task's `edges` and `n_edges`, and sorts the edges so. `other` has room for them all.
+ */
 static void sort_edges(struct replay *p, struct replay_edge *other)
 {
 	uint32_t at = 0;

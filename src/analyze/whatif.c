@@ -33,55 +33,60 @@
 #define STEPS \
 	(24u << 20) /* of all replays together, so that a long recording does not take minutes */
 
+/* A row, and on what terms to replay for it. */
+struct change {
+	struct what_if_row row;
+	bool *without;
+	double cpus, extra_ns; /* extra_ns: that it may take longer */
+	bool lighter;          /* the work itself may take less CPU time */
+};
+
 struct what_if {
 	struct report *r;
 	struct replay p;
-	bool *without;
-	double self_ns, scale, steps;
-	bool skipped;
+	VEC(struct change) changes;
+	double scale, steps;
+	bool crowded;
 };
 
 /* --- replays --- */
-
-static int replay(struct what_if *f, double cpus, enum replay_order order, double *out)
-{
-	struct replay_terms terms = {.cpus = cpus, .order = order, .without = f->without};
-
-	f->steps += (double)f->p.waits.n + (double)f->p.edges.n + (double)f->p.tasks.n;
-	int err;
-	struct replay_result result;
-
-	err = replay_run(&f->p, &terms, &result);
-	*out = result.wall_ns;
-	return err;
-}
-
-/* May another change be tried? */
-static bool has_time(struct what_if *f)
-{
-	f->skipped = f->skipped || f->steps > STEPS;
-	return !f->skipped;
-}
 
 static uint64_t to_ns(double ns)
 {
 	return ns > 0 && ns < 1e19 ? (uint64_t)(ns + 0.5) : 0;
 }
 
-/* Fills the row's times from replays on so many CPUs. extra_ns: that it may take longer. */
-static int predict(struct what_if *f, struct what_if_row *row, double cpus, double extra_ns)
+/* Fewest and most ns that it takes, beside what it does when CPUs are shared. */
+static int replay_orders(const struct what_if *f, const struct change *c, double *shared,
+                         double *low, double *high)
 {
-	double shared, best, worst, low, high, wall = (double)f->r->wall_ns;
-	int err = replay(f, cpus, REPLAY_SHARED, &shared);
+	struct replay_terms terms = {.cpus = c->cpus, .without = c->without};
+	struct replay_result result;
+	int err = replay_run(&f->p, &terms, &result);
 
-	if (!err)
-		err = replay(f, cpus, REPLAY_LONG_FIRST, &best);
-	if (!err)
-		err = replay(f, cpus, REPLAY_SHORT_FIRST, &worst);
+	*shared = *low = *high = result.wall_ns;
+	if (err || !result.crowded)
+		return err;
+	for (terms.order = REPLAY_LONG_FIRST; !err && terms.order <= REPLAY_SHORT_FIRST;
+	     terms.order++) {
+		err = replay_run(&f->p, &terms, &result);
+		*low = fmin(*low, result.wall_ns);
+		*high = fmax(*high, result.wall_ns);
+	}
+	return err;
+}
+
+/* Fills in the row's times. */
+static int predict(const struct what_if *f, struct change *c)
+{
+	struct what_if_row *row = &c->row;
+	double shared, low, high, wall = (double)f->r->wall_ns;
+	int err = replay_orders(f, c, &shared, &low, &high);
+
 	if (err)
 		return err;
-	low = fmin(shared, fmin(best, worst)) * fmin(1, f->scale) / (1 + SPEED_DOUBT);
-	high = (fmax(shared, fmax(best, worst)) + extra_ns) * fmax(1, f->scale) * (1 + SPEED_DOUBT);
+	low *= fmin(1, f->scale) / (1 + SPEED_DOUBT);
+	high = (high + c->extra_ns) * fmax(1, f->scale) * (1 + SPEED_DOUBT);
 	row->wall_ns = to_ns(shared * f->scale);
 	row->wall_low_ns = to_ns(low);
 	row->wall_high_ns = to_ns(high);
@@ -90,7 +95,18 @@ static int predict(struct what_if *f, struct what_if_row *row, double cpus, doub
 	row->speedup = wall / (shared * f->scale);
 	row->low = wall / high;
 	row->high = wall / low;
+	if (c->lighter) {
+		row->wall_low_ns = to_ns((double)row->wall_low_ns / (1 + GIL_DOUBT));
+		row->high *= 1 + GIL_DOUBT;
+	}
 	return 0;
+}
+
+static int predict_one(void *ctx, size_t i)
+{
+	struct what_if *f = ctx;
+
+	return predict(f, &f->changes.v[i]);
 }
 
 /* --- what processes cost --- */
@@ -214,7 +230,6 @@ static void cost_of_processes(const struct model *m, const struct proc *p, struc
 {
 	uint64_t first;
 
-	row->memory_bytes = row->spawn_ns = WHAT_IF_UNKNOWN;
 	row->processes = p ? count_workers(m, p, &first) : 0;
 	if (!row->processes)
 		return;
@@ -222,82 +237,90 @@ static void cost_of_processes(const struct model *m, const struct proc *p, struc
 	row->spawn_ns = start_ns(m, p);
 }
 
-/* --- rows --- */
+/* --- changes --- */
 
-/* Without a GIL the work itself may take less CPU time. */
-static void maybe_lighter(struct what_if_row *row)
+static double steps_of(const struct what_if *f)
 {
-	row->wall_low_ns = to_ns((double)row->wall_low_ns / (1 + GIL_DOUBT));
-	row->high *= 1 + GIL_DOUBT;
+	return (double)f->p.waits.n + (double)f->p.edges.n + (double)f->p.tasks.n;
 }
 
-static int add_row(struct what_if *f, const struct what_if_row *row)
+/* May another change be tried? Its replays count as done then. */
+static bool has_time(struct what_if *f)
 {
-	return vec_push(&f->r->what_if, *row);
+	f->r->what_if_cut = f->r->what_if_cut || f->steps > STEPS;
+	f->steps += steps_of(f) * (f->crowded ? 3 : 1);
+	return !f->r->what_if_cut;
 }
 
-static void forget(struct what_if *f)
+/* On the terms of the recording; NULL: no memory. */
+static struct change *add_change(struct what_if *f, enum cause cause)
 {
-	memset(f->without, 0, f->r->w->locks.n * sizeof(*f->without));
+	struct change c = {
+	        .row = {.cause = (uint8_t)cause,
+	                .memory_bytes = WHAT_IF_UNKNOWN,
+	                .spawn_ns = WHAT_IF_UNKNOWN},
+	        .without = calloc(f->r->w->locks.n + 1, sizeof(*c.without)),
+	        .cpus = f->r->cpus,
+	        .lighter = cause == CAUSE_GIL,
+	};
+
+	if (!c.without || vec_push(&f->changes, c)) {
+		free(c.without);
+		return NULL;
+	}
+	return &f->changes.v[f->changes.n - 1];
 }
 
 static int without_gil(struct what_if *f, const struct lock *l, bool only)
 {
-	struct what_if_row row = {.cause = CAUSE_GIL, .id = l->id};
-	double extra = 0;
-	int err;
+	struct change *c = add_change(f, CAUSE_GIL);
 
-	snprintf(row.change, sizeof(row.change), "Without the %.80s", only ? "GIL" : l->name);
-	cost_of_processes(f->r->m, proc_of_gil(f->r, l), &row);
+	if (!c)
+		return -ENOMEM;
+	c->row.id = l->id;
+	snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", only ? "GIL" : l->name);
+	cost_of_processes(f->r->m, proc_of_gil(f->r, l), &c->row);
 	/* One after the other has to be made; starting is work for the CPUs. */
-	if (row.processes && row.spawn_ns != WHAT_IF_UNKNOWN)
-		extra = (double)row.spawn_ns * fmax(1, row.processes / f->r->cpus);
-	f->without[l->id - 1] = true;
-	err = predict(f, &row, f->r->cpus, extra);
-	forget(f);
-	maybe_lighter(&row);
-	return err ? err : add_row(f, &row);
+	if (c->row.processes && c->row.spawn_ns != WHAT_IF_UNKNOWN)
+		c->extra_ns = (double)c->row.spawn_ns * fmax(1, c->row.processes / f->r->cpus);
+	c->without[l->id - 1] = true;
+	return 0;
 }
 
 static int without_all_gils(struct what_if *f)
 {
-	struct what_if_row row = {.cause = CAUSE_GIL,
-	                          .memory_bytes = WHAT_IF_UNKNOWN,
-	                          .spawn_ns = WHAT_IF_UNKNOWN,
-	                          .change = "Without any GIL"};
-	int err;
+	struct change *c = add_change(f, CAUSE_GIL);
 
+	if (!c)
+		return -ENOMEM;
+	snprintf(c->row.change, sizeof(c->row.change), "Without any GIL");
 	for (size_t i = 0; i < f->r->w->locks.n; i++)
-		f->without[i] = f->r->w->locks.v[i].kind == LOCK_GIL;
-	err = predict(f, &row, f->r->cpus, 0);
-	forget(f);
-	maybe_lighter(&row);
-	return err ? err : add_row(f, &row);
+		c->without[i] = f->r->w->locks.v[i].kind == LOCK_GIL;
+	return 0;
 }
 
 static int without_lock(struct what_if *f, const struct lock *l)
 {
-	struct what_if_row row = {.cause = CAUSE_LOCK, .id = l->id};
-	int err;
+	struct change *c = add_change(f, CAUSE_LOCK);
 
-	snprintf(row.change, sizeof(row.change), "Without the %s %.70s",
+	if (!c)
+		return -ENOMEM;
+	c->row.id = l->id;
+	snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
 	         lock_kind_key((enum lock_kind)l->kind), l->name);
-	row.memory_bytes = row.spawn_ns = WHAT_IF_UNKNOWN;
-	f->without[l->id - 1] = true;
-	err = predict(f, &row, f->r->cpus, 0);
-	forget(f);
-	return err ? err : add_row(f, &row);
+	c->without[l->id - 1] = true;
+	return 0;
 }
 
 static int with_cpus(struct what_if *f, double cpus, const char *change)
 {
-	struct what_if_row row = {.cause = CAUSE_WORK};
-	int err;
+	struct change *c = add_change(f, CAUSE_WORK);
 
-	snprintf(row.change, sizeof(row.change), "%s", change);
-	row.memory_bytes = row.spawn_ns = WHAT_IF_UNKNOWN;
-	err = predict(f, &row, cpus, 0);
-	return err || row.speedup < WORTH_A_ROW ? err : add_row(f, &row);
+	if (!c)
+		return -ENOMEM;
+	snprintf(c->row.change, sizeof(c->row.change), "%s", change);
+	c->cpus = cpus;
+	return 0;
 }
 
 static bool is_worth(const struct report *r, const struct lock *l, bool gil)
@@ -330,25 +353,38 @@ static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
 	return n;
 }
 
-static int all_rows(struct what_if *f)
+static int plan(struct what_if *f)
 {
 	const struct lock *locks = f->r->w->locks.v;
 	uint32_t gils[MAX_GILS], some[MAX_LOCKS];
 	size_t n = pick(f->r, true, gils, MAX_GILS);
-	int err = n > 1 ? without_all_gils(f) : 0;
+	int err = n > 1 && has_time(f) ? without_all_gils(f) : 0;
 
 	for (size_t i = 0; i < n && !err && has_time(f); i++)
 		err = without_gil(f, &locks[gils[i]], n == 1);
 	n = pick(f->r, false, some, MAX_LOCKS);
 	for (size_t i = 0; i < n && !err && has_time(f); i++)
 		err = without_lock(f, &locks[some[i]]);
-	if (!err && has_time(f))
+	/* More CPUs change nothing where nobody had to wait for one. */
+	if (!err && f->crowded && has_time(f))
 		err = with_cpus(f, f->r->cpus + 1, "With one more CPU");
-	if (!err && has_time(f))
+	if (!err && f->crowded && has_time(f))
 		err = with_cpus(f, INFINITY, "With as many CPUs as it can use");
-	if (!err && f->skipped)
-		err = note_add(f->r,
-		               "the recording is long: not every change in what_if was tried");
+	return err;
+}
+
+static int all_rows(struct what_if *f)
+{
+	int err = plan(f);
+
+	if (!err)
+		err = parallel(f->changes.n, predict_one, f);
+	for (size_t i = 0; !err && i < f->changes.n; i++) {
+		const struct what_if_row *row = &f->changes.v[i].row;
+
+		if (row->cause != CAUSE_WORK || row->speedup >= WORTH_A_ROW)
+			err = vec_push(&f->r->what_if, *row);
+	}
 	return err;
 }
 
@@ -376,18 +412,30 @@ static double crowding(const struct model *m)
 static int run(struct what_if *f)
 {
 	struct report *r = f->r;
-	int err = replay(f, r->cpus, REPLAY_SHARED, &f->self_ns);
+	struct replay_terms terms = {.cpus = r->cpus};
+	struct replay_result self;
+	int err = replay_run(&f->p, &terms, &self);
 
 	if (err)
 		return err;
-	if (!(f->self_ns > 0))
+	if (!(self.wall_ns > 0))
 		return give_up(r, "nothing ran that could be replayed");
-	r->replay_ns = to_ns(f->self_ns);
-	f->scale = (double)r->wall_ns / f->self_ns;
+	r->replay_ns = to_ns(self.wall_ns);
+	f->crowded = self.crowded;
+	f->steps = steps_of(f);
+	f->scale = (double)r->wall_ns / self.wall_ns;
 	if (f->scale > TOO_FAR * crowding(r->m) || f->scale * TOO_FAR < 1)
 		return give_up(r, "what the run waited for is not known well enough to replay it");
 	r->what_if_known = true;
 	return all_rows(f);
+}
+
+static void release(struct what_if *f)
+{
+	for (size_t i = 0; i < f->changes.n; i++)
+		free(f->changes.v[i].without);
+	vec_release(&f->changes);
+	replay_release(&f->p);
 }
 
 int analyze_what_if(struct report *r, struct err *err)
@@ -400,8 +448,7 @@ int analyze_what_if(struct report *r, struct err *err)
 		return give_up(r, "it needs each switch, which was not loaded");
 	if (!(r->cpus > 0) || r->cpus > 1e6 || !r->wall_ns)
 		return give_up(r, "the number of CPUs is not known");
-	f.without = calloc(r->w->locks.n + 1, sizeof(*f.without));
-	rc = f.without ? replay_build(&f.p, r->w) : -ENOMEM;
+	rc = replay_build(&f.p, r->w);
 	if (!rc)
 		rc = run(&f);
 	if (rc == -E2BIG)
@@ -409,7 +456,6 @@ int analyze_what_if(struct report *r, struct err *err)
 	if (rc == -ELOOP)
 		rc = give_up(r, "the recording contradicts itself and cannot be replayed");
 	r->what_if_known = r->what_if_known && !r->why_no_what_if[0];
-	replay_release(&f.p);
-	free(f.without);
+	release(&f);
 	return rc;
 }
