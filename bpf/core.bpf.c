@@ -15,6 +15,20 @@ struct rings_map rings SEC(".maps");
 struct py_scratch_map py_scratch SEC(".maps");
 struct py_spaces_map py_spaces SEC(".maps");
 
+/* The kernel may be built without these counters. */
+static __always_inline u32 io_of(struct task_struct *t, struct mt_counters *e)
+{
+	if (!bpf_core_field_exists(t->ioac.rchar)) {
+		e->reads = e->writes = e->read_bytes = e->written_bytes = 0;
+		return 0;
+	}
+	e->reads = t->ioac.syscr;
+	e->writes = t->ioac.syscw;
+	e->read_bytes = t->ioac.rchar;
+	e->written_bytes = t->ioac.wchar;
+	return CNT_F_IO;
+}
+
 void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32 counted)
 {
 	u64 vol = t->nvcsw - (counted == COUNTED_VOLUNTARY);
@@ -27,7 +41,7 @@ void send_base(struct task_struct *t, struct task_state *s, u64 ts, u64 run, u32
 	e = ring_reserve(mt_counters, ts, MT_EV_BASE, s->id);
 	if (!e)
 		return;
-	e->flags = 0;
+	e->flags = io_of(t, e);
 	e->state = 0;
 	e->voluntary = vol;
 	e->involuntary = t->nivcsw - (counted == COUNTED_INVOLUNTARY);
@@ -48,7 +62,7 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 	e = ring_reserve(mt_counters, ts, MT_EV_END, s->id);
 	if (!e)
 		return;
-	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0);
+	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0) | io_of(t, e);
 	e->state = t->__state;
 	e->voluntary = t->nvcsw;
 	e->involuntary = t->nivcsw;

@@ -257,6 +257,13 @@ __noinline u64 file_find(u64 file, struct task_state *s, u64 ts)
 	return v;
 }
 
+bool file_is_known(u64 ino, u32 dev)
+{
+	struct file_key key = {.ino = ino, .dev = dev};
+
+	return bpf_map_lookup_elem(&files_seen, &key);
+}
+
 /* System V message queues and semaphores have an id instead of a descriptor. */
 static __always_inline u64 file_of_sysv(u32 dev, u32 ipc_id, u32 task, u64 ts)
 {

@@ -141,6 +141,7 @@ struct sock_common {
 	u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -148,6 +149,14 @@ struct socket;
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	u16 sk_protocol;
+};
+struct tcp_sock {
+	u64 bytes_sent, bytes_retrans, bytes_received;
+	u32 write_seq, snd_nxt, rcv_nxt, copied_seq;
+};
+struct task_io_accounting {
+	u64 rchar, wchar, syscr, syscw;
 };
 struct socket {
 	short type;
@@ -250,6 +259,7 @@ struct task_struct {
 	struct files_struct *files;
 	struct signal_struct *signal;
 	int *clear_child_tid;
+	struct task_io_accounting ioac;
 	struct thread_struct thread;
 };
 struct linux_binprm {

@@ -42,6 +42,9 @@ enum block_cause {
 };
 
 struct counters { uint64_t voluntary, involuntary, run_ns, runnable_ns, minflt, majflt; };
+/* Calls of the read and write families, on whatever descriptor, and the bytes they moved; send, recv and
+ * their kind are not among them. */
+struct io_counters { uint64_t reads, writes, read_bytes, written_bytes; };
 
 /* One turn of a task: off the CPU, ready, on it. Times are absolute trace times. */
 struct slice {
@@ -90,6 +93,8 @@ struct task {
 	uint64_t first_read_faults, first_write_faults, wp_faults;
 	bool pages_known;			/* the next two were counted */
 	uint64_t touched_pages, cow_pages;	/* REC_END: of the whole recording, like the faults */
+	bool io_known;
+	struct io_counters io;			/* of the whole recording, like the faults */
 	VEC(struct slice) slices;		/* in time order; empty unless MODEL_SLICES */
 	/* loader's state */
 	void *priv;
@@ -141,6 +146,8 @@ struct mfile {
 	uint64_t dev, inode, peer;
 	uint32_t family, lport, rport;
 	uint8_t laddr[16], raddr[16];
+	bool bytes_known;			/* REC_FLOW: what its owner put in and took out while recording … */
+	uint64_t sent_bytes, received_bytes;	/* … of the whole recording */
 };
 
 /* REC_TRAFFIC: of the whole recording, also when only a window of it is looked at.

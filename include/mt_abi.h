@@ -51,7 +51,8 @@
 	X(TOUCH, 20, mt_touch)                                                         \
 	X(GIL, 24, mt_gil_ev)                                                          \
 	X(WANT, 25, mt_want) /* a file without unwinding tables yet */                   \
-	X(COPY, 26, mt_copy) /* the rest of a stack that ended there */
+	X(COPY, 26, mt_copy) /* the rest of a stack that ended there */              \
+	X(FLOW, 27, mt_flow) /* a TCP socket closes */
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -165,6 +166,7 @@ struct mt_counters {
 	__u64 voluntary, involuntary, run_ns, runnable_ns, minflt, majflt;
 	__u64 first_read, first_write, wp;
 	__u64 touched, cow;	/* pages; when cfg.pages */
+	__u64 reads, writes, read_bytes, written_bytes;	/* CNT_F_IO */
 };
 
 /* Memory that a task touched first, or copied, since its last such record: at this place. */
@@ -334,6 +336,9 @@ struct mt_file {
 	__u8 laddr[16], raddr[16];	/* 4 used for AF_INET */
 	char name[MT_LEAF];	/* last part of its path, or what the kernel calls it: "[eventfd]" */
 };
+
+/* As in REC_FLOW. */
+struct mt_flow { struct mt_hdr h; __u64 inode, sent_bytes, received_bytes; };
 
 struct mt_waitv { struct mt_hdr h; __u64 n; __u64 addrs[MT_MAX_WAITV]; };
 

@@ -31,6 +31,7 @@ enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_AN
 enum { HOLD_OWNER_WORD = 1,		/* the lock's owner word */
        HOLD_WITH_BLOCK,			/* an entered Python `with` block on its frames */
        HOLD_OBJECT_OWNER };		/* the Python object's own owner field (RLock) */
+enum { FLOW_F_FIRST = 1 << 0 };		/* when the recording began */
 enum { MAP_F_DELETED = 1 << 0, MAP_F_SYNTHETIC = 1 << 1 /* read from /proc, not seen happening */ };
 enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw) */
        SW_F_RUNNABLE = 1 << 1,		/* prev still wants the CPU (preempted or yielded) */
@@ -51,6 +52,7 @@ enum { WK_F_IRQ = 1 << 0,		/* hard interrupt context: the task that was running 
        WK_F_KTHREAD = 1 << 6 };		/* waker is a kernel thread */
 enum { CNT_F_ALIVE = 1 << 0,		/* the task lives on; recording stopped */
        CNT_F_PAGES = 1 << 2,		/* touched and cow were counted */
+       CNT_F_IO = 1 << 3,		/* reads, writes and their bytes are known */
        CNT_F_ON_CPU = 1 << 1 };		/* … and was on a CPU: `run` is up to one tick old */
 enum { TOUCH_FIRST = 1,	/* memory that was not there before */
        TOUCH_LOOK = 3,	/* nothing: a look at what a new process's interpreter is about */

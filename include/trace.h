@@ -197,12 +197,16 @@
  * first_write, wp: page faults by error code (read or write of a page not present; write to
  * a protected page), counted from the task's first event. With CNT_F_PAGES: touched, pages of memory that
  * its faults brought into being (a huge page counts as all of its pages); cow, pages that
- * its faults copied from a page shared since a fork. */
+ * its faults copied from a page shared since a fork. With CNT_F_IO (in both): reads, writes, calls of
+ * the read and write families on whatever descriptor (send, recv and their kind are not among
+ * them), and the bytes they moved: task_io_accounting's syscr, syscw, rchar, wchar. */
 #define REC_BASE(F) \
-	F(task, U) F(voluntary, U) F(involuntary, U) F(run, U) F(runnable, U) F(minflt, U) F(majflt, U)
+	F(task, U) F(voluntary, U) F(involuntary, U) F(run, U) F(runnable, U) F(minflt, U) F(majflt, U) \
+	F(flags, U) F(reads, U) F(writes, U) F(read_bytes, U) F(written_bytes, U)
 #define REC_END(F) \
 	F(task, U) F(flags, U) F(voluntary, U) F(involuntary, U) F(run, U) F(runnable, U) F(minflt, U) \
-	F(majflt, U) F(first_read, U) F(first_write, U) F(wp, U) F(state, U) F(touched, U) F(cow, U)
+	F(majflt, U) F(first_read, U) F(first_write, U) F(wp, U) F(state, U) F(touched, U) F(cow, U) \
+	F(reads, U) F(writes, U) F(read_bytes, U) F(written_bytes, U)
 /* code: as in wait(2) status. last: the process's last thread; then maxrss is its high-water mark. */
 #define REC_EXIT(F) F(task, U) F(code, U) F(last, U) F(maxrss_bytes, U) F(group_code, U)
 /* args: the first bytes of the arguments, each ended by a NUL. */
@@ -237,6 +241,12 @@
  * not in `bytes`. Written at the end. */
 #define REC_TRAFFIC(F) F(task, U) F(file, U) F(write, U) F(messages, U) F(bytes, U) F(unsized, U)
 
+/* The kernel's own counters of one end of a TCP connection, by the inode of its socket: bytes of data that its
+ * owner has put in and taken out since it was made. What a program can do with it being over, the last one
+ * counts: the largest. flags: FLOW_F_*. Of sockets that some task was seen to wait for (they have a FILE) when
+ * they close, and of all that are open at the beginning and at the end. */
+#define REC_FLOW(F) F(inode, U) F(sent_bytes, U) F(received_bytes, U) F(flags, U)
+
 /* X(NAME, number, name, block class, fields): append-only, never renumber. */
 #define TRACE_KINDS(X) \
 	X(STRING, 1, "string", DEFS) \
@@ -270,7 +280,8 @@
 	X(PYTHREAD, 31, "pythread", EVENTS) \
 	X(HOLDS, 32, "holds", EVENTS) \
 	X(TOUCH, 33, "touch", EVENTS) \
-	X(TRAFFIC, 34, "traffic", EVENTS)
+	X(TRAFFIC, 34, "traffic", EVENTS) \
+	X(FLOW, 35, "flow", EVENTS)
 
 enum rec_kind {
 #define X(NAME, number, name, cls) REC_K_##NAME = (number),
@@ -322,6 +333,7 @@ struct rec_pythread { REC_PYTHREAD(F) };
 struct rec_holds { REC_HOLDS(F) };
 struct rec_touch { REC_TOUCH(F) };
 struct rec_traffic { REC_TRAFFIC(F) };
+struct rec_flow { REC_FLOW(F) };
 #undef F
 
 /* A number of REC_STACK.py. */
@@ -419,6 +431,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define FEATURE_RUN_DELAY "run-delay"		/* … in it: the kernel counts sched_info.run_delay */
 #define FEATURE_FIND_VMA "futex-key-bpf"	/* … in it: shared futexes are identified as they are waited for */
 #define FEATURE_MESSAGES "messages"		/* … in it: TRAFFIC of all pipes, sockets and queues was counted */
+#define FEATURE_TCP "tcp-bytes"			/* … in it: FLOW of TCP sockets was written */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */

@@ -137,6 +137,10 @@ struct lock {
  * unsized: messages whose bytes are not known and not counted. */
 struct channel_task { uint32_t task; uint64_t sent, sent_bytes, received, received_bytes, unsized; };
 
+/* One end of a TCP connection, by the kernel's counters, which are exact: bytes that its owner put in and took
+ * out during the whole recording. */
+struct channel_end { char address[64]; uint64_t sent_bytes, received_bytes; };
+
 struct channel {
 	uint32_t id;			/* 1 …, = index + 1 */
 	uint8_t kind;			/* enum fd_kind */
@@ -144,6 +148,7 @@ struct channel {
 	char name[160];
 	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
 	VEC(struct lock_task) waiters, blockers;	/* blockers: the task at the other end */
+	VEC(struct channel_end) ends;		/* the ends whose bytes are known: both, one, none */
 	struct channel_task total;		/* task 0: sums of … */
 	VEC(struct channel_task) traffic;	/* by bytes, most first; empty: none, or not counted */
 };

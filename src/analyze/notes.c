@@ -166,6 +166,25 @@ static int of_futexes(struct report *r)
 	                n, plural(n));
 }
 
+static int of_channels(struct report *r)
+{
+	const struct recording *rec = model_recording(r->m);
+	size_t without = 0;
+
+	for (size_t i = 0; r->w && i < r->w->channels.n; i++)
+		without += r->w->channels.v[i].waits && !r->w->channels.v[i].ends.n;
+	if (rec->traffic_known && rec->traffic_lost)
+		return note_add(r,
+		                "%" PRIu64 " message%s found no room: the counts of messages and "
+		                "bytes are too low",
+		                rec->traffic_lost, plural(rec->traffic_lost));
+	if (rec->traffic_known || !without)
+		return 0;
+	return note_add(r,
+	                "messages and bytes of channels were not counted, but for the bytes of TCP "
+	                "connections; --messages counts all");
+}
+
 static int of_machine(struct report *r)
 {
 	const char *arch = model_meta(r->m, META_MACHINE);
@@ -192,8 +211,8 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_what_if, of_file,   of_losses,  of_oddities, of_kernel_counters,
-	        of_memory,  of_stacks, of_futexes, of_machine,  of_recorder,
+	        of_what_if, of_file,    of_losses,   of_oddities, of_kernel_counters, of_memory,
+	        of_stacks,  of_futexes, of_channels, of_machine,  of_recorder,
 	};
 	int rc = 0;
 

@@ -343,6 +343,11 @@ int ident_attached(struct ident *id, const struct mt_task *e, struct rec_task *r
 /* Writes what was counted, once the programs are silent. 0 or -errno of the trace file. */
 int traffic_write(const struct session_traffic *s, struct trace_writer *w);
 
+/* flow.c: writes the counters of the TCP sockets that these processes have open before they are
+ * recorded; that those have open who live on. 0 or -errno of the trace file. */
+int flow_first(struct trace_writer *w, const uint32_t *pids, size_t n);
+int flow_last(struct trace_writer *w, struct drain *d);
+
 /* Writes who holds what tasks still wait for, by their memory. 0 or -errno. */
 int holds_write(struct drain *d, struct trace_writer *w, const struct pyspaces *py);
 

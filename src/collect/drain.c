@@ -251,6 +251,16 @@ static void on_file(struct drain *d, const struct mt_hdr *h)
 	drain_check(d, ident_file(d->ident, (const void *)h));
 }
 
+static void on_flow(struct drain *d, const struct mt_hdr *h)
+{
+	const struct mt_flow *e = (const void *)h;
+	struct rec_flow r = {.inode = e->inode,
+	                     .sent_bytes = e->sent_bytes,
+	                     .received_bytes = e->received_bytes};
+
+	drain_put(d, REC_K_FLOW, h->ts, &r);
+}
+
 static const struct {
 	void (*run)(struct drain *d, const struct mt_hdr *h);
 	uint32_t size; /* at least */
@@ -277,6 +287,7 @@ static const struct {
         [MT_EV_TOUCH] = {on_touch, sizeof(struct mt_touch)},
         [MT_EV_PREEMPT] = {on_preempt, sizeof(struct mt_preempt)},
         [MT_EV_FUTEX_KEY] = {on_futex_key, sizeof(struct mt_futex_key)},
+        [MT_EV_FLOW] = {on_flow, sizeof(struct mt_flow)},
         [MT_EV_FILE] = {on_file, sizeof(struct mt_file)},
 };
 

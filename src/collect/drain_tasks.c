@@ -100,7 +100,12 @@ void drain_on_base(struct drain *d, const struct mt_hdr *h)
 	                     .run = e->run_ns,
 	                     .runnable = e->runnable_ns,
 	                     .minflt = e->minflt,
-	                     .majflt = e->majflt};
+	                     .majflt = e->majflt,
+	                     .flags = e->flags,
+	                     .reads = e->reads,
+	                     .writes = e->writes,
+	                     .read_bytes = e->read_bytes,
+	                     .written_bytes = e->written_bytes};
 
 	drain_put(d, REC_K_BASE, h->ts, &r);
 }
@@ -122,6 +127,10 @@ void drain_on_end(struct drain *d, const struct mt_hdr *h)
 	                    .wp = e->wp,
 	                    .touched = e->touched,
 	                    .cow = e->cow,
+	                    .reads = e->reads,
+	                    .writes = e->writes,
+	                    .read_bytes = e->read_bytes,
+	                    .written_bytes = e->written_bytes,
 	                    .state = e->state};
 
 	drain_put(d, REC_K_END, h->ts, &r);

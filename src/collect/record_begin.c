@@ -180,6 +180,8 @@ static int follow_run(struct recording_run *r, struct err *err)
 	int rc = target_await_held(&r->target, err);
 
 	if (!rc)
+		rc = flow_first(r->w, &pid, 1);
+	if (!rc)
 		rc = session_follow(r->session, &pid, 1, TASK_F_ROOT | MT_TARGET_HELD, err);
 	return rc ? rc : privileges_reduce(err);
 }
@@ -241,6 +243,7 @@ static int follow_attached(struct recording_run *r, struct err *err)
 	if (!rc)
 		rc = first_round(r, remote, pids, n);
 	remote_free(remote);
+	rc = rc ? rc : flow_first(r->w, pids, n);
 	for (size_t i = 0; i < n && !rc; i++)
 		drain_existing_maps(r->d, pids[i]);
 	free(pids);

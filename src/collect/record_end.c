@@ -61,6 +61,8 @@ static void write_traffic(struct recording_run *r)
 	struct session_traffic t = session_traffic(r->session);
 	int rc = t.fd >= 0 ? traffic_write(&t, r->w) : 0;
 
+	if (!rc && strstr(session_features(r->session), FEATURE_TCP))
+		rc = flow_last(r->w, r->d);
 	if (rc)
 		log_debug("messages of channels: %s", strerror(-rc));
 }

@@ -196,6 +196,7 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
 	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
 	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
+	        {k->progs.mt_flow, "inet_sock_set_state", FEATURE_TCP},
 	        {k->progs.mt_call, "percpu_alloc_percpu", "fork-calls"},
 	        {k->progs.mt_fault_alloc, "mm_page_alloc", "pages"},
 	        {k->progs.mt_fault_rss, "rss_stat", NULL},

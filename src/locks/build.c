@@ -97,6 +97,7 @@ void waits_free(struct waits *w)
 		vec_release(&w->channels.v[i].waiters);
 		vec_release(&w->channels.v[i].blockers);
 		vec_release(&w->channels.v[i].traffic);
+		vec_release(&w->channels.v[i].ends);
 	}
 	gil_timeline_free(w->gil);
 	vec_release(&w->locks);

@@ -127,12 +127,30 @@ static int add_file(struct build *b, uint32_t index)
 	return vec_push(&b->file_channels, (uint32_t)*at);
 }
 
+/* Several FILEs may be of one socket. */
+static int add_end(struct build *b, struct hmap *sockets, const struct mfile *f, uint32_t channel)
+{
+	struct channel_end end = {.sent_bytes = f->sent_bytes, .received_bytes = f->received_bytes};
+	bool added = false;
+
+	if (!channel || !f->bytes_known || !is_internet(f))
+		return 0;
+	if (!hmap_put(sockets, f->inode, 0, &added))
+		return -ENOMEM;
+	print_end(end.address, sizeof(end.address), f, f->laddr, f->lport);
+	return added ? vec_push(&b->w->channels.v[channel - 1].ends, end) : 0;
+}
+
 int channels_group(struct build *b)
 {
+	struct hmap sockets = {0};
 	int err = 0;
 
 	for (size_t i = 0; !err && i < model_n_files(b->m); i++)
 		err = add_file(b, (uint32_t)i);
+	for (size_t i = 0; !err && i < model_n_files(b->m); i++)
+		err = add_end(b, &sockets, model_file_at(b->m, i), b->file_channels.v[i]);
+	hmap_release(&sockets);
 	return err;
 }
 
@@ -165,8 +183,10 @@ int channels_compact(struct build *b)
 	mark_traffic(b, now.v);
 	now.v[0] = 0;
 	for (size_t i = 0; i < w->channels.n; i++) {
-		if (!now.v[i + 1])
+		if (!now.v[i + 1]) {
+			vec_release(&w->channels.v[i].ends);
 			continue;
+		}
 		w->channels.v[n] = w->channels.v[i];
 		now.v[i + 1] = w->channels.v[n].id = n + 1;
 		n++;

@@ -103,7 +103,8 @@ struct kind_row {
 	H(MARK, mark, on_mark, true)                                                   \
 	H(PYTHREAD, pythread, on_pythread, true)                                       \
 	H(HOLDS, holds, on_holds, true)                                                \
-	H(TRAFFIC, traffic, on_traffic, false)
+	H(TRAFFIC, traffic, on_traffic, false)                                         \
+	H(FLOW, flow, on_flow, false)
 /* clang-format on */
 
 #define H(NAME, name, fn, sort)                                              \

@@ -103,6 +103,8 @@ struct ltask {
 	uint64_t end_ts, exit_ts; /* of END, of EXIT */
 	uint64_t end_flags;
 	struct counters base, last; /* kernel's, at BASE and END */
+	struct io_counters io_base;
+	bool no_io_base; /* BASE did not have them */
 	struct totals all;
 	/* A wake-up that came while it was still on its way off the CPU. */
 	uint64_t early_wake_ns;
@@ -219,6 +221,11 @@ struct pythread {
 	uint32_t tstate, task;
 };
 
+/* REC_FLOW of a socket: at the beginning, and the largest since. */
+struct flow {
+	uint64_t first_sent, first_received, sent, received;
+};
+
 struct model {
 	struct model_opts opts;
 	struct recording rec;
@@ -266,6 +273,8 @@ struct model {
 	struct hmap key_ids, object_ids; /* (space, addr) -> index */
 	VEC(struct hold) holds;
 	VEC(struct traffic) traffic;
+	VEC(struct flow) flows;
+	struct hmap flow_ids; /* inode -> index */
 
 	VEC(struct gil) gils;
 	struct idmap gil_ids;
@@ -369,6 +378,7 @@ int on_futex_key(struct model *m, uint64_t ts, const struct rec_futex_key *r);
 int on_object(struct model *m, uint64_t ts, const struct rec_object *r);
 int on_holds(struct model *m, uint64_t ts, const struct rec_holds *r);
 int on_traffic(struct model *m, uint64_t ts, const struct rec_traffic *r);
+int on_flow(struct model *m, uint64_t ts, const struct rec_flow *r);
 uint32_t file_number(const struct model *m, uint64_t id); /* index + 1, 0 unknown */
 /* Are these (index + 1) two ends of one connection, or the same one? */
 bool files_meet(const struct model *m, uint32_t a, uint32_t b);

@@ -230,12 +230,56 @@ int on_traffic(struct model *m, uint64_t ts, const struct rec_traffic *r)
 	return vec_push(&m->traffic, t);
 }
 
+int on_flow(struct model *m, uint64_t ts, const struct rec_flow *r)
+{
+	bool added = false;
+	uint64_t *at;
+	struct flow *f;
+
+	(void)ts;
+	if (m->flows.n >= MAX_OBJECTS && !hmap_get(&m->flow_ids, r->inode, 0)) {
+		m->odd.refused++;
+		return 0;
+	}
+	at = hmap_put(&m->flow_ids, r->inode, 0, &added);
+	if (!at)
+		return -ENOMEM;
+	if (added) {
+		*at = m->flows.n;
+		if (vec_push(&m->flows, (struct flow){0}))
+			return -ENOMEM;
+	}
+	f = &m->flows.v[*at];
+	if (r->flags & FLOW_F_FIRST) {
+		f->first_sent = r->sent_bytes;
+		f->first_received = r->received_bytes;
+	}
+	f->sent = r->sent_bytes > f->sent ? r->sent_bytes : f->sent;
+	f->received = r->received_bytes > f->received ? r->received_bytes : f->received;
+	return 0;
+}
+
+/* A socket that was open before the recording counts from its beginning. */
+static void set_flow(const struct model *m, struct mfile *f)
+{
+	const uint64_t *at = f->kind == FD_SOCKET ? hmap_get(&m->flow_ids, f->inode, 0) : NULL;
+	const struct flow *x = at ? &m->flows.v[*at] : NULL;
+
+	if (!x)
+		return;
+	f->bytes_known = true;
+	f->sent_bytes = x->sent - x->first_sent;
+	f->received_bytes = x->received - x->first_received;
+}
+
 int referents_finish(struct model *m)
 {
 	for (size_t i = 0; i < m->traffic.n; i++)
 		m->traffic.v[i].file = file_number(m, m->traffic.v[i].file);
-	for (size_t i = 0; i < m->files.n; i++)
+	for (size_t i = 0; i < m->files.n; i++) {
 		m->files.v[i].name = name_now(m, m->files.v[i].name);
+		set_flow(m, &m->files.v[i]);
+	}
 	for (size_t i = 0; i < m->futex_keys.n; i++)
 		m->futex_keys.v[i].file = name_now(m, m->futex_keys.v[i].file);
 	for (size_t i = 0; i < m->futex_objects.n; i++) {
@@ -256,6 +300,8 @@ void referents_release(struct model *m)
 	vec_release(&m->futex_objects);
 	vec_release(&m->holds);
 	vec_release(&m->traffic);
+	vec_release(&m->flows);
+	hmap_release(&m->flow_ids);
 	idmap_release(&m->file_ids);
 	hmap_release(&m->key_ids);
 	hmap_release(&m->object_ids);

@@ -163,6 +163,8 @@ int on_base(struct model *m, uint64_t ts, const struct rec_base *r)
 	        .minflt = r->minflt,
 	        .majflt = r->majflt,
 	};
+	lt->io_base = (struct io_counters){r->reads, r->writes, r->read_bytes, r->written_bytes};
+	lt->no_io_base = !(r->flags & CNT_F_IO);
 	return err;
 }
 
@@ -192,6 +194,8 @@ int on_end(struct model *m, uint64_t ts, const struct rec_end *r)
 	lt->t.pages_known = r->flags & CNT_F_PAGES;
 	lt->t.touched_pages = r->touched;
 	lt->t.cow_pages = r->cow;
+	lt->t.io_known = r->flags & CNT_F_IO;
+	lt->t.io = (struct io_counters){r->reads, r->writes, r->read_bytes, r->written_bytes};
 	return 0;
 }
 
@@ -349,8 +353,17 @@ static void kernel_growth(struct ltask *lt)
 	struct task *t = &lt->t;
 	const struct counters *a = &lt->base, *b = &lt->last;
 
-	if (!t->has_base || !t->has_end)
+	if (!t->has_base || !t->has_end) {
+		t->io_known = false;
 		return;
+	}
+	t->io_known = t->io_known && !lt->no_io_base;
+	t->io = (struct io_counters){
+	        .reads = sat_sub(t->io.reads, lt->io_base.reads),
+	        .writes = sat_sub(t->io.writes, lt->io_base.writes),
+	        .read_bytes = sat_sub(t->io.read_bytes, lt->io_base.read_bytes),
+	        .written_bytes = sat_sub(t->io.written_bytes, lt->io_base.written_bytes),
+	};
 	t->kernel = (struct counters){
 	        .voluntary = sat_sub(sat_sub(b->voluntary, a->voluntary),
 	                             sat_sub(lt->all.voluntary, t->voluntary)),

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "report/connections_priv.h"
+#include "report/figures_priv.h"
 
 #define ENOUGH       3 /* connections with an end in common are told together */
 #define MAX_COMPARED 1000
@@ -94,9 +95,29 @@ static int merge_list(struct connection *into, const struct lock_task *v, size_t
 	return 0;
 }
 
+/* What one end put in and the other took out is the same data: the larger number is nearer to it.
+ */
+static uint64_t bytes_of(const struct channel *c)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->ends.n; i++) {
+		const struct channel_end *x = &c->ends.v[i],
+		                         *other = c->ends.n == 2 ? &c->ends.v[1 - i] : NULL;
+		uint64_t arrived = other ? other->received_bytes : 0;
+
+		sum = sat_add(sum, x->sent_bytes > arrived ? x->sent_bytes : arrived);
+		sum = other ? sum : sat_add(sum, x->received_bytes);
+	}
+	return sum;
+}
+
 static int merge(struct connection *into, const struct channel *c)
 {
 	int err;
+
+	into->bytes = sat_add(into->bytes, bytes_of(c));
+	into->bytes_known |= c->ends.n > 0;
 
 	into->waits += c->waits;
 	into->wait_ns += c->wait_ns;
@@ -132,10 +153,15 @@ int connections_make(struct connections *out, const struct channel *v, size_t n)
 	struct ends e = {.names = strtab_new()};
 	struct hmap rows = {0};
 	int err = e.names ? count_ends(&e, v, n) : -ENOMEM;
+	bool any = false;
 
 	for (size_t i = 0; !err && i < n; i++)
 		if (v[i].waits)
 			err = add(out, &e, &rows, &v[i]);
+	for (size_t i = 0; i < out->n; i++)
+		any |= out->v[i].bytes_known;
+	for (size_t i = 0; i < out->n; i++)
+		out->v[i].any_bytes = any;
 	hmap_release(&rows);
 	hmap_release(&e.count);
 	strtab_free(e.names);

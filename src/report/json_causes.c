@@ -110,6 +110,40 @@ json_t *json_lock(struct jout *j, const struct lock *l)
 	return o;
 }
 
+/* What the kernel counted for TCP. */
+static json_t *channel_ends(struct jout *j, const struct channel *c)
+{
+	json_t *a;
+
+	if (!c->ends.n)
+		return json_null();
+	a = json_array();
+	for (size_t i = 0; i < c->ends.n; i++) {
+		json_t *o = json_object();
+
+		j_set(j, o, "address", j_text(c->ends.v[i].address));
+		j_set(j, o, "bytes_sent", j_u64(c->ends.v[i].sent_bytes));
+		j_set(j, o, "bytes_received", j_u64(c->ends.v[i].received_bytes));
+		j_add(j, a, o);
+	}
+	return a;
+}
+
+/* Bytes without --messages: of both ends, as far as they are known. */
+static void set_flow(struct jout *j, json_t *o, const struct channel *c)
+{
+	uint64_t sent = 0, received = 0;
+
+	if (model_recording(j->m)->traffic_known || !c->ends.n)
+		return;
+	for (size_t i = 0; i < c->ends.n; i++) {
+		sent = sat_add(sent, c->ends.v[i].sent_bytes);
+		received = sat_add(received, c->ends.v[i].received_bytes);
+	}
+	j_set(j, o, "bytes_sent", j_u64(sent));
+	j_set(j, o, "bytes_received", j_u64(received));
+}
+
 /* Null when it was not counted (--messages). */
 static void set_traffic(struct jout *j, json_t *o, const struct channel_task *t)
 {
@@ -152,6 +186,12 @@ static json_t *channel(struct jout *j, const struct channel *c)
 	j_set(j, o, "read_wait_ns", j_u64(c->read_wait_ns));
 	j_set(j, o, "write_wait_ns", j_u64(c->write_wait_ns));
 	set_traffic(j, o, &c->total);
+	set_flow(j, o, c);
+	j_set(j, o, "bytes_from",
+	      j_text(model_recording(j->m)->traffic_known ? "calls"
+	             : c->ends.n                          ? "tcp"
+	                                                  : NULL));
+	j_set(j, o, "ends", channel_ends(j, c));
 	j_set(j, o, "tasks", channel_tasks(j, c));
 	j_set(j, o, "waiters", lock_tasks(j, c->waiters.v, c->waiters.n, false));
 	j_set(j, o, "blockers", lock_tasks(j, c->blockers.v, c->blockers.n, true));

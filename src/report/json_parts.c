@@ -78,6 +78,17 @@ static json_t *json_spawn(struct jout *j, uint32_t task)
 	return o;
 }
 
+static json_t *task_io(struct jout *j, const struct task *t)
+{
+	json_t *o = json_object();
+
+	j_set(j, o, "reads", j_known(t->io_known, t->io.reads));
+	j_set(j, o, "read_bytes", j_known(t->io_known, t->io.read_bytes));
+	j_set(j, o, "writes", j_known(t->io_known, t->io.writes));
+	j_set(j, o, "written_bytes", j_known(t->io_known, t->io.written_bytes));
+	return o;
+}
+
 json_t *json_task(struct jout *j, const struct task *t)
 {
 	json_t *o = json_object(), *blocked = json_object(), *switches = json_object();
@@ -102,6 +113,7 @@ json_t *json_task(struct jout *j, const struct task *t)
 	j_set(j, o, "kernel", task_kernel(j, t));
 	j_set(j, o, "faults", task_faults(j, t));
 	j_set(j, o, "first_touch_bytes", j_known(known, bytes));
+	j_set(j, o, "io", task_io(j, t));
 	j_set(j, o, "futex_waits", j_u64(t->futex_waits));
 	j_set(j, o, "wakes_given", j_u64(t->wakes_given));
 	j_set(j, o, "samples", j_u64(t->samples));

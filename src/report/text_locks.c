@@ -385,9 +385,12 @@ static const struct column channel_columns[] = {
         {.head = "to read", .drop = 4},
         {.head = "to write", .drop = 4},
         {.head = "longest", .drop = 1},
+        {.head = "bytes", .drop = 3}, /* CHANNEL_BYTES */
         {.head = "waiters", .left = true, .list = true, .min = 12, .drop = 3},
         {.head = "other end", .left = true, .list = true, .min = 12, .drop = 2},
 };
+
+#define CHANNEL_BYTES 6 /* only when it is known of one */
 
 static uint64_t channel_time(const struct tx *t, const void *things, size_t i)
 {
@@ -408,6 +411,10 @@ static void channel_row(struct table *tab, const struct tx *t, const void *thing
 	table_ns(tab, c->read_wait_ns);
 	table_ns(tab, c->write_wait_ns);
 	table_ns(tab, c->max_ns);
+	if (c->bytes_known)
+		table_bytes(tab, c->bytes);
+	else if (c->any_bytes)
+		table_nothing(tab, "");
 	add_tasks(tab, t, c->waiters.v, c->waiters.n, c->wait_ns, false);
 	add_tasks(tab, t, c->blockers.v, c->blockers.n, c->wait_ns, true);
 }
@@ -423,6 +430,7 @@ void text_channels(struct tx *t)
 	        .many = "channels",
 	};
 
+	struct column columns[ARRAY_LEN(channel_columns)];
 	struct connections all = {0};
 	int err;
 
@@ -431,6 +439,13 @@ void text_channels(struct tx *t)
 	err = connections_make(&all, t->r->w->channels.v, t->r->w->channels.n);
 	l.things = all.v;
 	l.n = all.n;
+	memcpy(columns, channel_columns, sizeof(columns));
+	if (!all.n || !all.v[0].any_bytes) {
+		memmove(&columns[CHANNEL_BYTES], &columns[CHANNEL_BYTES + 1],
+		        sizeof(columns) - (CHANNEL_BYTES + 1) * sizeof(columns[0]));
+		l.columns = columns;
+		l.n_columns--;
+	}
 	if (!err)
 		print_listing(t, &l);
 	t->err = err ? err : t->err;

@@ -126,6 +126,102 @@ Test(traffic, text)
 	model_free(m);
 }
 
+static void flowed(struct tb *tb, uint64_t inode, uint64_t sent, uint64_t received, uint64_t flags)
+{
+	struct rec_flow r = {inode, sent, received, flags};
+
+	tb_raw(tb, REC_K_FLOW, TB_EPOCH + 20 * MS, &r);
+}
+
+/* Two ends of one connection, the first of which was there before; more than one FILE of it; a
+ * repeated and a smaller count; a socket that nobody waited for, and one of another kind. */
+Test(traffic, the_kernels_counts_of_connections)
+{
+	struct tb *tb = tb_new();
+	uint32_t near, far;
+	struct report_opts o = {.width = 120};
+	struct model *m;
+	json_t *doc, *tcp;
+	char *text;
+
+	tb_task(tb, 1, "client");
+	tb_fork(tb, 2, 1, "server", 0);
+	tb_on(tb, 2, 1);
+	near = tb_tcp(tb, 40000, 5432);
+	far = tb_tcp(tb, 5432, 40000);
+	tb_on_file(tb, 1, near);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_recvfrom, 3, FD_SOCKET, 10 * MS, 2);
+	tb_run(tb, 2, 0, 20 * MS);
+	tb_run(tb, 1, 10 * MS, 20 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	flowed(tb, 5000 + near, 1000, 2000, FLOW_F_FIRST);
+	flowed(tb, 5000 + near, 1500, 2900, 0);
+	flowed(tb, 5000 + near, 1400, 3000, 0);
+	flowed(tb, 5000 + far, 1000, 500, 0);
+	flowed(tb, 999999, 7, 7, 0);
+	m = with_slices(tb);
+	doc = json_of(m);
+	tcp = channel(doc, "TCP");
+	cr_assert(tcp);
+	cr_expect_str_eq(json_string_value(at(tcp, "bytes_from")), "tcp");
+	cr_expect_eq(json_array_size(at(tcp, "ends")), 2);
+	cr_expect_eq(num(json_array_get(at(tcp, "ends"), 0), "bytes_sent"), 500);
+	cr_expect_eq(num(json_array_get(at(tcp, "ends"), 0), "bytes_received"), 1000);
+	cr_expect_eq(num(tcp, "bytes_sent"), 1500);
+	cr_expect_eq(num(tcp, "bytes_received"), 1500);
+	cr_expect(json_is_null(at(tcp, "messages_sent")));
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "1.46 KB"), "%s", text);
+	free(text);
+	json_decref(doc);
+	model_free(m);
+}
+
+/* Reads and writes of a task are what the counters grew by; unknown where they were not read. */
+Test(traffic, reads_and_writes)
+{
+	for (unsigned known = 0; known < 2; known++) {
+		struct rec_base base = {.task = 1,
+		                        .flags = CNT_F_IO,
+		                        .reads = 5,
+		                        .writes = 6,
+		                        .read_bytes = 700,
+		                        .written_bytes = 800};
+		struct rec_end end = {.task = 1,
+		                      .flags = known ? CNT_F_IO : 0,
+		                      .reads = 15,
+		                      .writes = 8,
+		                      .read_bytes = 1700,
+		                      .written_bytes = 801};
+		struct tb *tb = tb_new();
+		struct model *m;
+		json_t *doc, *io;
+
+		tb_task(tb, 1, "app");
+		tb_run(tb, 1, 0, 10 * MS);
+		tb_no_end(tb, 1);
+		tb_exit(tb, 1, 0);
+		tb_raw(tb, REC_K_BASE, TB_EPOCH + 1, &base);
+		tb_raw(tb, REC_K_END, TB_EPOCH + 10 * MS, &end);
+		m = with_slices(tb);
+		doc = json_of(m);
+		io = at(json_array_get(at(doc, "tasks"), 0), "io");
+		if (known) {
+			cr_expect_eq(num(io, "reads"), 10);
+			cr_expect_eq(num(io, "writes"), 2);
+			cr_expect_eq(num(io, "read_bytes"), 1000);
+			cr_expect_eq(num(io, "written_bytes"), 1);
+		} else {
+			cr_expect(json_is_null(at(io, "reads")));
+			cr_expect(json_is_null(at(io, "written_bytes")));
+		}
+		json_decref(doc);
+		model_free(m);
+	}
+}
+
 /* Any numbers a file may have: sums end at the top. */
 Test(traffic, hostile_counts)
 {
