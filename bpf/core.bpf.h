@@ -49,13 +49,13 @@ struct task_state {
 	u64 first_read, first_write, wp;
 	u64 touched_pages, cow_pages;
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
-	u64 born_ts, look_ts; /* a new process, or program: since when, and when to look next; 0 = not */
+	u64 born_ts, look_ts; /* new, or a new program: since when, and when to look next; 0 = not */
 	u64 new_stack; /* of a page allocated, until it is known what for */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
 	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
 	u32 new_order; /* of its page */
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
-	u32 pad;
+	u32 looks; /* so many more by a timer */
 	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
 	u64 gil_addr;
 	u64 tstate; /* its PyThreadState */
@@ -200,8 +200,9 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user) __hidden;
 /* The same with Python's frames only: a third of the cost. 0: no Python here. */
 u64 stack_take_python(struct task_state *s, u64 ts) __hidden;
-/* Looks at a new process: what is its interpreter about? 0: it has none. Not static: see hash_frames(). */
+/* Looks at what a new task's interpreter is about: LOOK_*. Not static: see hash_frames(). */
 u32 look_now(struct task_state *s, u64 ts);
+enum { LOOK_OTHER /* no Python here */, LOOK_NOTHING /* not yet */, LOOK_SEEN };
 /* Did the user stack just taken on this CPU end where a table was missing that is on its way? A
  * later look will see more. */
 bool stack_wanted(void) __hidden;

@@ -8,10 +8,12 @@
 #include "regs.bpf.h"
 #include "python.bpf.h"
 
-#define CLONE_VM     0x00000100
-#define CLONE_THREAD 0x00010000
-#define TASK_DEAD    0x80
-#define TASK_NEW     0x800 /* created, but nobody has been told yet */
+#define CLONE_VM      0x00000100
+#define CLONE_THREAD  0x00010000
+#define TASK_DEAD     0x80
+#define LOOKS_PROCESS 200 /* by a timer, see memory.bpf.c */
+#define LOOKS_THREAD  6
+#define TASK_NEW      0x800 /* created, but nobody has been told yet */
 
 /* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those
  * that it sees in /proc. */
@@ -180,7 +182,10 @@ int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 		space = __sync_fetch_and_add(&last_space_id, 1) + 1;
 		space_parent = ps->space;
 		py_fork(space_parent, space);
+	}
+	if (space_parent || clone_flags & CLONE_THREAD) {
 		s->born_ts = ts;
+		s->looks = space_parent ? LOOKS_PROCESS : LOOKS_THREAD;
 	}
 	s->space = space;
 	s->proc = clone_flags & CLONE_THREAD ? ps->proc : s->id;
@@ -232,6 +237,8 @@ int BPF_PROG(mt_exec, struct task_struct *p, int old_pid, struct linux_binprm *b
 	s->gil_n = s->gil_generation = 0;
 	s->gil_addr = s->tstate = 0;
 	s->born_ts = ts;
+	s->look_ts = 0;
+	s->looks = LOOKS_PROCESS;
 	for (int i = 0; i < SITE_SLOTS; i++)
 		s->slots[i].key = 0;
 	e = ring_reserve(mt_exec, ts, MT_EV_EXEC, s->id);

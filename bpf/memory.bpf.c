@@ -59,17 +59,18 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 /*
  * When does a new process begin with what it is for? Looks at its Python frames tell, where it
  * faults anyway, as a starting interpreter does all the time: at most 270 of them. One at work may
- * not fault any more: so where none came for half as long again as that a timer takes it, if the
- * process is on the timer's CPU. It stops when IDLE_LOOKS in a row found none that is new.
+ * not fault any more: so where none came for half as long again a timer takes one, if the process
+ * is on the timer's CPU then. A timer that finds somebody else comes again later and later, and
+ * then no more. A thread begins soon: it gets few looks by the timer.
  */
 #define LOOK_UNTIL 2000000000ull
-#define IDLE_LOOKS 20
+#define IDLE_LOOKS 9 /* 25 ms */
 
 #define CLOCK_MONOTONIC 1
 
 struct look_timer {
 	struct bpf_timer timer;
-	u64 armed, idle;
+	u64 due, idle; /* due 0: not under way */
 };
 
 /* One a CPU. */
@@ -83,13 +84,18 @@ struct {
 u32 look_now(struct task_state *s, u64 ts)
 {
 	u64 stack;
+	u32 space;
 
 	if (!s)
-		return 0;
+		return LOOK_OTHER;
+	space = s->space;
+	if (!bpf_map_lookup_elem(&py_spaces, &space))
+		return LOOK_OTHER;
 	stack = stack_take_python(s, ts);
-	if (stack)
-		send_touch(s, TOUCH_LOOK, 0, stack);
-	return stack != 0;
+	if (!stack)
+		return LOOK_NOTHING;
+	send_touch(s, TOUCH_LOOK, 0, stack);
+	return LOOK_SEEN;
 }
 
 static __always_inline u64 look_gap(const struct task_state *s, u64 ts)
@@ -102,42 +108,52 @@ static __always_inline u64 look_gap(const struct task_state *s, u64 ts)
 static int look_late(void *map, u32 *cpu, struct look_timer *v)
 {
 	struct task_state *s = task_find(bpf_get_current_task_btf());
-	u64 ts = bpf_ktime_get_ns(), due = ts + IDLE_LOOKS * MT_LOOK_NS;
+	u64 ts = bpf_ktime_get_ns(), due, gap;
 
-	if (phase == MT_PHASE_ON && s && s->born_ts) {
+	if (phase == MT_PHASE_ON && s && s->born_ts && s->looks) {
 		v->idle = 0;
+		gap = look_gap(s, ts);
 		if (ts >= s->look_ts) {
-			s->look_ts = ts + look_gap(s, ts);
+			s->look_ts = ts + gap;
+			s->looks--;
 			look_now(s, ts);
 		}
 		if (ts - s->born_ts > LOOK_UNTIL)
 			s->born_ts = 0;
-		due = s->look_ts + look_gap(s, ts) / 2;
-	} else if (phase != MT_PHASE_ON || ++v->idle > IDLE_LOOKS) {
-		v->armed = 0;
+		due = s->look_ts + gap / 2;
+	} else if (phase == MT_PHASE_ON && v->idle < IDLE_LOOKS) {
+		due = ts + ((u64)MT_LOOK_NS << v->idle);
+		v->idle++;
+	} else {
+		v->due = 0;
 		return 0;
 	}
+	v->due = due;
 	bpf_timer_start(&v->timer, due - ts, 0);
 	return 0;
 }
 
-static __always_inline void arm(u64 after)
+/* A look by this CPU's timer, unless one comes anyway. */
+static __always_inline void arm(u64 ts, u64 after)
 {
 	u32 cpu = bpf_get_smp_processor_id();
 	struct look_timer *v = bpf_map_lookup_elem(&look_timers, &cpu);
 
-	if (!v || v->armed)
+	if (!v || (v->due && v->due <= ts + 2 * after))
 		return;
-	v->armed = 1;
+	if (!v->due) {
+		bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
+		bpf_timer_set_callback(&v->timer, look_late);
+	}
+	v->due = ts + after;
 	v->idle = 0;
-	bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
-	bpf_timer_set_callback(&v->timer, look_late);
 	bpf_timer_start(&v->timer, after, 0);
 }
 
 static __always_inline void look(struct task_state *s)
 {
 	u64 ts, gap;
+	u32 seen;
 
 	if (!s->born_ts || !py_spaces_n)
 		return;
@@ -148,8 +164,11 @@ static __always_inline void look(struct task_state *s)
 	s->look_ts = ts + gap;
 	if (ts - s->born_ts > LOOK_UNTIL)
 		s->born_ts = 0;
-	if (look_now(s, ts))
-		arm(gap + gap / 2);
+	seen = look_now(s, ts);
+	if (seen == LOOK_NOTHING)
+		s->look_ts = ts + gap / 4; /* soon it has frames */
+	if (seen != LOOK_OTHER && s->looks)
+		arm(ts, gap + gap / 2);
 }
 
 static __always_inline void touched(struct task_state *s, u64 bytes, u64 stack)

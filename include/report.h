@@ -103,8 +103,9 @@ int report_view(const struct report *r, const char *view, struct view_rows *out,
  * did not happen. call: until it existed (copy of the page tables included); first_run: it got a CPU;
  * exec: its first exec; ready: it began with work of its own. Of a Python process: the first function that is
  * neither the interpreter's library nor multiprocessing's, nor run by an import (for a worker of a pool:
- * its loop); unknown where that is not known to 50 µs or a twentieth. Of a Python thread: it had the GIL
- * for the first time. Else its first wait after its exec; teardown: from its exit until it had gone. */
+ * its loop). Of a Python thread: what threading's Thread.run calls, or a run() of its own; of one made without
+ * threading its first function. Unknown where it lies within no bounds of 200 µs or, either way, half of
+ * its distance; ready_off says the bounds. Else its first wait after its exec; teardown: from its exit until it had gone. */
 #define SPAWN_UNKNOWN UINT64_MAX
 struct spawn_row {
 	uint32_t task;

@@ -1,35 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When a new Python process began with work of its own. Every stack that was taken of it (looks
- * while it started, waits, samples) shows either the interpreter and multiprocessing getting
+ * When a new Python process, or thread, began with work of its own. Every stack that was taken of
+ * it (looks while it started, waits, samples) shows either the interpreter and its library getting
  * ready, or that it has begun. Between the last of the first kind and the first of the second
- * lies the moment: known as well as these are close to each other.
- *
- * Looks come with page faults, of which a starting interpreter has one all the time, and work of
- * its own perhaps none. So when a look was due and did not come for longer (in time on a CPU) than
- * any before, the process was no longer starting: that, too, bounds the moment.
+ * lies the moment: known as well as these are close to each other. Looks come with page faults, of
+ * which a starting interpreter has one all the time, by a timer where none came, and where it loses
+ * its CPU (bpf/memory.bpf.c).
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "analyze_priv.h"
 
-#define CLOSE_NS    50000 /* so well, or to a twentieth of its distance, a moment has to be known */
-#define CLOSE_SHARE 20
+#define CLOSE_NS    100000 /* so well, or to a part of its distance, a moment has to be known */
+#define CLOSE_SHARE 2
 
 enum stage { STAGE_NONE, STAGE_STARTING, STAGE_OWN };
 
 struct sighting {
 	uint64_t ts;
 	uint32_t task, ustack;
-	bool look;
 };
 
 struct ready {
+	const struct report *report;
 	const struct model *m;
 	VEC(struct sighting) all; /* by task, then time */
 	struct frame *frames;
-	struct hmap stages; /* user stack -> enum stage */
+	struct hmap stages; /* user stack, of a thread? -> enum stage */
 };
 
 /* --- one stack ------------------------------------------------------------------------------ */
@@ -116,10 +114,28 @@ static enum stage stage_of_frames(const struct frame *f, size_t n)
 	return STAGE_STARTING;
 }
 
-static enum stage stage_of(struct ready *r, uint32_t ustack, int *err)
+static bool is_threading(const struct frame *f)
+{
+	return ends_in(f->src, "/threading.py");
+}
+
+/* A thread's first functions are threading's: all that run() calls is its own, or run() itself,
+ * when it is another one than theirs. A thread made without them is at work at once. */
+static enum stage stage_of_thread(const struct frame *f, size_t n)
+{
+	if (!is_threading(&f[n - 1]) || !ends_in(f[n - 1].name, "_bootstrap"))
+		return STAGE_OWN;
+	if (n < 3 || !ends_in(f[n - 2].name, "_bootstrap_inner"))
+		return STAGE_STARTING;
+	if (!is_threading(&f[n - 3]))
+		return STAGE_OWN;
+	return ends_in(f[n - 3].name, "run") && n > 3 ? STAGE_OWN : STAGE_STARTING;
+}
+
+static enum stage stage_of(struct ready *r, uint32_t ustack, bool thread, int *err)
 {
 	bool added = false;
-	uint64_t *at = hmap_put(&r->stages, ustack, 0, &added);
+	uint64_t *at = hmap_put(&r->stages, ustack, thread, &added);
 	size_t n;
 
 	if (!at) {
@@ -128,7 +144,11 @@ static enum stage stage_of(struct ready *r, uint32_t ustack, int *err)
 	}
 	if (added) {
 		n = python_frames(r, ustack);
-		*at = n ? stage_of_frames(r->frames, n) : STAGE_NONE;
+		if (n)
+			*at = thread ? stage_of_thread(r->frames, n)
+			             : stage_of_frames(r->frames, n);
+		else
+			*at = STAGE_NONE;
 	}
 	return (enum stage) * at;
 }
@@ -144,9 +164,9 @@ static int by_task_and_time(const void *a, const void *b)
 	return x->ts < y->ts ? -1 : x->ts > y->ts;
 }
 
-static int add(struct ready *r, uint64_t ts, uint32_t task, uint32_t ustack, bool look)
+static int add(struct ready *r, uint64_t ts, uint32_t task, uint32_t ustack)
 {
-	struct sighting s = {.ts = ts, .task = task, .ustack = ustack, .look = look};
+	struct sighting s = {.ts = ts, .task = task, .ustack = ustack};
 
 	return ustack && vec_push(&r->all, s) ? -ENOMEM : 0;
 }
@@ -159,10 +179,10 @@ static int gather(struct ready *r)
 	int err = 0;
 
 	for (size_t i = 0; i < n && !err; i++)
-		err = add(r, v[i].ts, v[i].task, v[i].ustack, false);
+		err = add(r, v[i].ts, v[i].task, v[i].ustack);
 	n = model_looks(r->m, &v);
 	for (size_t i = 0; i < n && !err; i++)
-		err = add(r, v[i].ts, v[i].task, v[i].ustack, true);
+		err = add(r, v[i].ts, v[i].task, v[i].ustack);
 	return err;
 }
 
@@ -172,7 +192,7 @@ static int gather_waits(struct ready *r, const struct task *t)
 	int err = 0;
 
 	for (size_t i = 0; i < t->slices.n && i < FIRST_WAITS && !err; i++)
-		err = add(r, t->slices.v[i].out_ns, t->id, t->slices.v[i].ustack, false);
+		err = add(r, t->slices.v[i].out_ns, t->id, t->slices.v[i].ustack);
 	return err;
 }
 
@@ -193,72 +213,38 @@ static const struct sighting *first_of(const struct ready *r, uint32_t task)
 
 /* --- bounds --------------------------------------------------------------------------------- */
 
-/* The moment when the task, from `from` on, has been on a CPU for cpu_ns. */
-static uint64_t after_cpu(const struct task *t, uint64_t from, uint64_t cpu_ns)
+/* A Python thread can do nothing before it has the GIL. 0: it was not seen to have it. */
+static uint64_t first_hold(const struct ready *r, const struct task *t)
 {
-	for (size_t i = 0; i < t->slices.n; i++) {
-		const struct slice *s = &t->slices.v[i];
+	const struct waits *w = r->report->w;
+	const struct gil *gils;
+	size_t n = model_gils(r->m, &gils), spans;
+	uint64_t first = 0;
 
-		if (s->in_ns <= from)
+	for (size_t i = 0; i < n && w && w->gil; i++) {
+		const struct gil_span *s = gil_timeline_spans(w->gil, i, &spans);
+
+		if (gils[i].space != t->space)
 			continue;
-		if (s->out_ns > from) {
-			if (s->out_ns - from >= cpu_ns)
-				break;
-			cpu_ns -= s->out_ns - from;
+		for (size_t k = 0; k < spans; k++) {
+			if (s[k].state != BLAME_HELD || s[k].task != t->id)
+				continue;
+			if (!first || s[k].start_ns < first)
+				first = s[k].start_ns;
+			break;
 		}
-		from = s->in_ns;
 	}
-	return add_capped(from, cpu_ns);
+	return first;
 }
 
-static uint64_t cpu_between(const struct task *t, uint64_t from, uint64_t to)
+static uint64_t earliest(const struct ready *r, const struct task *t)
 {
-	uint64_t sum = to - from;
+	uint64_t hold;
 
-	for (size_t i = 0; i < t->slices.n && t->slices.v[i].out_ns < to; i++) {
-		const struct slice *s = &t->slices.v[i];
-		uint64_t a = s->out_ns > from ? s->out_ns : from, b = s->in_ns < to ? s->in_ns : to;
-
-		sum -= b > a ? b - a : 0;
-	}
-	return sum;
-}
-
-/* When the next look after one at ts is due. */
-static uint64_t due_after(const struct task *t, uint64_t ts)
-{
-	uint64_t born = t->exec_ns ? t->exec_ns : t->start_ns, age = ts > born ? ts - born : 0;
-
-	return ts + (age >> MT_LOOK_SHIFT > MT_LOOK_NS ? age >> MT_LOOK_SHIFT : MT_LOOK_NS);
-}
-
-struct bounds {
-	const struct sighting *look; /* the last one that saw it starting */
-	uint64_t before, late_ns;    /* the longest that one was overdue */
-};
-
-static void saw_starting(struct bounds *b, const struct task *t, const struct sighting *x)
-{
-	if (x->look && b->look) {
-		uint64_t due = due_after(t, b->look->ts);
-		uint64_t late = x->ts > due ? cpu_between(t, due, x->ts) : 0;
-
-		b->late_ns = late > b->late_ns ? late : b->late_ns;
-	}
-	if (x->look)
-		b->look = x;
-	b->before = x->ts;
-}
-
-/* It was at work at `after`: perhaps it can be said from when on. */
-static uint64_t latest_start(const struct bounds *b, const struct task *t, uint64_t after)
-{
-	uint64_t overdue;
-
-	if (!b->look || b->look->ts != b->before)
-		return after;
-	overdue = after_cpu(t, due_after(t, b->look->ts), b->late_ns + MT_LOOK_NS);
-	return overdue < after ? overdue : after;
+	if (t->proc == t->id)
+		return t->exec_ns ? t->exec_ns : t->first_in_ns;
+	hold = first_hold(r, t);
+	return hold > t->first_in_ns ? hold : t->first_in_ns;
 }
 
 static void set_moment(struct spawn_row *s, uint64_t before, uint64_t after)
@@ -276,26 +262,34 @@ static void set_moment(struct spawn_row *s, uint64_t before, uint64_t after)
 static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 {
 	const struct sighting *x = first_of(r, t->id), *end = r->all.v + r->all.n;
-	struct bounds b = {.before = t->exec_ns ? t->exec_ns : t->first_in_ns};
+	uint64_t before = earliest(r, t);
+	bool thread = t->proc != t->id;
 	int err = 0;
 
 	for (; x < end && x->task == t->id && !err; x++) {
-		enum stage stage = x->ts < b.before ? STAGE_NONE : stage_of(r, x->ustack, &err);
+		enum stage stage = STAGE_NONE;
 
+		if (x->ts >= before)
+			stage = stage_of(r, x->ustack, thread, &err);
 		s->python |= stage != STAGE_NONE;
 		if (stage == STAGE_STARTING)
-			saw_starting(&b, t, x);
+			before = x->ts;
 		if (stage == STAGE_OWN) {
-			set_moment(s, b.before, latest_start(&b, t, x->ts));
-			break;
+			set_moment(s, before, x->ts);
+			return err;
 		}
 	}
+	/* It came and went unseen. */
+	if (thread && s->python && t->exit_ns)
+		set_moment(s, before, t->exit_ns);
 	return err;
 }
 
 int spawn_find_ready(struct report *report)
 {
-	struct ready r = {.m = report->m, .frames = malloc(MODEL_FRAMES_MAX * sizeof(*r.frames))};
+	struct ready r = {.report = report,
+	                  .m = report->m,
+	                  .frames = malloc(MODEL_FRAMES_MAX * sizeof(*r.frames))};
 	int err = r.frames ? gather(&r) : -ENOMEM;
 
 	for (size_t i = 0; i < report->spawns.n && !err; i++)
@@ -306,7 +300,8 @@ int spawn_find_ready(struct report *report)
 		struct spawn_row *s = &report->spawns.v[i];
 		const struct task *t = model_task(r.m, s->task);
 
-		if (t->proc == t->id)
+		s->python |= t->proc != t->id && model_gils_in(r.m, t->space) > 0;
+		if (t->proc == t->id || s->python)
 			err = find(&r, s, t);
 	}
 	vec_release(&r.all);

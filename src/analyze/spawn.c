@@ -53,29 +53,6 @@ static struct spawn_row row_of(const struct model *m, const struct task *t)
 	return s;
 }
 
-/* A Python thread can do nothing before it has the GIL. 0: it was not seen to have it. */
-static uint64_t first_hold(const struct report *r, const struct task *t)
-{
-	const struct gil *gils;
-	size_t n = model_gils(r->m, &gils), spans;
-	uint64_t first = 0;
-
-	for (size_t i = 0; i < n && r->w && r->w->gil; i++) {
-		const struct gil_span *s = gil_timeline_spans(r->w->gil, i, &spans);
-
-		if (gils[i].space != t->space)
-			continue;
-		for (size_t k = 0; k < spans; k++) {
-			if (s[k].state != BLAME_HELD || s[k].task != t->id)
-				continue;
-			if (!first || s[k].start_ns < first)
-				first = s[k].start_ns;
-			break;
-		}
-	}
-	return first > t->first_in_ns ? first : first ? t->first_in_ns : 0;
-}
-
 static void set_ready(const struct report *r, struct spawn_row *s)
 {
 	const struct task *t = model_task(r->m, s->task);
@@ -85,8 +62,6 @@ static void set_ready(const struct report *r, struct spawn_row *s)
 		return;
 	if (!s->python)
 		s->ready_ns = since(s->start_ns, first_wait(t));
-	else if (t->proc != t->id)
-		s->ready_ns = since(s->start_ns, first_hold(r, t));
 }
 
 static int by_task(const void *a, const void *b)

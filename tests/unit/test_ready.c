@@ -6,7 +6,21 @@
 #define CHILD 2
 #define BORN  (10 * MS)
 
-enum { MODULE = 1, POPEN, BOOTSTRAP, WORK, IMPORT, JSON, PREPARE, WORKER, CODES };
+enum {
+	MODULE = 1,
+	POPEN,
+	BOOTSTRAP,
+	WORK,
+	IMPORT,
+	JSON,
+	PREPARE,
+	WORKER,
+	FIRST,
+	INNER,
+	SET,
+	RUN,
+	CODES
+};
 
 static const struct {
 	const char *name, *file;
@@ -19,16 +33,24 @@ static const struct {
         [JSON] = {"dumps", LIB "json/__init__.py"},
         [PREPARE] = {"_fixup_main_from_path", LIB "multiprocessing/spawn.py"},
         [WORKER] = {"worker", LIB "multiprocessing/pool.py"},
+        [FIRST] = {"Thread._bootstrap", LIB "threading.py"},
+        [INNER] = {"Thread._bootstrap_inner", LIB "threading.py"},
+        [SET] = {"Event.set", LIB "threading.py"},
+        [RUN] = {"Thread.run", LIB "threading.py"},
 };
 
-/* A parent that forks at 10 ms a child, which runs on a CPU of its own from 11 ms to 60. */
-static struct tb *forks(void)
+/* A parent that makes at 10 ms a child, which runs on a CPU of its own from 11 ms to 60. */
+static struct tb *makes(bool thread)
 {
 	struct tb *tb = tb_new();
 
 	tb_task(tb, 1, "app");
+	tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
 	tb_run(tb, 1, 0, 80 * MS);
-	tb_fork(tb, CHILD, 1, "app", BORN);
+	if (thread)
+		tb_thread(tb, CHILD, 1, "app", BORN);
+	else
+		tb_fork(tb, CHILD, 1, "app", BORN);
 	tb_on(tb, CHILD, 1);
 	tb_run(tb, CHILD, 11 * MS, 60 * MS);
 	for (size_t i = 1; i < CODES; i++) {
@@ -42,29 +64,37 @@ static struct tb *forks(void)
 	return tb;
 }
 
+static struct tb *forks(void)
+{
+	return makes(false);
+}
+
 /* The child is looked at: its frames, innermost first, below them the parent's. */
-static void look(struct tb *tb, uint64_t t, const unsigned *f, size_t n)
+static void look_at(struct tb *tb, uint64_t t, const unsigned *f, size_t n, bool thread)
 {
 	static uint64_t py[64][8]; /* the builder keeps pointers */
 	static uint32_t id;
-	struct rec_stack s = {.kind = STACK_USER, .space = CHILD, .flags = STACK_F_PY};
+	struct rec_stack s = {.kind = STACK_USER, .flags = STACK_F_PY};
 	struct rec_touch look = {.task = CHILD, .what = TOUCH_LOOK};
 
 	id = id % 63 + 1;
 	for (size_t i = 0; i < n; i++)
 		py[id][i] = PY_FRAME(f[i], 7, 0);
-	py[id][n] = PY_FRAME(MODULE, 9, 1);
+	py[id][n] = PY_FRAME(thread ? FIRST : MODULE, 9, 1);
+	s.space = thread ? 1 : CHILD;
 	s.id = look.ustack = id;
 	s.py = (struct rec_array){py[id], n + 1};
 	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
 	tb_raw(tb, REC_K_TOUCH, TB_EPOCH + t, &look);
 }
 
-#define LOOK(t, ...)                                         \
-	do {                                                 \
-		static const unsigned f_[] = {__VA_ARGS__};  \
-		look(tb, t, f_, sizeof(f_) / sizeof(f_[0])); \
+#define LOOK_AT(thread, t, ...)                                         \
+	do {                                                            \
+		static const unsigned f_[] = {__VA_ARGS__};             \
+		look_at(tb, t, f_, sizeof(f_) / sizeof(f_[0]), thread); \
 	} while (0)
+#define LOOK(t, ...)        LOOK_AT(false, t, __VA_ARGS__)
+#define LOOK_THREAD(t, ...) LOOK_AT(true, t, __VA_ARGS__)
 
 /* Takes the builder. Since the child's creation; UINT64_MAX = unknown. */
 static uint64_t ready_of(struct tb *tb, uint64_t *off)
@@ -143,30 +173,58 @@ Test(ready, a_worker_of_a_pool_has_begun)
 	cr_expect_eq(ready_of(tb, NULL), 4030 * US);
 }
 
-/* First seen at work long after: that no look came when one was due tells, too. */
-Test(ready, a_look_that_did_not_come)
-{
-	struct tb *tb = forks();
-	uint64_t off, ready;
-
-	LOOK(20000 * US, POPEN);
-	LOOK(20400 * US, POPEN); /* 88 µs late */
-	LOOK(20800 * US, BOOTSTRAP, POPEN);
-	LOOK(50000 * US, WORK, BOOTSTRAP, POPEN);
-	ready = ready_of(tb, &off);
-	cr_expect(ready > 10800 * US && ready < 11200 * US, "%" PRIu64, ready);
-	cr_expect_leq(off, 250 * US);
-}
-
-/* … but not when it says too little, or when it was no look that saw it last. */
+/* First seen at work long after. */
 Test(ready, too_wide_is_unknown)
 {
 	struct tb *tb = forks();
 
-	LOOK(11000 * US, POPEN);
-	LOOK(20000 * US, POPEN); /* 9 ms late */
+	LOOK(11200 * US, POPEN);
 	LOOK(50000 * US, WORK, BOOTSTRAP, POPEN);
 	cr_expect_eq(ready_of(tb, NULL), SPAWN_UNKNOWN);
+}
+
+Test(ready, how_well_it_is_known)
+{
+	struct tb *tb = forks();
+	uint64_t off;
+
+	LOOK(30000 * US, BOOTSTRAP, POPEN);
+	LOOK(40000 * US, WORK, BOOTSTRAP, POPEN);
+	cr_expect_eq(ready_of(tb, &off), 25000 * US);
+	cr_expect_eq(off, 5000 * US);
+}
+
+Test(ready, a_thread_begins_with_what_run_calls)
+{
+	struct tb *tb = makes(true);
+	uint64_t off;
+
+	LOOK_THREAD(11020 * US, INNER);
+	LOOK_THREAD(11040 * US, SET, INNER);
+	LOOK_THREAD(11060 * US, RUN, INNER);
+	LOOK_THREAD(11080 * US, JSON, RUN, INNER);
+	cr_expect_eq(ready_of(tb, &off), 1070 * US);
+	cr_expect_eq(off, 10 * US);
+}
+
+Test(ready, a_thread_with_a_run_of_its_own)
+{
+	struct tb *tb = makes(true);
+
+	LOOK_THREAD(11040 * US, SET, INNER);
+	LOOK_THREAD(11060 * US, WORK, INNER);
+	cr_expect_eq(ready_of(tb, NULL), 1050 * US);
+}
+
+/* It was there from its first turn on, at the earliest. */
+Test(ready, a_thread_seen_late)
+{
+	struct tb *tb = makes(true);
+	uint64_t off;
+
+	LOOK_THREAD(11100 * US, WORK, RUN, INNER);
+	cr_expect_eq(ready_of(tb, &off), 1050 * US);
+	cr_expect_eq(off, 50 * US);
 }
 
 Test(ready, other_programs_begin_with_their_first_wait)
