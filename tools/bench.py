@@ -17,7 +17,7 @@ import tempfile
 import time
 
 LIMITS = {"slow-down": 1.20, "python": 1.01, "programs": 1.03, "neighbour": 1.02, "bytes per event": 8.0, "start-up ms": 200,
-          "start-up of Python ms": 250, "recorder MiB": 64, "report s": 15.0, "report MiB": 1024}
+          "memory on ping-pong": 1.03, "memory on processes": 1.01, "start-up of Python ms": 250, "recorder MiB": 64, "report s": 15.0, "report MiB": 1024}
 
 # Four threads that compute; says how long they took, and in CPU time.
 PYTHON_THREADS = """
@@ -44,6 +44,29 @@ for _ in range(%d):
     m.close()
 print(time.process_time() - c0)
 """
+
+
+# Four processes with so many MB each that compute; says how long they took, and in CPU time of all.
+PROCESSES = """
+import os, resource, time
+t0 = time.monotonic()
+for i in range(4):
+    if not os.fork():
+        m = bytearray(%d << 20)
+        for at in range(0, len(m), 4096):
+            m[at] = 1
+        x = 0
+        for i in range(%d):
+            x += i * i %% 7
+        os._exit(0)
+for i in range(4):
+    os.wait()
+r = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.monotonic() - t0, r.ru_utime + r.ru_stime)
+"""
+
+# What serves memory alone.
+MEMORY_HOOKS = ("mt_fault_user", "mt_fault_kernel", "mt_fault_alloc", "mt_fault_rss", "mt_call")
 
 
 class Bench:
@@ -316,6 +339,91 @@ class Bench:
             self.row("start to the first instruction, " + what, statistics.median(times),
                      "worst %.0f" % max(times), LIMITS[limit])
 
+    # --- memory, channels
+
+    def parts_of(self, trace):
+        return {p["name"]: p for p in self.report_of(trace)["quality"]["overhead"]["parts"]}
+
+    def memory_cost(self, what, argv, cpu_ns):
+        """What noise does not touch: the kernel's own time of the programs that serve memory alone, and
+        the recorder's CPU time for reading PSS, during which the process's memory map is locked."""
+        trace = self.path("mpv")
+        self.run([self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", trace, "--", *argv])
+        parts = self.parts_of(trace)
+        runs = sum(parts[p]["count"] for p in MEMORY_HOOKS if p in parts)
+        ns = sum(parts[p]["ns"] for p in MEMORY_HOOKS if p in parts)
+        self.row("  memory hooks, share of its CPU time, " + what, ns / cpu_ns,
+                 "%d runs, %.0f ns each, on all of the machine" % (runs, ns / max(runs, 1)))
+        reads = parts.get("footprint", {"count": 0, "ns": 0})
+        samples = [s["rss_bytes"] for p in self.report_of(trace)["processes"] for s in p["samples"]
+                   if s["pss_bytes"] is not None]
+        self.row("  readings of PSS, ms of CPU each, " + what, reads["ns"] / max(reads["count"], 1) / 1e6,
+                 "%d readings, of %.0f MB on average" % (
+                     reads["count"], sum(samples) / max(len(samples), 1) / 2**20))
+
+    def footprint(self):
+        """Recording with and without readings of PSS and USS, then what the rest of it costs."""
+        off = ("--footprint-budget", "0")
+
+        def recorded(*options):
+            return lambda: self.pingpong(self.recorder(self.path("mpv"), *options))
+
+        ratio, note = self.paired(recorded(*off), recorded())
+        self.row("ping-pong, PSS read and not", ratio, note.replace("untraced", "not read"),
+                 LIMITS["memory on ping-pong"])
+        ping = [self.workload("pingpong"), "--pin", "0", "--rounds", str(self.rounds)]
+        self.memory_cost("ping-pong", ping, self.pingpong()[1] * self.rounds)
+        if not os.path.exists("/usr/bin/python3"):
+            self.row("four processes of 200 MB", "no python3")
+            return
+        argv = ["/usr/bin/python3", "-c", PROCESSES % (200, 2000000 if self.quick else 10000000)]
+
+        def take(argv):
+            wall, cpu = map(float, self.run(argv).stdout.split())
+            return wall * 1e9, cpu * 1e9
+
+        ratio, note = self.paired(lambda: take(self.traced_all(argv, *off)),
+                                  lambda: take(self.traced_all(argv)))
+        self.row("four processes of 200 MB, PSS read and not", ratio,
+                 note.replace("untraced", "not read"), LIMITS["memory on processes"])
+        self.memory_cost("processes", argv, take(argv)[1])
+
+    def messages(self):
+        """A system-call loop of a program that is not recorded, and the calls of one that is."""
+        trace = self.path("mpv")
+        self.run([self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", trace, "--messages", "--",
+                  self.workload("pingpong"), "--pin", "0", "--rounds", str(self.rounds)])
+        part = self.parts_of(trace).get("mt_traffic")
+        if part:
+            self.row("--messages, ns a system call, ping-pong", part["ns"] / max(part["count"], 1),
+                     "the kernel's own time, %d calls, of which %d moved data" % (
+                         part["count"], 4 * self.rounds))
+        trace = self.path("mpv")
+        loop = [self.workload("syscall_loop"), "--pin", "0", "--calls", "1000000"]
+        self.run([self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", trace, "--messages", "--", *loop])
+        part = self.parts_of(trace).get("mt_traffic")
+        if part:
+            self.row("--messages, ns a call that moves nothing", part["ns"] / max(part["count"], 1),
+                     "%d calls" % part["count"])
+
+        def with_it():
+            r = subprocess.Popen([self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", self.path("mpv"),
+                                  "--messages", "--", "taskset", "-c", "1", "sleep", "60"],
+                                 stdout=subprocess.DEVNULL, start_new_session=True)
+            time.sleep(0.6)
+            try:
+                return alone()
+            finally:
+                os.killpg(r.pid, signal.SIGINT)
+                r.wait()
+
+        def alone():
+            p = self.run(loop)
+            return float(p.stdout), float(p.stdout)
+
+        ratio, note = self.paired(alone, with_it)
+        self.row("system-call loop beside --messages", ratio, note.replace("untraced", "alone"))
+
     @staticmethod
     def peak_of(quality):
         """By the recorder's own word: what wait4() says of it includes us, where we began it."""
@@ -370,7 +478,7 @@ class Bench:
         self.row("report on 10 million events, MiB", mib, "", LIMITS["report MiB"])
 
 
-PARTS = ["slow_down", "python", "sysbench", "pgbench", "peers", "neighbour", "size_and_memory", "start_up", "flood", "big_report"]
+PARTS = ["slow_down", "python", "sysbench", "pgbench", "peers", "neighbour", "footprint", "messages", "size_and_memory", "start_up", "flood", "big_report"]
 
 
 def main():
