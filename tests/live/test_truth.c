@@ -282,6 +282,48 @@ Test(truth, memory)
 	cr_expect_geq(samples, 2, "only %zu PSS samples while memory was held", samples);
 }
 
+/* The line of that moment. */
+static json_t *family_line(json_t *truth, const char *moment)
+{
+	json_t *l;
+	size_t i;
+
+	json_array_foreach(truth, i, l) if (!strcmp(str_at(l, "t"), "family") &&
+	                                    !strcmp(str_at(l, "moment"), moment)) return l;
+	cr_assert_fail("no line of %s", moment);
+	return NULL;
+}
+
+/* Memory of a parent and its forked children together, before and after each was read anew:
+ * what they share counts once. */
+Test(truth, memory_of_a_family)
+{
+	struct recording r = record(ARGS("--footprint-budget", "100"),
+	                            ARGS("/usr/bin/python3", workload("family.py")));
+	uint64_t start_ts = trace_facts(r.trace).start_ts, n = 0;
+	json_t *begin = family_line(r.truth, "begin"), *end = family_line(r.truth, "end"), *s;
+	double pss = real_at(end, "pss_kb") * 1024, peak = real_at(r.json, "memory.pss_peak_bytes");
+	size_t i;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	json_array_foreach(at(r.json, "memory.samples"), i, s)
+	{
+		uint64_t t = start_ts + u64_at(s, "t_ns");
+
+		if (t < u64_at(begin, "mono_ns") || t > u64_at(end, "mono_ns") ||
+		    u64_at(s, "unread"))
+			continue;
+		n++;
+		cr_expect(real_at(s, "pss_bytes") > 0.99 * pss &&
+		                  real_at(s, "pss_bytes") < 1.01 * pss,
+		          "PSS of all %.0f KB, it was %.0f", real_at(s, "pss_bytes") / 1024,
+		          pss / 1024);
+	}
+	cr_expect_geq(n, 1, "no sample while memory was held");
+	cr_expect(peak > 0.99 * pss && peak < 1.01 * pss, "peak %.0f KB, it was %.0f", peak / 1024,
+	          pss / 1024);
+}
+
 /* --- why tasks were blocked ----------------------------------------------------------------------
  */
 
