@@ -11,9 +11,9 @@
 #define PIECES_LO 4u
 #define PIECES_HI 64u
 
-int blame_add(struct build *b, struct wait *x, struct blame piece)
+int blame_add(struct blames *to, struct wait *x, struct blame piece)
 {
-	struct blame *last = x->n_blame ? &b->w->blames.v[x->blame + x->n_blame - 1] : NULL;
+	struct blame *last = x->n_blame ? &to->v.v[x->blame + x->n_blame - 1] : NULL;
 
 	if (last && last->end_ns == piece.start_ns && last->task == piece.task &&
 	    last->state == piece.state && last->evidence == piece.evidence) {
@@ -22,11 +22,11 @@ int blame_add(struct build *b, struct wait *x, struct blame piece)
 		return 0;
 	}
 	x->n_blame++;
-	return vec_push(&b->w->blames, piece);
+	return vec_push(&to->v, piece);
 }
 
 /* One answer for the whole wait. */
-static int blame_whole(struct build *b, struct wait *x, struct blame piece)
+static int blame_whole(const struct build *b, struct blames *to, struct wait *x, struct blame piece)
 {
 	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
 	int err = 0;
@@ -36,12 +36,12 @@ static int blame_whole(struct build *b, struct wait *x, struct blame piece)
 	if (!piece.task)
 		piece.evidence = EVIDENCE_UNKNOWN;
 	piece.state = piece.task ? BLAME_HELD : BLAME_NOBODY;
-	x->blame = (uint32_t)b->w->blames.n;
+	x->blame = (uint32_t)to->v.n;
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++) {
 		piece.start_ns = s->out_ns;
 		piece.end_ns = s->queued_ns;
 		if (piece.start_ns < piece.end_ns)
-			err = blame_add(b, x, piece);
+			err = blame_add(to, x, piece);
 	}
 	return err;
 }
@@ -79,7 +79,8 @@ static uint32_t other_end(struct build *b, const struct wait *x, const struct en
 	return t && other != x->task && t->end_ns > x->start_ns ? other : 0;
 }
 
-static int blame_channel(struct build *b, struct wait *x, const struct ends *ends)
+static int blame_channel(struct build *b, struct blames *to, struct wait *x,
+                         const struct ends *ends)
 {
 	const struct slice *s = wait_last_slice(b, x);
 	struct blame piece = {.task = x->waker, .evidence = EVIDENCE_WAKER};
@@ -93,7 +94,7 @@ static int blame_channel(struct build *b, struct wait *x, const struct ends *end
 	}
 	if (!piece.task)
 		piece.evidence = EVIDENCE_UNKNOWN;
-	return blame_whole(b, x, piece);
+	return blame_whole(b, to, x, piece);
 }
 
 /* --- children ------------------------------------------------------------------------ */
@@ -132,7 +133,8 @@ static uint32_t named_child(const struct build *b, const struct slice *s)
 	return pid > 0 ? model_task_by_ns_tid(b->m, 0, (uint32_t)pid, s->out_ns) : 0;
 }
 
-static int blame_child(struct build *b, struct wait *x, const struct hmap *youngest)
+static int blame_child(struct build *b, struct blames *to, struct wait *x,
+                       const struct hmap *youngest)
 {
 	const struct slice *s = wait_last_slice(b, x);
 	const struct task *t = model_task(b->m, x->task), *waker = model_task(b->m, x->waker);
@@ -145,13 +147,13 @@ static int blame_child(struct build *b, struct wait *x, const struct hmap *young
 		piece.task = waker->id;
 	else if (!piece.task && child && x->open)
 		piece.task = (uint32_t)*child;
-	return blame_whole(b, x, piece);
+	return blame_whole(b, to, x, piece);
 }
 
 /* --- GILs ---------------------------------------------------------------------------- */
 
 struct gil_tiling {
-	struct build *b;
+	struct blames *to;
 	struct wait *x;
 	uint64_t until; /* what has its pieces */
 	size_t left;
@@ -176,18 +178,19 @@ static int add_span(void *ctx, const struct gil_span *span)
 		piece.task = 0;
 	}
 	g->until = span->end_ns;
-	return blame_add(g->b, g->x, piece);
+	return blame_add(g->to, g->x, piece);
 }
 
 /* Does who woke it agree with who is said to have held it last? */
-static void check_waker(struct build *b, struct lock *l, const struct wait *x)
+static void check_waker(struct lock_blame *lb, const struct wait *x)
 {
+	struct lock *l = lb->l;
 	struct blame *last = NULL;
 
 	for (uint32_t i = x->blame; i < x->blame + x->n_blame; i++)
-		if (b->w->blames.v[i].state == BLAME_HELD)
-			last = &b->w->blames.v[i];
-	if (!last || !x->waker || !wait_posted(b, x))
+		if (lb->pieces.v.v[i].state == BLAME_HELD)
+			last = &lb->pieces.v.v[i];
+	if (!last || !x->waker || !wait_posted(lb->b, x))
 		return;
 	last->agrees = last->task == x->waker ? 1 : 2;
 	l->owner_known++;
@@ -196,9 +199,9 @@ static void check_waker(struct build *b, struct lock *l, const struct wait *x)
 }
 
 /* While it is free, they wait for the one who takes it next. */
-static void name_next(struct build *b, const struct wait *x)
+static void name_next(struct lock_blame *lb, const struct wait *x)
 {
-	struct blame *v = b->w->blames.v + x->blame;
+	struct blame *v = lb->pieces.v.v + x->blame;
 
 	for (uint32_t i = 0; i + 1 < x->n_blame; i++)
 		if (v[i].state == BLAME_HANDOFF && v[i + 1].state == BLAME_HELD) {
@@ -207,14 +210,16 @@ static void name_next(struct build *b, const struct wait *x)
 		}
 }
 
-static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x, size_t limit)
+static int blame_gil(struct lock_blame *lb, size_t gil, struct wait *x)
 {
+	const struct build *b = lb->b;
 	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
 	int err = 0;
 
-	x->blame = (uint32_t)b->w->blames.n;
+	x->blame = (uint32_t)lb->pieces.v.n;
 	for (uint32_t i = 0; err >= 0 && i < x->n_slices; i++, s++) {
-		struct gil_tiling g = {.b = b, .x = x, .until = s->out_ns, .left = limit};
+		struct gil_tiling g = {
+		        .to = &lb->pieces, .x = x, .until = s->out_ns, .left = lb->limit};
 		struct blame rest = {.end_ns = s->queued_ns, .state = BLAME_NOBODY};
 
 		if (s->out_ns >= s->queued_ns)
@@ -222,10 +227,10 @@ static int blame_gil(struct build *b, struct lock *l, size_t gil, struct wait *x
 		err = gil_segments(b->w->gil, gil, s->out_ns, s->queued_ns, add_span, &g);
 		rest.start_ns = g.until;
 		if (err > 0)
-			err = blame_add(b, x, rest);
+			err = blame_add(&lb->pieces, x, rest);
 	}
-	check_waker(b, l, x);
-	name_next(b, x);
+	check_waker(lb, x);
+	name_next(lb, x);
 	return err;
 }
 
@@ -242,9 +247,9 @@ static bool has_timeline(const struct build *b, const struct lock *l, size_t *gi
 /* --- locks --------------------------------------------------------------------------- */
 
 /* Which thread it is for says the word; of CPython's own joins, who ended them. */
-static int blame_join(struct build *b, struct wait *x)
+static int blame_join(struct lock_blame *lb, struct wait *x)
 {
-	struct lock *l = &b->w->locks.v[x->lock - 1];
+	struct lock *l = lb->l;
 	struct blame piece = {.task = l->join_task, .evidence = EVIDENCE_OWNER};
 
 	if (piece.task && x->waker) {
@@ -256,10 +261,10 @@ static int blame_join(struct build *b, struct wait *x)
 		piece = (struct blame){.task = x->waker, .evidence = EVIDENCE_POSTER};
 		l->join_task = x->waker;
 	}
-	return blame_whole(b, x, piece);
+	return blame_whole(lb->b, &lb->pieces, x, piece);
 }
 
-static int blame_direct(struct build *b, struct wait *x)
+static int blame_direct(const struct build *b, struct blames *to, struct wait *x)
 {
 	bool posted = x->waker && wait_posted(b, x);
 	struct blame piece = {
@@ -269,33 +274,40 @@ static int blame_direct(struct build *b, struct wait *x)
 	                               : EVIDENCE_UNKNOWN,
 	};
 
-	return blame_whole(b, x, piece);
+	return blame_whole(b, to, x, piece);
 }
 
-static int blame_lock(struct build *b, struct lock *l, const uint32_t *waits, size_t n,
-                      size_t limit)
+static int blame_lock(struct lock_blame *lb)
 {
+	struct wait *waits = lb->b->w->waits.v;
+	bool timeline;
 	size_t gil;
 	int err = 0;
 
-	switch ((enum lock_kind)l->kind) {
+	switch ((enum lock_kind)lb->l->kind) {
 	case LOCK_GIL:
-		if (!has_timeline(b, l, &gil))
-			return holders_blame(b, l, waits, n, limit);
-		for (size_t i = 0; !err && i < n; i++)
-			err = blame_gil(b, l, gil, &b->w->waits.v[waits[i]], limit);
-		return err;
+		timeline = has_timeline(lb->b, lb->l, &gil);
+		for (size_t i = 0; timeline && !err && i < lb->n; i++)
+			err = blame_gil(lb, gil, &waits[lb->waits[i]]);
+		return timeline ? err : holders_blame(lb);
 	case LOCK_BARRIER:
-		for (size_t i = 0; !err && i < n; i++)
-			err = blame_direct(b, &b->w->waits.v[waits[i]]);
+		for (size_t i = 0; !err && i < lb->n; i++)
+			err = blame_direct(lb->b, &lb->pieces, &waits[lb->waits[i]]);
 		return err;
 	case LOCK_JOIN:
-		for (size_t i = 0; !err && i < n; i++)
-			err = blame_join(b, &b->w->waits.v[waits[i]]);
+		for (size_t i = 0; !err && i < lb->n; i++)
+			err = blame_join(lb, &waits[lb->waits[i]]);
 		return err;
 	default:
-		return holders_blame(b, l, waits, n, limit);
+		return holders_blame(lb);
 	}
+}
+
+static int blame_one_lock(void *ctx, size_t i)
+{
+	struct lock_blame *all = ctx;
+
+	return blame_lock(&all[i]);
 }
 
 /* Places of the waits by lock: first[l] to first[l + 1] in b->order. */
@@ -318,24 +330,53 @@ static uint32_t *sort_by_lock(struct build *b)
 	return first;
 }
 
-static int blame_locks(struct build *b)
+/* The lock's pieces go to where all are. */
+static int collect(struct blames *all, struct lock_blame *lb)
+{
+	struct wait *waits = lb->b->w->waits.v;
+	size_t n = lb->pieces.v.n;
+
+	if (!n)
+		return 0;
+	if (all->v.n + n > UINT32_MAX || vec_reserve(&all->v, n))
+		return -ENOMEM;
+	for (size_t i = 0; i < lb->n; i++)
+		waits[lb->waits[i]].blame += (uint32_t)all->v.n;
+	memcpy(all->v.v + all->v.n, lb->pieces.v.v, n * sizeof(*all->v.v));
+	all->v.n += n;
+	vec_release(&lb->pieces.v);
+	return 0;
+}
+
+static int blame_locks(struct build *b, struct blames *to)
 {
 	struct waits *w = b->w;
 	size_t limit = w->waits.n ? PIECES / w->waits.n : PIECES_HI;
 	uint32_t *first = sort_by_lock(b);
-	int err = first ? 0 : -ENOMEM;
+	struct lock_blame *each = calloc(w->locks.n + 1, sizeof(*each));
+	int err = first && each ? 0 : -ENOMEM;
 
 	limit = limit < PIECES_LO ? PIECES_LO : limit > PIECES_HI ? PIECES_HI : limit;
-	for (size_t i = 1; !err && i <= w->locks.n; i++)
-		err = blame_lock(b, &w->locks.v[i - 1], b->order.v + first[i],
-		                 first[i + 1] - first[i], limit);
+	for (size_t i = 0; !err && i < w->locks.n; i++)
+		each[i] = (struct lock_blame){.b = b,
+		                              .l = &w->locks.v[i],
+		                              .waits = b->order.v + first[i + 1],
+		                              .n = first[i + 2] - first[i + 1],
+		                              .limit = limit};
+	if (!err)
+		err = parallel(w->locks.n, blame_one_lock, each);
+	for (size_t i = 0; !err && i < w->locks.n; i++)
+		err = collect(to, &each[i]);
+	for (size_t i = 0; each && i < w->locks.n; i++)
+		vec_release(&each[i].pieces.v);
+	free(each);
 	free(first);
 	return err;
 }
 
 /* --- all ----------------------------------------------------------------------------- */
 
-static int blame_one(struct build *b, struct wait *x, const struct ends *ends,
+static int blame_one(struct build *b, struct blames *to, struct wait *x, const struct ends *ends,
                      const struct hmap *youngest)
 {
 	switch ((enum wait_kind)x->kind) {
@@ -344,14 +385,14 @@ static int blame_one(struct build *b, struct wait *x, const struct ends *ends,
 	case WAIT_CHANNEL:
 	case WAIT_EXTERNAL:
 	case WAIT_POLL:
-		return blame_channel(b, x, ends);
+		return blame_channel(b, to, x, ends);
 	case WAIT_CHILD:
-		return blame_child(b, x, youngest);
+		return blame_child(b, to, x, youngest);
 	case WAIT_TIMER:
 	case WAIT_STOPPED:
-		return blame_whole(b, x, (struct blame){0});
+		return blame_whole(b, to, x, (struct blame){0});
 	default: /* a kernel lock, a page that another reads in */
-		return blame_direct(b, x);
+		return blame_direct(b, to, x);
 	}
 }
 
@@ -360,15 +401,19 @@ int waits_blame(struct build *b)
 	struct waits *w = b->w;
 	struct ends *ends = calloc(w->channels.n + 1, sizeof(*ends));
 	struct hmap youngest = {0};
+	struct blames all = {0};
 	int err = ends ? find_children(b, &youngest) : -ENOMEM;
 
 	for (size_t i = 0; !err && i < w->waits.n; i++)
 		if (w->waits.v[i].channel)
 			see_ends(b, &w->waits.v[i], ends);
 	if (!err)
-		err = blame_locks(b);
+		err = blame_locks(b, &all);
 	for (size_t i = 0; !err && i < w->waits.n; i++)
-		err = blame_one(b, &w->waits.v[i], ends, &youngest);
+		err = blame_one(b, &all, &w->waits.v[i], ends, &youngest);
+	w->blames.v = all.v.v;
+	w->blames.n = all.v.n;
+	w->blames.cap = all.v.cap;
 	hmap_release(&youngest);
 	free(ends);
 	return err;

@@ -39,10 +39,10 @@ static int gil_build(struct build *b)
 static int build(struct build *b)
 {
 	static int (*const steps[])(struct build *) = {
-	        gil_build,    words_gather,  locks_group,         channels_group,
-	        waits_stitch, locks_compact, channels_compact,    locks_find_holds,
-	        waits_blame,  waits_sum,     locks_find_families, locks_name,
-	        traffic_sum,
+	        gil_build,        calls_gather, words_gather,  locks_group,
+	        channels_group,   waits_stitch, locks_compact, channels_compact,
+	        locks_find_holds, waits_blame,  waits_sum,     locks_find_families,
+	        locks_name,       traffic_sum,
 	};
 	int err = 0;
 
@@ -59,7 +59,8 @@ static void build_release(struct build *b)
 	vec_release(&b->lock_futex);
 	vec_release(&b->file_channels);
 	vec_release(&b->order);
-	hmap_release(&b->calls);
+	vec_release(&b->calls);
+	hmap_release(&b->far_calls);
 	hmap_release(&b->stack_kinds);
 	hmap_release(&b->joins);
 	hmap_release(&b->holds);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a system call means for waits, worked out once per site. */
+#include <errno.h>
 #include <string.h>
 
 #include "locks_priv.h"
@@ -95,18 +96,48 @@ static unsigned work_out(const struct build *b, uint32_t site)
 	return CALL_KNOWN;
 }
 
-unsigned call_bits(struct build *b, uint32_t site)
-{
-	uint64_t *at = site ? hmap_get(&b->calls, site, 0) : NULL;
-	unsigned bits;
+/* Ids are small and dense in any real file. */
+#define CALLS_MAX (1u << 20)
 
-	if (at || !site)
-		return at ? (unsigned)*at : 0;
-	bits = work_out(b, site);
-	at = hmap_put(&b->calls, site, 0, NULL);
-	if (at) /* else it is worked out again */
-		*at = bits;
-	return bits;
+static int learn(struct build *b, uint32_t site)
+{
+	bool added = false;
+	uint64_t *at;
+
+	if (site < CALLS_MAX) {
+		while (b->calls.n <= site)
+			if (vec_push(&b->calls, 0))
+				return -ENOMEM;
+		if (site && !b->calls.v[site])
+			b->calls.v[site] = (uint16_t)(work_out(b, site) | CALL_SEEN);
+		return 0;
+	}
+	at = hmap_put(&b->far_calls, site, 0, &added);
+	if (at && added)
+		*at = work_out(b, site);
+	return at ? 0 : -ENOMEM;
+}
+
+int calls_gather(struct build *b)
+{
+	for (size_t i = 0; i < model_n_tasks(b->m); i++) {
+		const struct task *t = model_task_at(b->m, i);
+
+		for (size_t k = 0; k < t->slices.n; k++)
+			if (learn(b, t->slices.v[k].site) || learn(b, t->slices.v[k].waker_site))
+				return -ENOMEM;
+	}
+	return 0;
+}
+
+unsigned call_bits(const struct build *b, uint32_t site)
+{
+	const uint64_t *at;
+
+	if (site < b->calls.n)
+		return b->calls.v[site];
+	at = hmap_get(&b->far_calls, site, 0);
+	return at ? (unsigned)*at : 0;
 }
 
 bool slice_timed_out(const struct slice *s)
@@ -116,7 +147,7 @@ bool slice_timed_out(const struct slice *s)
 
 /* A thread's end clears a word, and lets go of robust locks; that of a process kills its other
  * threads. Who woke it from another call sent it a signal. */
-bool slice_posted(struct build *b, const struct task *t, const struct slice *s)
+bool slice_posted(const struct build *b, const struct task *t, const struct slice *s)
 {
 	unsigned bits = call_bits(b, s->waker_site);
 	const struct task *waker;

@@ -39,7 +39,8 @@ struct turn {
 };
 
 struct holders {
-	struct build *b;
+	struct lock_blame *lb;
+	const struct build *b;
 	struct lock *l;
 	bool owned; /* has one holder at a time, who lets go by a post */
 	VEC(struct fact) facts;
@@ -357,7 +358,7 @@ static int add_piece(struct holders *h, struct wait *x, size_t turn, uint64_t fr
 		piece.task = 0;
 		piece.state = h->owned ? BLAME_HANDOFF : BLAME_NOBODY;
 	}
-	return from < to ? blame_add(h->b, x, piece) : 0;
+	return from < to ? blame_add(&h->lb->pieces, x, piece) : 0;
 }
 
 /* A long wait beside thousands of short ones: pieces of equal length, each with the turn in
@@ -404,7 +405,7 @@ static int tile_slice(struct holders *h, struct wait *x, const struct slice *s, 
 static void count_agreement(struct holders *h, const struct wait *x)
 {
 	const struct blame *last =
-	        x->n_blame ? &h->b->w->blames.v[x->blame + x->n_blame - 1] : NULL;
+	        x->n_blame ? &h->lb->pieces.v.v[x->blame + x->n_blame - 1] : NULL;
 
 	if (!h->owned || !last || !last->agrees || !wait_posted(h->b, x))
 		return;
@@ -418,7 +419,7 @@ static int tile(struct holders *h, struct wait *x, size_t limit)
 	const struct slice *s = &model_task(h->b->m, x->task)->slices.v[x->slice];
 	int err = 0;
 
-	x->blame = (uint32_t)h->b->w->blames.n;
+	x->blame = (uint32_t)h->lb->pieces.v.n;
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++)
 		if (of_wait(s))
 			err = tile_slice(h, x, s, limit);
@@ -426,18 +427,24 @@ static int tile(struct holders *h, struct wait *x, size_t limit)
 	return err;
 }
 
-int holders_blame(struct build *b, struct lock *l, const uint32_t *waits, size_t n, size_t limit)
+int holders_blame(struct lock_blame *lb)
 {
-	struct holders h = {.b = b, .l = l, .owned = l->kind == LOCK_MUTEX || l->kind == LOCK_GIL};
+	struct holders h = {
+	        .lb = lb,
+	        .b = lb->b,
+	        .l = lb->l,
+	        .owned = lb->l->kind == LOCK_MUTEX || lb->l->kind == LOCK_GIL,
+	};
+	struct wait *waits = lb->b->w->waits.v;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < n; i++)
-		err = add_wait_facts(&h, &b->w->waits.v[waits[i]]);
+	for (size_t i = 0; !err && i < lb->n; i++)
+		err = add_wait_facts(&h, &waits[lb->waits[i]]);
 	if (!err)
 		err = make_turns(&h);
-	for (size_t i = 0; !err && i < n; i++)
-		err = tile(&h, &b->w->waits.v[waits[i]], limit);
 	vec_release(&h.facts);
+	for (size_t i = 0; !err && i < lb->n; i++)
+		err = tile(&h, &waits[lb->waits[i]], lb->limit);
 	vec_release(&h.turns);
 	return err;
 }

@@ -25,6 +25,7 @@ enum {
 	CALL_VFORK = 1 << 7,
 	CALL_KNOWN = 1 << 8,
 	CALL_ACCEPT = 1 << 9,
+	CALL_SEEN = 1 << 15, /* the table has it */
 };
 
 /* What all waits on one futex word say together. */
@@ -43,11 +44,17 @@ struct gil_place {
 	uint64_t addr;
 };
 
+/* Pieces of waits; those of one wait are neighbours, from wait.blame on. */
+struct blames {
+	VEC(struct blame) v;
+};
+
 struct build {
 	const struct model *m;
 	struct waits *w;
 	const char *arch;
-	struct hmap calls;          /* site -> CALL_* */
+	VEC(uint16_t) calls;        /* by site: CALL_* */
+	struct hmap far_calls;      /* the same, of large ids */
 	struct hmap stack_kinds;    /* user stack -> struct kind_vote, packed */
 	VEC(struct word) words;     /* by futex index */
 	VEC(uint32_t) futex_locks;  /* futex index -> lock index + 1 */
@@ -67,9 +74,11 @@ static inline uint64_t locks_sum(uint64_t a, uint64_t b)
 
 /* --- calls.c ------------------------------------------------------------------------------- */
 
-unsigned call_bits(struct build *b, uint32_t site);
+/* All sites of the model's slices, which are those that may be asked for then. */
+int calls_gather(struct build *b);
+unsigned call_bits(const struct build *b, uint32_t site);
 /* Was the blocked part of the slice ended by somebody who did what the wait was for? */
-bool slice_posted(struct build *b, const struct task *t, const struct slice *s);
+bool slice_posted(const struct build *b, const struct task *t, const struct slice *s);
 /* … by a timeout? */
 bool slice_timed_out(const struct slice *s);
 /* The live task that the owner word read when the slice began names; 0 = none. */
@@ -119,7 +128,7 @@ bool traffic_is_news(const struct mfile *f);
 
 int waits_stitch(struct build *b);
 /* Was the wait ended by somebody who did what it was for? */
-bool wait_posted(struct build *b, const struct wait *x);
+bool wait_posted(const struct build *b, const struct wait *x);
 static inline const struct slice *wait_last_slice(const struct build *b, const struct wait *x)
 {
 	return &model_task(b->m, x->task)->slices.v[x->slice + x->n_slices - 1];
@@ -128,9 +137,18 @@ static inline const struct slice *wait_last_slice(const struct build *b, const s
 /* --- blame.c, holders.c ------------------------------------------------------------------- */
 
 int waits_blame(struct build *b);
-/* Blames of all waits on one lock, `waits` being their places in w->waits, by time. */
-int holders_blame(struct build *b, struct lock *l, const uint32_t *waits, size_t n, size_t limit);
-int blame_add(struct build *b, struct wait *x, struct blame piece); /* joins equal neighbours */
+/* One lock, the places of its waits in w->waits, task by task in the order of time, and the pieces that
+ * they get. Locks are gone through side by side: of what they share, each changes only its own waits. */
+struct lock_blame {
+	const struct build *b;
+	struct lock *l;
+	const uint32_t *waits;
+	size_t n, limit;
+	struct blames pieces;
+};
+int holders_blame(struct lock_blame *lb);
+/* Appends it to the wait's pieces; joins equal neighbours. */
+int blame_add(struct blames *to, struct wait *x, struct blame piece);
 
 /* --- stats.c, names.c ---------------------------------------------------------------------- */
 

@@ -135,7 +135,7 @@ static bool is_open(struct build *b, const struct task *t, uint32_t i)
 	return (last && s->in_ns == s->end_ns) || goes_away(t, i);
 }
 
-bool wait_posted(struct build *b, const struct wait *x)
+bool wait_posted(const struct build *b, const struct wait *x)
 {
 	return slice_posted(b, model_task(b->m, x->task), wait_last_slice(b, x));
 }

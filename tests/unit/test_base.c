@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "runs.h"
 
 #define eq_str(got, want)                                                                \
 	do {                                                                             \
@@ -452,4 +453,71 @@ Test(io, whole_files_and_limits)
 	cr_expect_eq(read_file_at(AT_FDCWD, path, 10, &b), -ENOENT);
 	buf_release(&b);
 	close(fd);
+}
+
+/* --- threads --- */
+
+struct called {
+	_Atomic unsigned times[500];
+	size_t fails_from;
+};
+
+static int call(void *ctx, size_t i)
+{
+	struct called *c = ctx;
+
+	c->times[i]++;
+	return i >= c->fails_from ? -(int)i : 0;
+}
+
+Test(parallel, calls_each_once_and_tells_the_first_error)
+{
+	struct called c = {.fails_from = 500};
+
+	cr_assert_eq(parallel(0, call, &c), 0);
+	cr_assert_eq(parallel(500, call, &c), 0);
+	for (size_t i = 0; i < 500; i++)
+		cr_assert_eq(c.times[i], 1, "%zu", i);
+	c.fails_from = 123;
+	cr_assert_eq(parallel(500, call, &c), -123);
+	cr_assert_eq(parallel(1, call, &c), 0);
+}
+
+/* --- runs --- */
+
+struct item {
+	unsigned key, place;
+};
+
+static bool has_smaller_key(const void *a, const void *b)
+{
+	return ((const struct item *)a)->key < ((const struct item *)b)->key;
+}
+
+static void expect_sorted(unsigned n, unsigned run, unsigned keys)
+{
+	struct item v[200], other[200], *sorted;
+	uint64_t sum = 0, sorted_sum = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		v[i] = (struct item){i % run * 7919 % keys, i};
+		sum += v[i].key;
+	}
+	sorted = runs_sort(v, other, n, sizeof(*v), has_smaller_key);
+	for (unsigned i = 0; i < n; i++) {
+		sorted_sum += sorted[i].key;
+		cr_assert(!i || sorted[i - 1].key < sorted[i].key ||
+		                  (sorted[i - 1].key == sorted[i].key &&
+		                   sorted[i - 1].place < sorted[i].place),
+		          "%u in runs of %u: place %u", n, run, i);
+	}
+	cr_assert_eq(sum, sorted_sum);
+}
+
+Test(runs, sorted_and_stable_whatever_the_length_of_runs)
+{
+	for (unsigned n = 0; n <= 200; n += 1 + n / 10)
+		for (unsigned run = 1; run <= 200; run += 1 + run / 5)
+			for (unsigned keys = 1; keys <= 10000; keys *= 10)
+				expect_sorted(n, run, keys);
 }

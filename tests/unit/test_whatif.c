@@ -441,6 +441,29 @@ static double wall_of(const struct replay *p, const struct replay_terms *terms)
 	return err ? NAN : out.wall_ns;
 }
 
+/* Where nobody has to wait for a CPU, neither the order in which they are given nor more of them
+ * make a difference; nor does it on CPUs without end. */
+static void expect_no_crowd(const struct replay *p, uint64_t seed)
+{
+	struct replay_terms terms = {.cpus = 3};
+	struct replay_result shared;
+
+	for (; terms.cpus < 5; terms.cpus++) {
+		terms.order = REPLAY_SHARED;
+		if (replay_run(p, &terms, &shared) || shared.crowded)
+			continue;
+		for (terms.order = REPLAY_LONG_FIRST; terms.order <= REPLAY_SHORT_FIRST;
+		     terms.order++)
+			cr_expect_float_eq(wall_of(p, &terms), shared.wall_ns,
+			                   1 + shared.wall_ns * 1e-6, "seed %" PRIu64, seed);
+		cr_expect_float_eq(wall_of(p, &(struct replay_terms){.cpus = INFINITY}),
+		                   shared.wall_ns, 1 + shared.wall_ns * 1e-6, "seed %" PRIu64,
+		                   seed);
+	}
+	terms = (struct replay_terms){.cpus = INFINITY};
+	cr_expect(replay_run(p, &terms, &shared) || !shared.crowded, "seed %" PRIu64, seed);
+}
+
 /* It ends, on any terms or on none; and a prediction lies in its range. */
 Test(whatif, whatever_the_recording_says)
 {
@@ -457,6 +480,7 @@ Test(whatif, whatever_the_recording_says)
 			                                                      .order = order})));
 		cr_expect_eq(isnan(shared),
 		             isnan(wall_of(&p, &(struct replay_terms){.cpus = INFINITY})));
+		expect_no_crowd(&p, seed);
 		replay_release(&p);
 		for (size_t i = 0; i < b.r.what_if.n; i++) {
 			const struct what_if_row *row = &b.r.what_if.v[i];
