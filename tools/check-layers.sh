@@ -3,7 +3,7 @@
 #
 # check-layers.sh - does every include point the allowed way?
 #
-#   cli -> collect -> { trace, symbol, python, unwind } -> base
+#   cli -> collect -> { trace, symbol, python, unwind } -> base;  symbol -> unwind (golang.h)
 #   cli -> report -> { analyze, symbol };  analyze -> locks -> model -> trace -> base
 #
 # A directory may include its own headers and those of the directories below it.
@@ -18,13 +18,13 @@ allowed() {
 	case $1 in
 	base) echo 'base.h' ;;
 	trace) echo 'base.h trace.h' ;;
-	symbol) echo 'base.h trace.h symbol.h' ;;
+	symbol) echo 'base.h trace.h symbol.h golang.h' ;;
 	python) echo 'base.h mt_abi.h python.h' ;;
 	model) echo 'base.h trace.h model.h' ;;
 	locks) echo 'base.h runs.h trace.h model.h waits.h' ;;
 	analyze) echo 'base.h runs.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
 	report) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h' ;;
-	unwind) echo 'base.h unwind.h mt_flags.h mt_unwind.h' ;;
+	unwind) echo 'base.h unwind.h golang.h mt_flags.h mt_unwind.h' ;;
 	collect) echo 'base.h trace.h symbol.h python.h unwind.h collect.h mt_abi.h mt_unwind.h' ;;
 	cli) echo 'base.h trace.h model.h waits.h report.h compare.h symbol.h collect.h' ;;
 	esac

@@ -7,13 +7,17 @@
 
 #include "dwarf_priv.h"
 #include "elf_priv.h"
+#include "golang.h"
 #include "symbol.h"
+
+#define GO_CHAIN_MAX 32
 
 struct elf_syms {
 	struct elf_file main, dbg; /* dbg: zeroed = none */
 	struct ranges code, data;
-	bool data_read, dwarf_tried, dbg_tried;
+	bool data_read, dwarf_tried, dbg_tried, go_tried;
 	struct elf_dwarf *dwarf;
+	struct go_funcs *go; /* NULL: not such a program */
 	char *path;
 };
 
@@ -45,6 +49,41 @@ static bool read_mini(const struct elf_file *main, enum elf_sym_class cls, struc
 	return any;
 }
 
+static void open_go(struct elf_syms *e)
+{
+	static const char *const sections[] = {".gopclntab", ".data.rel.ro.gopclntab",
+	                                       ".go.buildinfo", ".note.go.buildid"};
+	int unused;
+
+	for (size_t i = 0; i < ARRAY_LEN(sections) && !e->go_tried; i++) {
+		if (elf_section_named(&e->main, sections[i])) {
+			e->go = go_funcs_open(e->main.fd, &unused);
+			e->go_tried = true;
+		}
+	}
+	e->go_tried = true;
+}
+
+/* What a Go program knows of itself, stripped or not. True when that named anything. */
+static bool read_go(struct elf_syms *e, struct ranges *t)
+{
+	const char *name;
+	size_t n = 0, had = t->added.n, i;
+
+	open_go(e);
+	n = e->go ? go_funcs_count(e->go) : 0;
+	for (i = 0; i < n && i < ELF_MAX_SYMBOLS && t->names.n < ELF_MAX_STRINGS; i++) {
+		uint32_t at = (uint32_t)t->names.n;
+		uint64_t start, end;
+
+		if (go_funcs_get(e->go, i, &start, &end, &name) &&
+		    (buf_put(&t->names, name, strlen(name) + 1) ||
+		     ranges_add(t, start, end, at, RANGE_RANK(ELF_SYM_RANK_GO, 0))))
+			break;
+	}
+	return t->added.n > had;
+}
+
 /* The best table there is. 0 also when there is none; -errno when only broken ones are. */
 static int read_symbols(struct elf_syms *e, enum elf_sym_class cls, struct ranges *t)
 {
@@ -56,6 +95,8 @@ static int read_symbols(struct elf_syms *e, enum elf_sym_class cls, struct range
 		any = read_table(&e->main, SHT_DYNSYM, cls, t, &err);
 		any |= cls == ELF_SYM_CODE && read_mini(&e->main, cls, t);
 	}
+	/* Where there are symbols, too: of C's functions they may name the section only. */
+	any |= cls == ELF_SYM_CODE && read_go(e, t);
 	if (any)
 		err = 0;
 	if (!err && cls == ELF_SYM_CODE)
@@ -146,6 +187,7 @@ void elf_syms_free(struct elf_syms *e)
 	ranges_release(&e->code);
 	ranges_release(&e->data);
 	elf_dwarf_free(e->dwarf);
+	go_funcs_free(e->go);
 	elf_file_close(&e->main);
 	elf_file_close(&e->dbg);
 	free(e->path);
@@ -220,6 +262,21 @@ static void open_dwarf(struct elf_syms *e)
 		return;
 	find_debug(e);
 	e->dwarf = elf_dwarf_open(&e->dbg);
+	if (!e->dwarf)
+		open_go(e);
+}
+
+static size_t go_chain(const struct go_funcs *g, uint64_t vaddr, struct sym *out, size_t max)
+{
+	struct go_place p[GO_CHAIN_MAX];
+	size_t n = go_funcs_at(g, vaddr, p, max < GO_CHAIN_MAX ? max : GO_CHAIN_MAX);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = (struct sym){.name = p[i].name,
+		                      .name_off = p[i].start ? vaddr - p[i].start : 0,
+		                      .src = p[i].file,
+		                      .line = p[i].line};
+	return n;
 }
 
 size_t elf_syms_chain(struct elf_syms *e, uint64_t file_offset, struct sym *out, size_t max)
@@ -233,6 +290,8 @@ size_t elf_syms_chain(struct elf_syms *e, uint64_t file_offset, struct sym *out,
 	open_dwarf(e);
 	if (e->dwarf)
 		n = elf_dwarf_chain(e->dwarf, vaddr, out, max);
+	else if (e->go)
+		n = go_chain(e->go, vaddr, out, max);
 	if (!lookup(&e->code, vaddr, &sym)) {
 		/* Both know the function; the table's is the name that tools show. */
 		if (!n)

@@ -67,6 +67,7 @@ int elf_debug_find(const struct elf_file *main, const char *path, struct elf_fil
 int elf_mini_open(const struct elf_file *main, struct elf_file *mini);
 
 enum elf_sym_class { ELF_SYM_CODE, ELF_SYM_DATA };
+enum { ELF_SYM_RANK_GO = 3 }; /* rank of names from Go's table (see ranges_priv.h) */
 /* Adds the symbols of section `tab` (SHT_SYMTAB or SHT_DYNSYM) to t; t may hold some already.
  * 0 or -errno. */
 int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enum elf_sym_class cls,

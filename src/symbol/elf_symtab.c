@@ -11,8 +11,9 @@
 
 /* Of one start the lowest class wins, then see ranges_priv.h. Exported names, weak ones too,
  * are the ones that people know: glibc's read() is weak, its local alias is __GI_read. A label
- * without a type may be anything in the section, so it comes last. */
-enum { CLASS_EXPORTED, CLASS_LOCAL, CLASS_LABEL };
+ * without a type may be anything in the section, so it comes late. Last what Go's linker calls
+ * all that it has from C's compiler, "package(.text)". */
+enum { CLASS_EXPORTED, CLASS_LOCAL, CLASS_LABEL, CLASS_SECTION = ELF_SYM_RANK_GO + 1 };
 
 struct reader {
 	const struct elf_file *f;
@@ -50,6 +51,7 @@ static int rank_of(const struct reader *r, const GElf_Sym *sym, const struct elf
 {
 	const char *name = (const char *)r->t->names.p + r->names + sym->st_name;
 	bool code = r->cls == ELF_SYM_CODE;
+	const char *end = strchr(name, '(');
 	int bind = GELF_ST_BIND(sym->st_info);
 
 	if (!(sec->flags & SHF_ALLOC) || !(sec->flags & SHF_EXECINSTR) == code)
@@ -59,6 +61,8 @@ static int rank_of(const struct reader *r, const GElf_Sym *sym, const struct elf
 	case STT_GNU_IFUNC:
 		if (!code)
 			return -1;
+		if (end && !strcmp(end, "(.text)"))
+			return RANGE_RANK(CLASS_SECTION, 0);
 		break;
 	case STT_OBJECT:
 		if (code || !sym->st_size)

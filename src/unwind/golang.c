@@ -99,38 +99,7 @@ int golang_symbols(struct image *im)
 
 /* --- the table of functions ------------------------------------------------ */
 
-#define GO_MAGIC_12  0xfffffffbu
-#define GO_MAGIC_116 0xfffffffau
-#define GO_MAGIC_118 0xfffffff0u
-#define GO_MAGIC_120 0xfffffff1u
-#define RELA_MAX     (64u << 20)
-
-/* Where its parts begin in the section's bytes. */
-struct go_table {
-	const uint8_t *p;
-	uint64_t n;
-	unsigned word,
-	        quantum; /* bytes of a number in the list, of an address; of an instruction */
-	unsigned entry;  /* bytes of the first field of a _func */
-	uint64_t text, n_funcs, names, pcs, list, funcs;
-};
-
-static uint64_t number(const struct go_table *g, uint64_t at, unsigned bytes)
-{
-	struct cursor c = {g->p + at, g->p + g->n, false};
-
-	return at <= g->n ? cursor_uint(&c, bytes) : 0;
-}
-
-static bool is_header(const uint8_t *p)
-{
-	uint32_t magic;
-
-	memcpy(&magic, p, 4);
-	return (magic == GO_MAGIC_12 || magic == GO_MAGIC_116 || magic == GO_MAGIC_118 ||
-	        magic == GO_MAGIC_120) &&
-	       !p[4] && !p[5] && p[6] == 1 && p[7] == 8;
-}
+#define RELA_MAX (64u << 20)
 
 /* C's linker has put it among other data when it links a position-independent program. */
 static int find_in_relro(struct image *im, struct buf *b)
@@ -139,9 +108,9 @@ static int find_in_relro(struct image *im, struct buf *b)
 	int rc = im->relro.n > UNWIND_MAX_SECTION ? 0
 	                                          : image_read(im, im->relro.off, im->relro.n, b);
 
-	while (!rc && at + 72 <= b->n && !is_header(b->p + at))
+	while (!rc && at + GO_HEADER <= b->n && !go_table_is(b->p + at))
 		at += 8;
-	if (rc || at + 72 > b->n) {
+	if (rc || at + GO_HEADER > b->n) {
 		b->n = 0;
 		return rc == -ENOMEM ? rc : 0;
 	}
@@ -167,11 +136,11 @@ int golang_table(struct image *im)
 	return rc == -ENOMEM ? rc : 0;
 }
 
-/* What the dynamic linker writes to that address when it is a base address more; 0 = nothing. */
-static uint64_t relocated(const struct image *im, uint64_t vaddr)
+/* Calls fn for each address that the dynamic linker writes a base address and a number to. */
+static void each_relocation(const struct image *im, bool (*fn)(void *ctx, const Elf64_Rela *r),
+                            void *ctx)
 {
 	struct buf b = {0};
-	uint64_t found = 0;
 
 	if (im->rela.n > RELA_MAX || image_read(im, im->rela.off, im->rela.n, &b))
 		b.n = 0;
@@ -179,71 +148,61 @@ static uint64_t relocated(const struct image *im, uint64_t vaddr)
 		Elf64_Rela r;
 
 		memcpy(&r, b.p + at, sizeof(r));
-		if (r.r_offset == vaddr && ELF64_R_TYPE(r.r_info) == R_X86_64_RELATIVE)
-			found = (uint64_t)r.r_addend;
+		if (ELF64_R_TYPE(r.r_info) == R_X86_64_RELATIVE && !fn(ctx, &r))
+			break;
 	}
 	buf_release(&b);
-	return found;
 }
 
-/* Address that the table's own counts from. */
-static uint64_t text_start(const struct image *im, uint64_t in_header)
-{
-	uint64_t at = in_header, off, left;
+struct wanted {
+	uint64_t at, to; /* 0: to be found */
+	bool by_target;
+};
 
-	if (!at)
-		at = relocated(im, im->go.vaddr + 24);
-	if (!at || image_offset(im, at, true, &off, &left))
-		at = im->text_vaddr;
-	return at;
+static bool match(void *ctx, const Elf64_Rela *r)
+{
+	struct wanted *w = ctx;
+
+	if (w->by_target ? (uint64_t)r->r_addend != w->to : r->r_offset != w->at)
+		return true;
+	w->at = r->r_offset;
+	w->to = (uint64_t)r->r_addend;
+	return false;
 }
 
-static int read_header(const struct image *im, struct go_table *g)
+uint64_t golang_word(const struct image *im, uint64_t vaddr)
 {
-	uint32_t magic;
+	struct wanted w = {.at = vaddr};
+	uint64_t off, left, v = 0;
 
-	*g = (struct go_table){.p = im->go.data.p, .n = im->go.data.n};
-	if (g->n < 72 || !is_header(g->p))
-		return -ENOEXEC;
-	magic = (uint32_t)number(g, 0, 4);
-	g->n_funcs = number(g, 8, 8);
-	g->word = 8;
-	if (magic == GO_MAGIC_12) {
-		g->list = 16;
-	} else if (magic == GO_MAGIC_116) {
-		g->names = number(g, 24, 8);
-		g->pcs = number(g, 48, 8);
-		g->list = g->funcs = number(g, 56, 8);
-	} else {
-		g->word = 4;
-		g->text = text_start(im, number(g, 24, 8));
-		g->names = number(g, 32, 8);
-		g->pcs = number(g, 56, 8);
-		g->list = g->funcs = number(g, 64, 8);
-	}
-	if (g->names > g->n || g->pcs > g->n || g->list > g->n ||
-	    g->n_funcs > (g->n - g->list) / (2 * g->word))
-		return -ENOEXEC;
+	if (image_offset(im, vaddr, false, &off, &left) || left < sizeof(v) ||
+	    pread_full(im->fd, &v, sizeof(v), off) != sizeof(v))
+		return 0;
+	if (!v)
+		each_relocation(im, match, &w);
+	return v ? v : w.to;
+}
+
+uint64_t golang_pointer_to(const struct image *im, uint64_t vaddr)
+{
+	struct wanted w = {.to = vaddr, .by_target = true};
+
+	each_relocation(im, match, &w);
+	return w.at;
+}
+
+int golang_read(const struct image *im, struct go_table *g)
+{
+	uint64_t off, left;
+	int rc = go_table_open(g, &im->go.data);
+
+	if (rc || g->form < 118)
+		return rc;
+	if (!g->text)
+		g->text = golang_word(im, im->go.vaddr + 24);
+	if (!g->text || image_offset(im, g->text, true, &off, &left))
+		g->text = im->text_vaddr;
 	return 0;
-}
-
-/* One function: its name in the section, NULL: not one. */
-static const char *read_function(const struct go_table *g, uint64_t i, struct fde *f)
-{
-	uint64_t at = g->list + i * 2 * g->word, func, name, pcs;
-
-	func = g->funcs + number(g, at + g->word, g->word);
-	f->start = g->text + number(g, at, g->word);
-	f->end = g->text + number(g, at + 2 * g->word, g->word);
-	f->source = FDE_GO;
-	if (func > g->n || g->n - func < g->word + 16u || f->end <= f->start)
-		return NULL;
-	name = g->names + number(g, func + g->word, 4);
-	pcs = g->pcs + number(g, func + g->word + 12, 4);
-	if (name >= g->n || pcs >= g->n || pcs > UINT32_MAX || !memchr(g->p + name, 0, g->n - name))
-		return NULL;
-	f->ins = (uint32_t)pcs;
-	return pcs == g->pcs ? NULL : (const char *)g->p + name; /* 0: it has none */
 }
 
 /* Only what its rows may span. */
@@ -257,17 +216,21 @@ int golang_list(struct image *im, fde_vec *out)
 
 	if (im->crosscall && vec_push(out, crosscall))
 		return -ENOMEM;
-	if (read_header(im, &g))
+	if (golang_read(im, &g))
 		return 0;
 	for (uint64_t i = 0; i < g.n_funcs; i++) {
-		struct fde f = {0};
-		const char *name = read_function(&g, i, &f);
+		struct go_func fn;
+		struct fde f;
 
-		if (!name)
+		if (!go_table_func(&g, i, &fn) || !fn.pcsp) /* C's have none */
 			continue;
+		f = (struct fde){.start = fn.start,
+		                 .end = fn.end,
+		                 .ins = (uint32_t)fn.pcsp,
+		                 .source = FDE_GO};
 		if (vec_push(out, f))
 			return -ENOMEM;
-		if (changes_stack(name) && im->bottoms.n < 16 && vec_push(&im->bottoms, f.start))
+		if (changes_stack(fn.name) && im->bottoms.n < 16 && vec_push(&im->bottoms, f.start))
 			return -ENOMEM;
 	}
 	return 0;
@@ -278,26 +241,19 @@ int golang_list(struct image *im, fde_vec *out)
 
 static int table_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
 {
-	const uint8_t *p = im->go.data.p;
-	struct cursor c = {p + f->ins, p + im->go.data.n, false};
+	struct go_table g;
+	struct go_list l;
 	uint64_t at = f->start;
-	int64_t depth = -1;
 	int rc = 0;
 
-	while (at < f->end && !rc) {
-		uint64_t step = cursor_uleb(&c), bytes;
-
-		if (!step && at != f->start)
-			break; /* the end of the list */
-		depth += (int64_t)(step >> 1) ^ -(int64_t)(step & 1);
-		bytes = cursor_uleb(&c);
-		if (c.bad || !bytes)
-			break;
+	if (go_table_open(&g, &im->go.data) || !go_list_open(&g, f->ins, &l))
+		return 0;
+	while (at < f->end && !rc && go_list_next(&l)) {
 		rc = fn(ctx, at,
-		        depth < 0 || (depth & 7) || depth > 32000 * 8
+		        l.value < 0 || (l.value & 7) || l.value > 32000 * 8
 		                ? MT_INFO(MT_UNW_UNSUPPORTED, 0, 0, 0)
-		                : MT_INFO(MT_UNW_RSP, 0, depth / 8 + 1, 0));
-		at = bytes < f->end - at ? at + bytes : f->end;
+		                : MT_INFO(MT_UNW_RSP, 0, l.value / 8 + 1, 0));
+		at = l.bytes < f->end - at ? at + l.bytes : f->end;
 	}
 	if (!rc && f->end - at >= PADDING_MAX)
 		rc = fn(ctx, at, MT_INFO(MT_UNW_UNSUPPORTED, 0, 0, 0));

@@ -248,6 +248,15 @@ int image_frames(struct image *im)
 	return rc;
 }
 
+int image_go(struct image *im)
+{
+	int rc = read_sections(im);
+
+	buf_release(&im->eh_frame.data);
+	buf_release(&im->debug_frame.data);
+	return !rc && im->is_go ? golang_table(im) : rc;
+}
+
 void image_release(struct image *im)
 {
 	vec_release(&im->segments);

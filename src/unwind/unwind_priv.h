@@ -5,7 +5,10 @@
  *     image.c   the ELF file: headers, segments, sections, bounded reads
  *     cfi.c     CIEs and FDEs: which code an FDE covers
  *     cfa.c     an FDE's instructions: the rows of that code
- *     golang.c  Go: its own table of functions, for a file that is stripped; where a stack ends
+ *     golang.c  Go: rows by its own table of functions, for a file that is stripped; where a
+ *               stack ends
+ *     gotable.c that table as bytes
+ *     gofuncs.c names and lines from it (golang.h)
  *     build.c   rows of a whole file, sorted, with their index
  *     remote.c  walking a stack by tables
  *     needed.c  which libraries a program will load
@@ -52,6 +55,8 @@ struct image {
 int image_open(struct image *im, int fd);
 /* Then the call frame information, whichever there is. 0 or -errno. */
 int image_frames(struct image *im);
+/* Or Go's table alone, im->go, which stays empty when there is none. 0 or -errno. */
+int image_go(struct image *im);
 void image_release(struct image *im);
 /* n bytes of the file at off, appended to b. 0 or -errno. */
 int image_read(const struct image *im, uint64_t off, uint64_t n, struct buf *b);
@@ -120,12 +125,67 @@ int cfi_list(const struct image *im, const struct image_bytes *sec, bool debug, 
 /* The CIE at `at` of the section; *cie may hold the one of an earlier call. False: unusable. */
 bool cfi_cie(const struct image_bytes *sec, bool debug, uint64_t at, struct cie *cie);
 
+/* --- gotable.c: .gopclntab, whose forms are told by golang.h. Hostile, as all bytes of a file. ---
+ */
+
+#define GO_HEADER 72 /* bytes, at most */
+
+struct go_table {
+	const uint8_t *p;
+	uint64_t n;
+	unsigned form; /* the Go it came with: 12, 116, 118, 120 (1.2 …) */
+	unsigned word; /* bytes of an entry of the list of functions */
+	uint64_t text; /* address that the entries count from */
+	uint64_t n_funcs;
+	uint64_t names, units, files, pcs, list, funcs; /* where the parts begin */
+};
+/* False: these 8 bytes do not begin such a table. */
+bool go_table_is(const uint8_t *p);
+/* b stays the caller's, as long as g is used. 0 or -ENOEXEC. */
+int go_table_open(struct go_table *g, const struct buf *b);
+
+struct go_func {
+	uint64_t start, end;
+	const char *name;
+	uint64_t pcsp, pcfile, pcln; /* its lists of numbers by place; 0 = none */
+	uint64_t unit;               /* where the names of its files begin */
+	uint64_t pcdata;             /* where the places of more lists are */
+	uint32_t n_pcdata, n_funcdata;
+};
+/* Function i; false: it makes no sense. */
+bool go_table_func(const struct go_table *g, uint64_t i, struct go_func *f);
+uint64_t go_table_pcdata(const struct go_table *g, const struct go_func *f,
+                         unsigned i); /* 0 = none */
+/* Before Go 1.18 an address, since then bytes past moduledata.gofunc. */
+bool go_table_funcdata(const struct go_table *g, const struct go_func *f, unsigned i,
+                       uint64_t *out);
+const char *go_table_file(const struct go_table *g, const struct go_func *f, int64_t id); /* NULL */
+const char *go_table_name(const struct go_table *g, uint32_t at);                         /* NULL */
+
+/* A list: a value and how many bytes of code it holds for, by differences. */
+struct go_list {
+	struct cursor c;
+	bool begun;
+	int64_t value;
+	uint64_t bytes;
+};
+bool go_list_open(const struct go_table *g, uint64_t at, struct go_list *l);
+bool go_list_next(struct go_list *l);
+/* The value so many bytes past the function's start; -1 also when there is none. */
+int64_t go_table_value(const struct go_table *g, uint64_t at, uint64_t past);
+
 /* --- golang.c --- */
 
 /* What the symbols tell: im->bottoms, im->crosscall. 0 or -ENOMEM. */
 int golang_symbols(struct image *im);
 /* Finds and reads im->go. 0 or -errno. */
 int golang_table(struct image *im);
+/* Then opens it: *g is valid as long as im. 0 or -ENOEXEC. */
+int golang_read(const struct image *im, struct go_table *g);
+/* The address at vaddr, as it is once the program has been loaded at 0; 0 = none. */
+uint64_t golang_word(const struct image *im, uint64_t vaddr);
+/* A place where a loaded program has this address, by its relocations; 0 = none. */
+uint64_t golang_pointer_to(const struct image *im, uint64_t vaddr);
 /* Adds the functions of im->go, and to im->bottoms those that belong there; and im->crosscall.
  * What cannot be understood is left out. 0 or -ENOMEM. */
 int golang_list(struct image *im, fde_vec *out);

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "live.h"
+#include "pyframes.h"
+#include "uframes.h"
 
 LIVE_SUITE(symbols);
 
@@ -168,6 +170,63 @@ Test(symbols, rust)
 	cr_assert_eq(p.status, 0, "%s", p.err);
 	r = record(opts, ARGS(file("r"), "TRUTH"));
 	expect_mostly(on_cpu(r.trace), "r::inner::busy::<u32>");
+}
+
+/* Off-CPU stacks of a Go program, without the marks of its assembly's calling convention. */
+static char *go_stacks(const char *program)
+{
+	struct recording r = record(NONE, ARGS(program));
+	struct proc p =
+	        run(ARGS(mpvtrace(), "export", r.trace, "--format", "folded", "--view", "off-cpu"));
+	struct model *m;
+	char *at;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	while ((at = strstr(p.out, ".abi0")))
+		memmove(at, at + 5, strlen(at + 5) + 1);
+	m = pyframes_load(r.trace);
+	cr_assert(m);
+	cr_expect(uframes_has_line(m, "main.readPipe", "waits.go", 18), "no line of %s", program);
+	cr_expect(uframes_has_line(m, "main.worker", "waits.go", 33), "no line of %s", program);
+	pyframes_free(m);
+	return p.out;
+}
+
+/* Stripped, it has the names, inlined functions and lines that it has with symbols: by its own
+ * table of functions. With threads of C's, whose functions have names there, too. */
+Test(symbols, go_without_symbols)
+{
+	static const char *const parts[] = {
+	        "runtime.goexit;main.main.func1;main.worker;main.readPipe;syscall.Read_[i];syscall."
+	        "read;",
+	        ";crosscall_amd64;runtime.mstart;", "runtime.findRunnable;runtime.stopm;runtime."};
+	const char *env[] = {"CGO_ENABLED=1", fmt("GOCACHE=%s/cache", live_dir),
+	                     fmt("GOPATH=%s/go", live_dir), "GO111MODULE=off", NULL};
+	struct proc_opts o = {.env = env, .timeout_s = 200};
+	struct proc p;
+
+	if (!have_command("go"))
+		cr_skip_test("no Go here");
+	for (unsigned pie = 0; pie < 2; pie++) {
+		const char *with = file("waits"), *without = file("stripped");
+		char *stacks;
+
+		p = run_with(ARGS("go", "build", pie ? "-buildmode=pie" : "-buildmode=exe", "-o",
+		                  with, workload("waits.go")),
+		             &o);
+		cr_assert_eq(p.status, 0, "%s", p.err);
+		cr_assert_eq(run(ARGS("strip", "-o", without, with)).status, 0);
+		for (unsigned i = 0; i < 2; i++) {
+			stacks = go_stacks(i ? without : with);
+			for (unsigned k = 0; k < 3; k++)
+				cr_expect(strstr(stacks, parts[k]), "%s: no %s in\n%s",
+				          i ? "stripped" : "symbols", parts[k], stacks);
+			cr_expect_null(strstr(stacks, "[waits+0x"));
+			cr_expect_null(strstr(stacks, "[stripped+0x"), "%s", stacks);
+			cr_expect_null(strstr(stacks, "(.text)"));
+		}
+	}
 }
 
 /* Most of what short-lived processes were seen in has a name: they are gone when names are looked

@@ -75,6 +75,39 @@ const char *uframes_name(const struct model *m, uint32_t stack, size_t i)
 	return n && f[n - 1].name ? f[n - 1].name : "";
 }
 
+static bool has_line(const struct model *m, const struct mstack *s, const char *function,
+                     const char *file, unsigned line)
+{
+	struct frame f[64];
+
+	for (uint32_t i = 0; i < s->n; i++) {
+		size_t n = model_resolve(m, s, i, f, 64);
+
+		for (size_t k = 0; k < n; k++) {
+			size_t all = f[k].src ? strlen(f[k].src) : 0, end = strlen(file);
+
+			if (f[k].name && !strcmp(f[k].name, function) && f[k].line == line &&
+			    all >= end && !strcmp(f[k].src + all - end, file))
+				return true;
+		}
+	}
+	return false;
+}
+
+bool uframes_has_line(const struct model *m, const char *function, const char *file, unsigned line)
+{
+	const struct stack_row *rows;
+	size_t n = model_off_cpu(m, &rows);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct mstack *s = rows[i].ustack ? model_stack(m, rows[i].ustack) : NULL;
+
+		if (s && has_line(m, s, function, file, line))
+			return true;
+	}
+	return false;
+}
+
 uint32_t uframes_of_task(const struct model *m, uint32_t tid, size_t n)
 {
 	const struct stack_row *rows;
