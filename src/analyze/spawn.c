@@ -5,6 +5,8 @@
 
 #include "analyze_priv.h"
 
+#define CLONE_VFORK 0x4000
+
 static uint64_t since(uint64_t start, uint64_t t)
 {
 	return t && t >= start ? t - start : SPAWN_UNKNOWN;
@@ -33,6 +35,29 @@ static const char *method_of(const struct model *m, const struct task *t)
 	return p && p->start_method ? p->start_method : "fork";
 }
 
+/* Where the child of a vfork ran in its creator's memory, the call was over for its creator when it
+ * went on; its beginning is not known, but little comes before the child exists. 0: unknown. */
+static uint64_t vfork_end(const struct model *m, const struct task *t)
+{
+	const struct task *p = model_task(m, t->parent);
+
+	for (size_t i = 0; p && i < p->slices.n; i++) {
+		const struct slice *s = &p->slices.v[i];
+
+		if (s->out_ns >= t->start_ns && s->waker == t->id)
+			return s->in_ns < s->end_ns ? s->in_ns : 0;
+	}
+	return 0;
+}
+
+/* How long the creating call took, from `start` on. */
+static uint64_t call_time(const struct model *m, const struct task *t, uint64_t start)
+{
+	if (t->clone_flags & CLONE_VFORK)
+		return since(start, vfork_end(m, t));
+	return t->call_ns ? t->start_ns - start : SPAWN_UNKNOWN;
+}
+
 static struct spawn_row row_of(const struct model *m, const struct task *t)
 {
 	uint64_t start = t->call_ns ? t->call_ns : t->start_ns;
@@ -40,7 +65,7 @@ static struct spawn_row row_of(const struct model *m, const struct task *t)
 	        .task = t->id,
 	        .method = method_of(m, t),
 	        .start_ns = start,
-	        .call_ns = t->call_ns ? t->start_ns - start : SPAWN_UNKNOWN,
+	        .call_ns = call_time(m, t, start),
 	        .ready_ns = SPAWN_UNKNOWN,
 	        .ready_off_ns = SPAWN_UNKNOWN,
 	        .first_run_ns = since(start, t->first_in_ns),

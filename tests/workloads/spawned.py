@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""spawned.py --method fork|spawn|forkserver|thread [--megabytes N] [--workers N] [--executable FILE]:
-workers, one after the other.
+"""spawned.py --method fork|spawn|forkserver|thread [--megabytes N] [--workers N] [--pool]:
+workers, one after the other; or all in a Pool, which does two rounds of jobs with them.
 
-Truth, all times CLOCK_MONOTONIC in ns: "own": pid, tid, at: the worker's first own line of Python;
-last: its last one. "call": tid, before, after: around the call that made it, in its creator, as near
-to the system call as Python comes; for spawn until the parent knows of its exec. "gone": pid,
-before (the worker's last moment before _exit, 0 = not told), after (its parent saw it end).
+Truth, all times CLOCK_MONOTONIC in ns: "own": pid, tid, at: the worker's first own line of Python.
+"call": tid, before, after: around the call that made it, in its creator, as near to the system
+call as Python comes; for spawn until the parent knows of its exec.
 """
 import multiprocessing
 import os
@@ -22,7 +21,26 @@ def work(path):
     truth.open_file(path)
     truth.compute(0.02)
     time.sleep(0.005)
-    truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at, last=now())
+    truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at)
+
+
+def begin(path):
+    at = now()
+    truth.open_file(path)
+    truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at)
+
+
+def job(seconds):
+    truth.compute(seconds)
+
+
+def pool(context, args):
+    with context.Pool(args.workers, begin, (args.truth,)) as workers:
+        for _ in range(2):
+            workers.map(job, [0.01] * args.workers * 2, chunksize=1)
+            time.sleep(0.02)
+        workers.close()
+        workers.join()
 
 
 class Timed:
@@ -39,18 +57,6 @@ class Timed:
         return result
 
 
-class TimedExit:
-    """os._exit of a forked child: says when."""
-
-    def __init__(self):
-        self.real = os._exit
-        os._exit = self
-
-    def __call__(self, code):
-        truth.line(t="exit", pid=os.getpid(), at=now())
-        self.real(code)
-
-
 def timed(method):
     if method == "thread":
         name = "_start_new_thread" if hasattr(threading, "_start_new_thread") else "_start_joinable_thread"
@@ -59,7 +65,6 @@ def timed(method):
         from multiprocessing import util
 
         return Timed(util, "spawnv_passfds")
-    TimedExit()
     return Timed(os, "fork")
 
 
@@ -68,10 +73,14 @@ def main():
     p.add_argument("--method", default="fork")
     p.add_argument("--megabytes", type=int, default=1)
     p.add_argument("--workers", type=int, default=4)
+    p.add_argument("--pool", action="store_true")
     args = p.parse_args()
     heap = bytearray(args.megabytes << 20)
     heap[::4096] = b"\1" * len(heap[::4096])
     truth.open_file(args.truth)
+    if args.pool:
+        pool(multiprocessing.get_context(args.method), args)
+        return
     if args.method == "thread":
         make = threading.Thread
     else:
@@ -82,10 +91,8 @@ def main():
         worker.start()
         tid = getattr(worker, "native_id", None) or worker.pid
         worker.join()
-        after = now()
         if call:
             truth.line(t="call", tid=tid, before=call.before, after=call.after)
-        truth.line(t="gone", tid=tid, after=after)
 
 
 if __name__ == "__main__":
