@@ -137,7 +137,8 @@ struct report {
 	bool causes_known;		/* the members below were worked out */
 	uint64_t capacity_ns;		/* wall × CPUs, rounded down */
 	/* The wall time less what other load (or the hypervisor) took, an estimate: ∫ dt × running / could,
-	 * could = the least of running + ready and CPUs; a stretch in which nothing could run counts whole. */
+	 * could = the least of running + ready and CPUs, ready without those who would only have
+	 * waited for a lock; a stretch in which nothing could run counts whole. */
 	uint64_t undisturbed_ns;
 	VEC(struct cause_row) breakdown;	/* work first, then by ns */
 	VEC(struct share_row) shares, proc_shares;	/* by height; proc_shares.task = proc id */

@@ -320,6 +320,8 @@ static int leave(struct chains *c, uint32_t i)
 		c->running_sum -= i;
 	}
 	c->ready -= n->state == NODE_READY;
+	c->futile -= n->futile;
+	n->futile = false;
 	c->cycles -= n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
 		c->n_idle[n->bystander][n->self.cause]--;
@@ -342,6 +344,7 @@ static int enter_root(struct chains *c, uint32_t i)
 		c->running_sum += i;
 	}
 	c->ready += n->state == NODE_READY;
+	c->futile += n->futile;
 	c->cycles += n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
 		c->n_idle[n->bystander][n->self.cause]++;
@@ -401,6 +404,25 @@ static int enter_latency(struct chains *c, uint32_t i, const struct span *s)
 	return enter_root(c, i);
 }
 
+/*
+ * With a CPU it would only wait: on a turn within its wait for a lock (a timeout woke it), or on
+ * its way to the GIL, from which the next holder's wake-up took the CPU away.
+ */
+static bool is_futile(const struct chains *c, const struct node *n, const struct span *s)
+{
+	const struct spans *all = &n->spans;
+	size_t i = all->wait;
+
+	if (i < all->n_waits && all->waits[i].lock && all->waits[i].start_ns <= s->start_ns &&
+	    s->start_ns < all->waits[i].end_ns)
+		return true;
+	while (i < all->n_waits && all->waits[i].start_ns < s->end_ns)
+		i++;
+	return i < all->n_waits && all->waits[i].lock &&
+	       c->w->locks.v[all->waits[i].lock - 1].kind == LOCK_GIL &&
+	       all->waits[i].start_ns - s->end_ns <= WAKE_LATENCY_NS;
+}
+
 static int enter(struct chains *c, uint32_t i, const struct span *s)
 {
 	struct node *n = &c->nodes.v[i];
@@ -410,6 +432,7 @@ static int enter(struct chains *c, uint32_t i, const struct span *s)
 	if (s && s->state == SPAN_READY && s->woken && s->end_ns - s->start_ns <= WAKE_LATENCY_NS)
 		return enter_latency(c, i, s);
 	n->state = !s ? NODE_ABSENT : s->state == SPAN_RUN ? NODE_RUN : NODE_READY;
+	n->futile = n->state == NODE_READY && is_futile(c, n, s);
 	return enter_root(c, i);
 }
 

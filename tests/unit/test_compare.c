@@ -430,6 +430,37 @@ Test(compare, wall_time_without_what_other_load_took)
 	                   run.v[COMPARE_QUIET] / MS);
 }
 
+/* The second thread, ready for 20 ms, has only a wait for the GIL before it, which the first has:
+ * with a CPU it would not have shortened the run. Nor when a timeout makes it ready within that
+ * wait. A thread that does something else first would have. */
+Test(compare, who_would_only_wait_for_the_gil_needs_no_cpu)
+{
+	for (unsigned useful = 0; useful < 2; useful++) {
+		uint64_t more = useful ? 5 * MS : 20 * US;
+		struct compare_run run;
+		struct tb *tb = tb_new();
+
+		tb_task(tb, 1, "app");
+		tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+		tb_thread(tb, 2, 1, "worker", 0);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 1, 0, 100 * MS);
+		tb_run(tb, 2, 0, 10 * MS);
+		tb_preempt(tb, 2);
+		tb_run(tb, 2, 30 * MS, 30 * MS + more);
+		tb_futex(tb, 2, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 50 * MS, 0);
+		tb_run(tb, 2, 60 * MS, 60 * MS + 20 * US);
+		tb_futex(tb, 2, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 90 * MS, 1);
+		tb_run(tb, 2, 90 * MS, 100 * MS);
+		tb_exit(tb, 2, 0);
+		tb_exit(tb, 1, 0);
+		run = run_of(tb);
+		cr_expect_float_eq(run.v[COMPARE_WALL], 100.0 * MS, 1);
+		cr_expect_float_eq(run.v[COMPARE_QUIET], useful ? 90.0 * MS : 100.0 * MS, 1, "%g",
+		                   run.v[COMPARE_QUIET] / MS);
+	}
+}
+
 /* Other load made the processes' run the longer one; it needs more than a little to overrule. */
 Test(compare, a_busy_machine_does_not_decide)
 {
