@@ -12,9 +12,14 @@
  * (another libc) the walk's result is kept per thread. Either way, it is believed only when
  * its thread_id is this thread's.
  *
- * To 3.11 the key's value is the thread's first state, also while the thread runs a
- * sub-interpreter's code; so with more than one interpreter the walk chooses: the newest
- * interpreter's state that has frames (what is called last was created last, normally).
+ * A thread that runs a sub-interpreter's code has a state in each. From 3.12 on the key's value is
+ * the one that ran last, also when it has released the GIL. (The thread-local variable is empty
+ * then.) So the state that is in a slot is the right one, and no other one of the thread's, to
+ * learn the key by. To 3.11 it is the thread's first state, whatever runs; so with more than one
+ * interpreter it is the state that has the GIL, if that is this thread's, else the one whose
+ * evaluation loop is the deepest on the C stack (3.10, 3.11), else the newest interpreter's that
+ * has frames (what is called last was created last, normally). The frames of the main interpreter's
+ * state of the thread, which called the other one, follow those of the sub-interpreter.
  */
 #include "python.bpf.h"
 #include "regs.bpf.h"
@@ -23,6 +28,8 @@
 #define TSS_STRIDE   16
 #define TSS_KEYS     32
 #define WALK_STEPS   256
+#define SEARCH_STEPS 4
+#define INTERPRETERS 16
 #define WALK_AGAIN   20000000 /* ns: a thread without a state is not looked for all the time */
 #define PY_INSTR_MAX (16u << 20)
 
@@ -90,52 +97,6 @@ static __always_inline u64 first_frame(const struct mt_py_layout *l, u64 tstate)
 	return f;
 }
 
-/* The walk below, one step: raw[0] the interpreter, raw[1] its thread, raw[2] a thread without
- * frames that would do. 0: go on; 1: that was all; else the thread. */
-__noinline u64 py_search_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 fs)
-{
-	u64 t;
-
-	if (!sc || !l || !sc->raw[0])
-		return 1;
-	t = sc->raw[1];
-	if (!t) {
-		sc->raw[0] = word_at(sc->raw[0] + l->interp_next);
-		sc->raw[1] = sc->raw[0] ? word_at(sc->raw[0] + l->interp_threads) : 0;
-		return 0;
-	}
-	if (word_at(t + l->tstate_thread_id) == fs) {
-		if (first_frame(l, t))
-			return t;
-		if (!sc->raw[2])
-			sc->raw[2] = t;
-	}
-	sc->raw[1] = word_at(t + l->tstate_next);
-	return 0;
-}
-
-/* All threads of all interpreters, for the one with this thread_id; one that has frames is
- * better than one without. */
-__noinline u64 py_search(u32 space, u64 fs)
-{
-	const struct mt_py_layout *l;
-	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
-	struct py_scratch *sc = py_frames();
-	u64 t = 0;
-
-	if (!sp || !sc)
-		return 0;
-	l = layout_of(sp);
-	if (!l)
-		return 0;
-	sc->raw[0] = word_at(sp->runtime + l->interp_head);
-	sc->raw[1] = sc->raw[0] ? word_at(sc->raw[0] + l->interp_threads) : 0;
-	sc->raw[2] = 0;
-	for (u32 i = 0; i < WALK_STEPS && !t; i++)
-		t = py_search_step(sc, l, fs);
-	return t > 1 ? t : sc->raw[2];
-}
-
 /* The number + 1 of the thread's key that has this value; 0 = none. */
 __noinline u32 py_find_key(u64 fs, u64 tstate)
 {
@@ -145,9 +106,92 @@ __noinline u32 py_find_key(u64 fs, u64 tstate)
 	return 0;
 }
 
+/* How good a state is that may be the thread's; less is better. */
+#define RANK_FRAMES                                                                  \
+	(1ULL << 48) /* above all addresses of the C stack, and these above all keys \
+	              */
+#define RANK_IDLE (1ULL << 49)
+#define RANK_NONE (1ULL << 50)
+
+static __always_inline u64 rank_of(struct py_scratch *sc, const struct mt_py_layout *l, u64 fs,
+                                   u64 t)
+{
+	u32 key;
+
+	if (sc->find_key) {
+		key = py_find_key(fs, t);
+		if (key && (!sc->key || key < sc->key))
+			sc->key = key;
+		if (key && l->tstate_current == MT_PY_NO)
+			return key;
+	}
+	if (!first_frame(l, t))
+		return RANK_IDLE;
+	return l->tstate_cframe != MT_PY_NO ? word_at(t + l->tstate_cframe) : RANK_FRAMES;
+}
+
+/* The walk below, one thread of one interpreter. Is there more? */
+static __always_inline u32 search_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 fs)
+{
+	u64 t, rank;
+
+	if (!sc->interp)
+		return 0;
+	t = sc->thread;
+	if (!t) {
+		sc->interp = word_at(sc->interp + l->interp_next);
+		sc->thread = sc->interp ? word_at(sc->interp + l->interp_threads) : 0;
+		return 1;
+	}
+	if (word_at(t + l->tstate_thread_id) == fs) {
+		rank = rank_of(sc, l, fs, t);
+		if (rank < sc->rank) {
+			sc->rank = rank;
+			sc->best = t;
+		}
+	}
+	sc->thread = word_at(t + l->tstate_next);
+	return 1;
+}
+
+__noinline u32 py_search_some(struct py_scratch *sc, const struct mt_py_layout *l, u64 fs)
+{
+	if (!sc || !l)
+		return 0;
+	for (u32 i = 0; i < SEARCH_STEPS; i++)
+		if (!search_step(sc, l, fs))
+			return 0;
+	return 1;
+}
+
+/* All threads of all interpreters from the one at `interp` on (0: the newest), for the state that
+ * is this thread's now. Its key, when it was not known yet, is in sc->key then. */
+__noinline u64 py_search(u32 space, u64 fs, u64 interp)
+{
+	const struct mt_py_layout *l;
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_scratch *sc = py_frames();
+
+	if (!sp || !sc)
+		return 0;
+	l = layout_of(sp);
+	if (!l)
+		return 0;
+	sc->interp = interp ? interp : word_at(sp->runtime + l->interp_head);
+	sc->thread = sc->interp ? word_at(sc->interp + l->interp_threads) : 0;
+	sc->best = 0;
+	sc->rank = RANK_NONE;
+	sc->key = 0;
+	sc->find_key = !interp && !sp->tss_key;
+	for (u32 i = 0; i < WALK_STEPS; i += SEARCH_STEPS)
+		if (!py_search_some(sc, l, fs))
+			break;
+	return sc->best;
+}
+
 /* The slow way, and what is learned by it. */
-static __noinline u64 search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
-                                       u32 space, u64 fs)
+static __always_inline u64 search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
+                                            struct py_scratch *sc, u32 space, u64 fs)
 {
 	struct py_thread_key key = {.fs = fs, .space = space};
 	struct py_thread *known = bpf_map_lookup_elem(&py_threads, &key), new = {};
@@ -160,17 +204,16 @@ static __noinline u64 search_and_learn(struct mt_py_space *sp, const struct mt_p
 		if (!known->tstate && now - known->walk_ns < WALK_AGAIN)
 			return 0;
 	}
-	new.tstate = py_search(space, fs);
+	new.tstate = py_search(space, fs, 0);
 	new.walk_ns = now;
-	if (new.tstate && !sp->tss_key) {
-		sp->tss_key = py_find_key(fs, new.tstate);
-		if (sp->tss_key && !sp->several)
+	if (new.tstate && sc->key) {
+		sp->tss_key = sc->key;
+		if (!sp->several)
 			return new.tstate;
 	}
 	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
 	return new.tstate;
 }
-
 /* To 3.11: has another interpreter come up beside the first one? */
 static __always_inline bool several_interpreters(struct mt_py_space *sp,
                                                  const struct mt_py_layout *l)
@@ -187,25 +230,87 @@ static __always_inline bool several_interpreters(struct mt_py_space *sp,
 	return sp->several;
 }
 
+static __always_inline u64 state_word(const struct py_scratch *sc, u32 field)
+{
+	return *(const u64 *)(sc->window + (field & 255));
+}
+
+/* The thread's state into the window, at one go: reading costs by the read. Is it this thread's? */
+static __always_inline bool load_state(struct py_scratch *sc, const struct mt_py_layout *l, u64 t,
+                                       u64 fs)
+{
+	u32 n = l->tstate_size;
+
+	sc->window_n = 0;
+	if (n > 256 || bpf_probe_read_user(sc->window, n, (void *)t))
+		return false;
+	return state_word(sc, l->tstate_thread_id) == fs;
+}
+
+/* The thread's state, which is in the window then; 0 = it has none. */
 static __always_inline u64 tstate_of(struct mt_py_space *sp, const struct mt_py_layout *l,
-                                     u32 space, u64 fs)
+                                     struct py_scratch *sc, u32 space, u64 fs)
 {
 	u64 t;
 
 	if (several_interpreters(sp, l)) {
 		t = word_at(sp->runtime + l->tstate_current);
-		if (t && word_at(t + l->tstate_thread_id) == fs)
+		if (t && load_state(sc, l, t, fs))
 			return t;
-		return search_and_learn(sp, l, space, fs);
-	}
-	if (sp->tss_key) {
+	} else if (sp->tss_key) {
 		t = word_at(fs + TSS_VALUES + ((sp->tss_key - 1) & (TSS_KEYS - 1)) * TSS_STRIDE);
 		if (!t)
 			return 0;
-		if (word_at(t + l->tstate_thread_id) == fs)
+		if (load_state(sc, l, t, fs))
 			return t;
 	}
-	return search_and_learn(sp, l, space, fs);
+	t = search_and_learn(sp, l, sc, space, fs);
+	return t && load_state(sc, l, t, fs) ? t : 0;
+}
+
+/* The main interpreter: the last one of the list, as new ones come first. */
+__noinline u64 py_main(const struct mt_py_layout *l, u64 interp)
+{
+	u64 next;
+
+	if (!l)
+		return 0;
+	for (u32 i = 0; i < INTERPRETERS && interp; i++) {
+		next = word_at(interp + l->interp_next);
+		if (!next)
+			return interp;
+		interp = next;
+	}
+	return 0;
+}
+
+/* A thread's state belongs to the interpreter `interp`. When that is not the main one: the first
+ * frame of the thread's state there, which called it. */
+__noinline u64 py_outer(u32 space, u64 fs, u64 interp)
+{
+	struct py_thread_key key = {.fs = fs, .space = (u64)space | 1ULL << 32};
+	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct py_thread *known, new = {};
+	const struct mt_py_layout *l;
+
+	if (!sp)
+		return 0;
+	l = layout_of(sp);
+	if (!l)
+		return 0;
+	if (!sp->main)
+		sp->main = py_main(l, interp);
+	if (!sp->main || sp->main == interp)
+		return 0;
+	known = bpf_map_lookup_elem(&py_threads, &key);
+	new.walk_ns = bpf_ktime_get_ns();
+	if (known && known->tstate && word_at(known->tstate + l->tstate_thread_id) == fs)
+		return first_frame(l, known->tstate);
+	if (known && !known->tstate && new.walk_ns - known->walk_ns < WALK_AGAIN)
+		return 0;
+	new.tstate = py_search(space, fs, sp->main);
+	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
+	return new.tstate ? first_frame(l, new.tstate) : 0;
 }
 
 static __always_inline u64 mix(u64 h, u64 v)
@@ -218,24 +323,31 @@ static __always_inline u64 mix(u64 h, u64 v)
  * A read of the target's memory costs 50 ns, however little is read; and from 3.11 on the frames
  * of a thread lie one after the other, callers below. So a window of up to 2 KiB that ends with
  * the frame is read at once, not beyond the start of its page (there need not be one before),
- * and most frames are in it already. To 3.10 each frame is an object of its own.
+ * and most frames are in it already. See py_load_heap() for 3.10 and before.
  */
 #define WINDOW_BYTES 2048
-#define SITE_BYTES   256 /* where two frames are all that is asked for */
+#define SITE_BYTES   256  /* where two frames are all that is asked for */
+#define HEAP_BYTES   3072 /* to 3.10 */
+#define HEAP_BACK    24   /* there: where a frame has f_back and f_code */
+#define HEAP_CODE    32
 #define NO_WINDOW    (~0u)
+
+/* Frames that are looked at in one call, and calls: for MT_MAX_PY_FRAMES of them, each of which may
+ * from 3.12 on have one of the interpreter's beside it, where it was entered from C. */
+#define HEAP_STEPS  8
+#define STACK_STEPS 16
+#define ROUNDS      13
 
 /* Where in the window the frame is. */
 static __always_inline u32 locate(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame)
 {
-	u64 size = l->frame_size, start = frame, at = frame - sc->window_at;
+	u64 size = l->frame_size, start, at = frame - sc->window_at;
 
 	if (at < PY_WINDOW && at + size <= sc->window_n)
 		return (u32)at;
-	if (l->instr_kind == MT_PY_INSTR_PTR) {
-		start = frame & ~(u64)4095;
-		if (frame - start > sc->reach)
-			start = frame - sc->reach;
-	}
+	start = frame & ~(u64)4095;
+	if (frame - start > sc->reach)
+		start = frame - sc->reach;
 	at = frame - start;
 	size += at;
 	if (size > WINDOW_BYTES + 128)
@@ -269,15 +381,8 @@ __noinline u64 py_bytecode(const struct mt_py_layout *l, u64 code, u32 copy)
 	return l ? word_at(word_at(code + l->code_tlbc) + 8 + (u64)copy * 8) : 0;
 }
 
-static __always_inline u32 instr_of(const struct mt_py_layout *l, u64 v, u64 start)
+static __always_inline u32 instr_of(u64 v, u64 start)
 {
-	if (l->instr_kind != MT_PY_INSTR_PTR) {
-		s32 lasti = (s32)v;
-
-		if (lasti < 0)
-			return MT_PY_INSTR_START;
-		return l->instr_kind == MT_PY_LASTI_UNITS ? (u32)lasti * 2 : (u32)lasti;
-	}
 	v -= start;
 	if (v == (u64)-2)
 		return MT_PY_INSTR_START;
@@ -321,9 +426,9 @@ __noinline u64 py_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 
 		if (copy)
 			start = py_bytecode(l, code, copy);
 	}
-	f->instr = instr_of(l, word_of(sc, at, l->frame_instr), start);
+	f->instr = instr_of(word_of(sc, at, l->frame_instr), start);
 	if (!shims)
-		f->entry = l->frame_entry == MT_PY_NO || byte_of(sc, at, l->frame_entry) & 1;
+		f->entry = byte_of(sc, at, l->frame_entry) & 1;
 	else
 		f->entry = 0;
 	sc->hash = mix(sc->hash, code) + f->instr * 2 + f->entry;
@@ -331,48 +436,169 @@ __noinline u64 py_step(struct py_scratch *sc, const struct mt_py_layout *l, u64 
 	return next;
 }
 
-/* Frames from `frame` on, at most `max` of them, into sc; their hash. */
+/*
+ * To 3.10 each frame is an object of its own; but those of a size lie in a page that is theirs
+ * alone, and calls that were made one after the other next to each other. So when a frame is in the
+ * page of the one before, what is on that side of it in the page is read with it.
+ */
+__noinline u32 py_load_heap(struct py_scratch *sc, u64 frame, u64 size)
+{
+	u64 start = frame, end = frame + size, last;
+
+	if (!sc)
+		return 0;
+	last = sc->last;
+	if ((frame ^ last) < 4096) {
+		if (frame < last)
+			start = end - HEAP_BYTES > (frame & ~4095ULL) ? end - HEAP_BYTES
+			                                              : frame & ~4095ULL;
+		else
+			end = start + HEAP_BYTES < (frame | 4095) ? start + HEAP_BYTES
+			                                          : (frame | 4095) + 1;
+		if (end < frame + size)
+			end = frame + size;
+	}
+	sc->window_n = 0;
+	size = end - start;
+	if (size > PY_WINDOW || bpf_probe_read_user(sc->window, size, (void *)start))
+		return 0;
+	sc->window_at = start;
+	sc->window_n = size;
+	return 1;
+}
+
+/* As py_stack_steps(), for frames that are objects. */
+__noinline u64 py_heap_steps(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame,
+                             u32 max)
+{
+	u64 hash, at, code, size;
+	struct mt_pyframe *f;
+	u32 n, lasti, units;
+	const u8 *p;
+
+	if (!sc || !l)
+		return 0;
+	hash = sc->hash;
+	n = sc->n;
+	size = l->frame_size;
+	lasti = l->frame_instr & 127;
+	units = l->instr_kind == MT_PY_LASTI_UNITS;
+	for (u32 i = 0; i < HEAP_STEPS && frame && n < max; i++) {
+		at = frame - sc->window_at;
+		if (at >= PY_WINDOW || at + size > sc->window_n) {
+			if (!py_load_heap(sc, frame, size)) {
+				sc->flags |= STACK_F_PY_PART;
+				frame = 0;
+				break;
+			}
+			at = frame - sc->window_at;
+		}
+		sc->last = frame;
+		p = sc->window + (at & (PY_WINDOW - 1));
+		frame = *(const u64 *)(p + HEAP_BACK);
+		code = *(const u64 *)(p + HEAP_CODE);
+		if (!code) {
+			sc->flags |= STACK_F_PY_PART;
+			frame = 0;
+			break;
+		}
+		f = &sc->frames[n++ & 127];
+		f->code = code;
+		f->instr = *(const u32 *)(p + lasti);
+		f->instr = (s32)f->instr < 0 ? MT_PY_INSTR_START : f->instr << units;
+		f->entry = 1;
+		hash = mix(hash, code) + f->instr * 2 + 1;
+	}
+	sc->hash = hash;
+	sc->n = n;
+	return frame;
+}
+
+/* Up to STACK_STEPS frames from this one on, while there are less than `max`. The next one
+ * outwards. */
+__noinline u64 py_stack_steps(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame,
+                              u32 max)
+{
+	for (u32 i = 0; i < STACK_STEPS; i++) {
+		if (!sc || !frame || sc->n >= max)
+			break;
+		frame = py_step(sc, l, frame);
+	}
+	return frame;
+}
+
+/* Frames from `frame` on, up to `max` in all, into sc. The next one outwards. */
 static __always_inline u64 collect(struct py_scratch *sc, const struct mt_py_layout *l, u64 frame,
                                    u32 max)
 {
-	sc->hash = 0xcbf29ce484222325ULL;
-	for (u32 i = 0; i < MT_MAX_PY_FRAMES + 32; i++) {
-		if (!frame)
-			break;
-		if (sc->n >= MT_MAX_PY_FRAMES || sc->n >= max) {
-			sc->flags |= STACK_F_PY_PART;
-			break;
+	bool heap = l->instr_kind != MT_PY_INSTR_PTR;
+
+	for (u32 i = 0; i < ROUNDS; i++) {
+		if (!frame) {
+			frame = sc->outer;
+			sc->outer = 0;
 		}
-		frame = py_step(sc, l, frame);
+		if (!frame || sc->n >= max)
+			break;
+		frame = heap ? py_heap_steps(sc, l, frame, max) : py_stack_steps(sc, l, frame, max);
 	}
-	return sc->hash ? sc->hash : 1;
+	return frame;
 }
 
-u64 py_walk_some(u32 space, u32 max)
+/* Where the walk begins. 0: no Python here. */
+static __always_inline u64 begin(struct py_scratch *sc, struct mt_py_space *sp,
+                                 const struct mt_py_layout *l, u32 space, u64 fs)
+{
+	u64 t = tstate_of(sp, l, sc, space, fs), frame, interp;
+
+	if (!t)
+		return 0;
+	frame = state_word(sc, l->tstate_frame);
+	interp = state_word(sc, l->tstate_interp);
+	if (l->cframe_frame != MT_PY_NO && frame)
+		frame = word_at(frame + l->cframe_frame);
+	sc->outer = frame && interp != sp->main ? py_outer(space, fs, interp) : 0;
+	sc->n = 0;
+	sc->window_n = 0;
+	sc->last = 0;
+	sc->cut = 0;
+	sc->flags = STACK_F_PY;
+	sc->epoch = sp->epoch;
+	sc->hash = 0xcbf29ce484222325ULL;
+	return frame;
+}
+
+u64 py_walk_some(u32 space, u32 max, u64 ts)
 {
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct py_scratch *sc;
 	const struct mt_py_layout *l;
-	u64 fs, t, frame;
+	u64 fs = thread_pointer(task), frame;
 
 	if (!sp)
 		return 0;
 	l = layout_of(sp);
 	sc = py_frames();
-	fs = thread_pointer(bpf_get_current_task_btf());
 	if (!l || !sc || !fs)
 		return 0;
-	t = tstate_of(sp, l, space, fs);
-	frame = t ? first_frame(l, t) : 0;
-	if (!frame)
-		return 0;
-	sc->n = 0;
-	sc->window_n = 0;
-	sc->reach = max <= 2 ? SITE_BYTES : WINDOW_BYTES;
-	sc->cut = 0;
-	sc->flags = STACK_F_PY;
-	sc->epoch = sp->epoch;
-	return collect(sc, l, frame, max);
+	sc->reach = max <= PY_SITE_FRAMES ? SITE_BYTES : WINDOW_BYTES;
+	if (sc->ts == ts && sc->fs == fs && sc->space == space) {
+		frame = sc->next;
+	} else {
+		sc->ts = 0;
+		frame = begin(sc, sp, l, space, fs);
+		if (!frame)
+			return 0;
+	}
+	frame = collect(sc, l, frame, max);
+	sc->next = frame;
+	sc->ts = ts;
+	sc->fs = fs;
+	sc->space = space;
+	if (frame && max > PY_SITE_FRAMES)
+		sc->flags |= STACK_F_PY_PART;
+	return sc->hash ? sc->hash : 1;
 }
 
 /* --- code objects ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * python.bpf.h: the Python frames of the current task. Its space must be known as a CPython's
  * (map py_spaces, filled by user space, copied at fork).
  *
- *     u64 py = py_walk(space);          the frames, in this CPU's py_scratch; their hash
+ *     u64 py = py_walk(space, ts);          the frames, in this CPU's py_scratch; their hash
  *     if (py && stack_is_new)
  *             py_note_codes(space, ts, task);   code objects not seen before are sent
  *
@@ -24,9 +24,14 @@ struct py_scratch {
 	u32 epoch; /* of the space: grows when a code object's address was found reused */
 	u32 noted, note; /* frames whose code objects were looked at, see py_note_some() */
 	u32 changed;
-	u32 reach; /* bytes below a frame that are read with it */
+	u32 reach; /* from 3.11 on: bytes below a frame that are read with it */
 	u64 hash; /* of the frames so far */
-	u64 raw[4]; /* of a search for the thread's state */
+	u64 interp, thread, best, rank; /* of a search for the thread's state */
+	u32 key, find_key;
+	u64 outer; /* frame to go on with: who called a sub-interpreter */
+	u64 next, last; /* frame to go on with; the one before */
+	u64 ts, fs; /* what was walked last */
+	u32 space, pad;
 	u64 window_at; /* address and length of the target's memory in `window` */
 	u64 window_n;
 	u8 window[PY_WINDOW + 256];
@@ -54,8 +59,10 @@ extern struct py_spaces_map py_spaces SEC(".maps");
 extern volatile __u32 py_spaces_n;
 
 /* The walk, at most `max` frames (MT_MAX_PY_FRAMES is the most). 0: no Python here (py_scratch is
- * not valid then). Global functions, so that the verifier looks at them once. */
-u64 py_walk_some(u32 space, u32 max);
+ * not valid then). ts: the event's; a walk of the same event goes on where the one before ended.
+ * Global functions, so that the verifier looks at them once. */
+#define PY_SITE_FRAMES 2
+u64 py_walk_some(u32 space, u32 max, u64 ts);
 /* Sends PYCODE for each frame's code object that was not seen yet, or is no longer what it was.
  * Returns whether there was one of these: then the stack's contents mean something new. */
 u32 py_note_codes(u32 space, u64 ts, u32 task);
@@ -69,14 +76,14 @@ static __always_inline struct py_scratch *py_frames(void)
 }
 
 /* What identifies the Python code that waits: a hash of the innermost two frames; 0 = none. */
-static __always_inline u64 py_site(u32 space)
+static __always_inline u64 py_site(u32 space, u64 ts)
 {
-	return py_walk_some(space, 2);
+	return py_walk_some(space, PY_SITE_FRAMES, ts);
 }
 
-static __always_inline u64 py_walk(u32 space)
+static __always_inline u64 py_walk(u32 space, u64 ts)
 {
-	return py_walk_some(space, MT_MAX_PY_FRAMES);
+	return py_walk_some(space, MT_MAX_PY_FRAMES, ts);
 }
 
 /* Of the space that was walked last: stacks differ from those before an address was reused. */

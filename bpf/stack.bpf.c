@@ -169,7 +169,7 @@ static __always_inline u64 take(void *ctx, struct mt_stack *sc, struct task_stat
 		kernel_frames(ctx, sc);
 	count_one(st->stacks);
 	if (user && py_spaces_n)
-		py_hash = py_walk(s->space);
+		py_hash = py_walk(s->space, ts);
 	if (!sc->n && !py_hash) {
 		count_one(st->bad_stack);
 		return 0;
@@ -207,7 +207,7 @@ u64 stack_take_python(struct task_state *s, u64 ts)
 	if (!py_spaces_n || !x || x->busy)
 		return 0;
 	x->busy = 1;
-	py_hash = py_walk(s->space);
+	py_hash = py_walk(s->space, ts);
 	if (py_hash) {
 		x->stack.kind = STACK_USER;
 		x->stack.space = s->space;

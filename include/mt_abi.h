@@ -271,6 +271,9 @@ struct mt_py_layout {
 	__u16 code_mask;	/* bits of frame_code that are no address */
 	__u16 frame_tlbc;	/* s32: which of the code object's copies of its bytecode runs (3.14t) */
 	__u16 code_tlbc;	/* … pointer to their number and addresses; the first one is its own */
+	__u16 tstate_interp;	/* in PyThreadState: its interpreter */
+	__u16 tstate_cframe;	/* … pointer into the C stack: the evaluation loop that runs (3.10 to 3.12) */
+	__u16 tstate_size;	/* so many bytes of it are read: at most 256 */
 };
 #define MT_PY_LAYOUTS 64	/* of one recording */
 
@@ -283,6 +286,7 @@ struct mt_py_space {
 	__u32 epoch;		/* grows when a code object's address was reused */
 	__u32 several;		/* to 3.11: it has sub-interpreters */
 	__u64 head;		/* … its interpreter, while it is the only one */
+	__u64 main;		/* learned: the main interpreter; 0 = not yet */
 };
 
 /* A mapped file that a stack led to and that has no unwinding tables yet. */

@@ -8,11 +8,12 @@
 #define MINOR(hex) ((hex) >> 16 & 0xff)
 
 /* What a minor version says about itself only from 3.13 on. */
-#define FRAMES_38(current, lasti, size, kind)                                                     \
+#define FRAMES_38(current, cframe, lasti, size, kind)                                             \
 	{                                                                                         \
 		.interp_head = 32, .tstate_current = (current), .interp_next = 0,                 \
 		.interp_threads = 8, .tstate_next = 8, .tstate_thread_id = 176,                   \
 		.tstate_frame = 24, .cframe_frame = MT_PY_NO, .frame_size = (size),               \
+		.tstate_interp = 16, .tstate_cframe = (cframe), .tstate_size = 184,               \
 		.frame_code = 32, .frame_prev = 24, .frame_instr = (lasti),                       \
 		.frame_owner = MT_PY_NO, .frame_entry = MT_PY_NO, .frame_tlbc = MT_PY_NO,         \
 		.code_file = 104, .code_name = 112, .code_qualname = MT_PY_NO, .code_table = 120, \
@@ -30,7 +31,7 @@
 static const struct py_offsets
         fixed[] =
                 {
-                        [8] = {.frames = FRAMES_38(1368, 104, 112, MT_PY_LASTI_BYTES),
+                        [8] = {.frames = FRAMES_38(1368, MT_PY_NO, 104, 112, MT_PY_LASTI_BYTES),
                                .runtime_gil = 1152,
                                .interp_gil = PY_NONE,
                                .interp_own_gil = PY_NONE,
@@ -38,7 +39,7 @@ static const struct py_offsets
                                .tstate_interp = 16,
                                .tstate_native_id = PY_NONE,
                                GIL_FIELDS},
-                        [9] = {.frames = FRAMES_38(568, 104, 112, MT_PY_LASTI_BYTES),
+                        [9] = {.frames = FRAMES_38(568, MT_PY_NO, 104, 112, MT_PY_LASTI_BYTES),
                                .runtime_gil = 352,
                                .interp_gil = PY_NONE,
                                .interp_own_gil = PY_NONE,
@@ -46,7 +47,7 @@ static const struct py_offsets
                                .tstate_interp = 16,
                                .tstate_native_id = PY_NONE,
                                GIL_FIELDS},
-                        [10] = {.frames = FRAMES_38(568, 96, 104, MT_PY_LASTI_UNITS),
+                        [10] = {.frames = FRAMES_38(568, 48, 96, 104, MT_PY_LASTI_UNITS),
                                 .runtime_gil = 352,
                                 .interp_gil = PY_NONE,
                                 .interp_own_gil = PY_NONE,
@@ -62,6 +63,9 @@ static const struct py_offsets
                                                 .interp_threads = 16,
                                                 .tstate_next = 8,
                                                 .tstate_thread_id = 152,
+                                                .tstate_interp = 16,
+                                                .tstate_cframe = 56,
+                                                .tstate_size = 160,
                                                 .tstate_frame = 56,
                                                 .cframe_frame = 8,
                                                 .frame_size = 72,
@@ -103,6 +107,9 @@ static const struct py_offsets
                                                 .interp_threads = 72,
                                                 .tstate_next = 8,
                                                 .tstate_thread_id = 136,
+                                                .tstate_interp = 16,
+                                                .tstate_cframe = 56,
+                                                .tstate_size = 144,
                                                 .tstate_frame = 56,
                                                 .cframe_frame = 0,
                                                 .frame_size = 72,
@@ -261,6 +268,11 @@ static void strings_from_table(struct table *t, const struct table_places *at,
 	}
 }
 
+static unsigned most(unsigned a, unsigned b)
+{
+	return a > b ? a : b;
+}
+
 static int from_table(const uint8_t *start, unsigned minor, struct py_build *out)
 {
 	const struct table_places *at = &places[minor];
@@ -276,7 +288,10 @@ static int from_table(const uint8_t *start, unsigned minor, struct py_build *out
 	f->tstate_next = offset(&t, at->tstate_next, 8);
 	f->tstate_frame = offset(&t, at->tstate_frame, 8);
 	f->tstate_thread_id = offset(&t, at->tid, 8);
-	f->cframe_frame = MT_PY_NO;
+	f->cframe_frame = f->tstate_cframe = MT_PY_NO;
+	f->tstate_interp = offset(&t, at->tstate_interp, 8);
+	f->tstate_size =
+	        (uint16_t)(most(most(f->tstate_thread_id, f->tstate_frame), f->tstate_interp) + 8);
 	f->frame_prev = offset(&t, at->frame_prev, 8);
 	f->frame_code = offset(&t, at->frame_code, 8);
 	f->frame_instr = offset(&t, at->frame_instr, 8);
@@ -292,9 +307,9 @@ static int from_table(const uint8_t *start, unsigned minor, struct py_build *out
 	f->type_name = offset(&t, at->type_name, 8);
 	f->code_mask = minor >= 14 ? 3 : 0;
 	strings_from_table(&t, at, f);
-	if (t.bad || f->frame_prev + 8 > f->frame_size || f->frame_code + 8 > f->frame_size ||
-	    f->frame_instr + 8 > f->frame_size || f->frame_size > 112 ||
-	    f->frame_owner >= frame_size ||
+	if (t.bad || f->tstate_size > 256 || f->frame_prev + 8 > f->frame_size ||
+	    f->frame_code + 8 > f->frame_size || f->frame_instr + 8 > f->frame_size ||
+	    f->frame_size > 112 || f->frame_owner >= frame_size ||
 	    (f->frame_tlbc != MT_PY_NO && f->frame_tlbc + 4 > f->frame_size) ||
 	    f->code_file >= code_size || f->code_name >= code_size ||
 	    f->code_qualname >= code_size || f->code_table >= code_size ||
