@@ -100,9 +100,14 @@ static __always_inline u64 first_frame(const struct mt_py_layout *l, u64 tstate)
 /* The number + 1 of the thread's key that has this value; 0 = none. */
 __noinline u32 py_find_key(u64 fs, u64 tstate)
 {
-	for (u32 i = 0; i < TSS_KEYS; i++)
-		if (word_at(fs + TSS_VALUES + i * TSS_STRIDE) == tstate)
+	u64 v = 0;
+
+	/* Not by word_at(): calls are eight deep at most. */
+	for (u32 i = 0; i < TSS_KEYS; i++) {
+		bpf_probe_read_user(&v, sizeof(v), (void *)(fs + TSS_VALUES + i * TSS_STRIDE));
+		if (v == tstate)
 			return i + 1;
+	}
 	return 0;
 }
 
