@@ -243,7 +243,7 @@ u64 file_of_task(struct task_struct *t, struct task_state *s, s32 nr, const stru
 
 /* The pipe, socket, queue or the like that a descriptor of the current task is, as above; other
  * files and devices: 0. */
-u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts) __hidden;
+u64 file_of_fd(struct task_state *s, u64 fd, u64 ts);
 /* Has a FILE record been sent of it? Not of what shares its inode. */
 bool file_is_known(u64 ino, u32 dev) __hidden;
 /* A System V message queue. */

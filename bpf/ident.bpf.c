@@ -307,6 +307,7 @@ __noinline u64 file_by_call(u64 fds, struct task_state *s, u64 call, u64 a0, u64
 
 /* A new process has room for that many descriptors in its files_struct itself. */
 #define FDS_INSIDE 64
+#define FDS_EARLY  32 /* of them, those that early_file() knows */
 
 /*
  * Reading through an array costs a helper call for each step; a member at a fixed place is one
@@ -352,13 +353,28 @@ static __always_inline u64 file_in_slot(const struct task_state *s, u64 inode, u
 	return slot->file;
 }
 
+/* What an array of files has at fd, as numbers; inode 0 = nothing. */
+struct open_file {
+	u64 file, inode, ino;
+};
+
+static __always_inline struct open_file read_fd(u64 array, u32 fd)
+{
+	u64 file = 0, inode;
+
+	bpf_probe_read_kernel(&file, sizeof(file), (u64 *)array + fd);
+	inode = pointer_value((struct file *)file, f_inode);
+	return (struct open_file){file, inode, BPF_CORE_READ((struct inode *)inode, i_ino)};
+}
+
 __noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *a, u64 ts)
 {
 	struct files_struct *files;
 	u32 class = class_of(nr), fds, fd;
-	u64 call, f = 0, v;
 	struct inode *inode;
 	struct file *early;
+	struct open_file o;
+	u64 call, v;
 
 	if (!class || !s || !a)
 		return 0;
@@ -366,7 +382,7 @@ __noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *
 	files = bpf_get_current_task_btf()->files;
 	fds = files->fdt->max_fds;
 	call = (u32)nr | (u64)fds << 32;
-	if (class <= CALL_SEND && fds == FDS_INSIDE) {
+	if (class <= CALL_SEND && fds == FDS_INSIDE && fd < FDS_EARLY) {
 		early = early_file(files, fd);
 		if (early) {
 			inode = early->f_inode;
@@ -376,11 +392,10 @@ __noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *
 				return v;
 		}
 	} else if (class <= CALL_SEND && fd < fds) {
-		/* A table of its own: as of all that a shell starts, whose own descriptor is 255.
-		 */
-		bpf_probe_read_kernel(&f, sizeof(f), files->fdt->fd + fd);
-		inode = (void *)pointer_value((struct file *)f, f_inode);
-		v = file_in_slot(s, (u64)inode, BPF_CORE_READ(inode, i_ino), 0, false, f);
+		/* A large number; or a table of its own, as of all that a shell starts, whose own
+		 * descriptor is 255. */
+		o = read_fd((u64)files->fdt->fd, fd);
+		v = file_in_slot(s, o.inode, o.ino, 0, false, o.file);
 		if (v)
 			return v;
 	}
@@ -402,29 +417,25 @@ u64 file_of_task(struct task_struct *t, struct task_state *s, s32 nr, const stru
 	return file_by_call((u64)BPF_CORE_READ(fdt, fd), s, call, a->a0, ts);
 }
 
-u64 file_of_fd(struct task_struct *t, struct task_state *s, u64 fd, u64 ts)
+__noinline u64 file_of_fd(struct task_state *s, u64 fd, u64 ts)
 {
-	struct fdtable *fdt = t->files->fdt;
-	struct file *f = NULL;
+	struct fdtable *fdt = bpf_get_current_task_btf()->files->fdt;
+	struct open_file o;
 	struct inode *inode;
-	struct fd_slot *slot;
-	u64 ino;
 	u32 kind;
+	u64 v;
 
-	if (fd >= fdt->max_fds)
+	if (!s || fd >= fdt->max_fds)
 		return 0;
-	bpf_probe_read_kernel(&f, sizeof(f), (struct file **)BPF_CORE_READ(fdt, fd) + fd);
-	inode = f ? BPF_CORE_READ(f, f_inode) : NULL;
-	if (!inode)
-		return 0;
-	ino = BPF_CORE_READ(inode, i_ino);
-	slot = &s->fds[ino & (FD_SLOTS - 1)];
-	if (ino && slot->ino == ino && slot->inode == (u64)inode && !slot->own)
-		return slot->file;
+	o = read_fd(pointer_value(fdt, fd), fd);
+	v = file_in_slot(s, o.inode, o.ino, 0, true, 0); /* of anonymous ones: file_find() */
+	if (v || !o.inode)
+		return v;
+	inode = (struct inode *)o.inode;
 	kind = kind_of(BPF_CORE_READ(inode, i_mode), BPF_CORE_READ(inode, i_sb, s_magic));
 	if (kind == FD_FILE || kind == FD_CHAR || kind == FD_BLOCK || kind == FD_UNKNOWN)
 		return 0;
-	return file_find((u64)f, s, ts);
+	return file_find(o.file, s, ts);
 }
 
 u64 file_of_msg(u32 ipc_id, u32 task, u64 ts)

@@ -86,8 +86,8 @@ static __always_inline u32 move_of(s32 nr)
 	return moves[i & (CALLS_MAX - 1)];
 }
 
-static __always_inline void moved(struct task_struct *t, struct task_state *s, u32 move,
-                                  const struct mt_args *a, u64 ret, u64 ts)
+static __always_inline void moved(struct task_state *s, u32 move, const struct mt_args *a, u64 ret,
+                                  u64 ts)
 {
 	u64 fd = move == MOVE_FILE ? a->a1 : a->a0, bytes = ret, messages = 1, unsized = 0;
 	u32 write = move == MOVE_WRITE || move == MOVE_WRITE_MANY || move == MOVE_MQ_WRITE ||
@@ -104,12 +104,12 @@ static __always_inline void moved(struct task_struct *t, struct task_state *s, u
 	if (move == MOVE_MSG_WRITE || move == MOVE_MSG_READ)
 		file = file_of_msg(a->a0, s->id, ts);
 	else
-		file = file_of_fd(t, s, fd, ts);
+		file = file_of_fd(s, fd, ts);
 	count(s->id, file, write, messages, bytes, unsized);
 	if (move == MOVE_SPLICE)
-		count(s->id, file_of_fd(t, s, a->a2, ts), 1, 1, bytes, 0);
+		count(s->id, file_of_fd(s, a->a2, ts), 1, 1, bytes, 0);
 	else if (move == MOVE_FILE)
-		count(s->id, file_of_fd(t, s, a->a0, ts), 1, 1, bytes, 0);
+		count(s->id, file_of_fd(s, a->a0, ts), 1, 1, bytes, 0);
 }
 
 SEC("?tp_btf/sys_exit")
@@ -133,6 +133,6 @@ int BPF_PROG(mt_traffic, struct pt_regs *regs, long ret)
 	s = task_find(t);
 	if (!s || !followed(s) || (s->flags & TS_HELD))
 		return 0;
-	moved(t, s, move, &args, ret, bpf_ktime_get_ns());
+	moved(s, move, &args, ret, bpf_ktime_get_ns());
 	return 0;
 }
