@@ -161,7 +161,8 @@ static const struct opt export_opts[] = {
 	  .help = "write to FILE (default stdout)" },
 	{ 0, "base", "FILE", OPT_STRING, COMPLETE_TRACE, TO(base),
 	  .help = "show the difference from this trace: folded lines have two weights, first the one of FILE; "
-		  "svg is red where there is more than in FILE, blue where there is less" },
+		  "svg is red where there is more than in FILE, blue where there is less. Python's threads and "
+		  "processes ([workers]) begin with the program's own function, so that they can be compared" },
 	{ 0, "task", "TID|NAME", OPT_STRING, TO(task),
 	  .help = "only the tasks with this thread id or name; worker-* = names that begin so" },
 	{ 0, "by", "WHOM", OPT_ENUM, TO(by), .choice = by_choice,

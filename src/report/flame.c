@@ -150,14 +150,15 @@ static int put_chain(struct flame *f, const struct view_row *row, const struct t
 {
 	bool reverse = f->o->reverse, by_lock = f->by == EXPORT_BY_LOCK;
 	bool wake = !strcmp(f->view, "wake");
+	bool named = !flame_is_worker(f, row->ustack);
 	int err = by_lock ? put_lock(f, row) : 0;
 
 	if (reverse) {
 		err = err ? err : put_state(f, row);
 		err = err ? err : put_stacks(f, row);
-		err = err ? err : flame_put_who(f, t, true);
+		err = err || !named ? err : flame_put_who(f, t, true);
 	} else {
-		err = err ? err : flame_put_who(f, t, false);
+		err = err || !named ? err : flame_put_who(f, t, false);
 		err = err ? err : put_stacks(f, row);
 		err = err ? err : put_state(f, row);
 	}

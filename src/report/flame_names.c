@@ -75,9 +75,12 @@ static uint32_t frame_id(struct flame *f, const struct frame *fr)
 {
 	const char *module = path_base(fr->module);
 	char text[FRAME_MAX_BYTES];
+	struct frame where = *fr;
 	enum flame_kind kind;
 
-	frame_text(text, sizeof(text), fr);
+	if (f->o->base && fr->kind == FRAME_PYTHON)
+		where.line = 0; /* another version of the file has other lines */
+	frame_text(text, sizeof(text), &where);
 	if (fr->kind == FRAME_KERNEL)
 		kind = FLAME_KERNEL;
 	else if (fr->kind == FRAME_PYTHON)
@@ -97,9 +100,16 @@ static uint32_t frame_id(struct flame *f, const struct frame *fr)
 static int list_frames(struct flame *f, const struct mstack *st, uint32_t stack)
 {
 	size_t n = model_frames(f->r->m, stack, f->buffer, STACK_MAX_FRAMES);
+	bool worker = false;
 	uint32_t id;
 
-	if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED)) {
+	if (flame_aligned(f))
+		n = flame_align(f->buffer, n, &worker);
+	if (worker) {
+		id = f->workers = flame_frame(f, "[workers]", NULL, FLAME_MARK);
+		if (!id || vec_push(&f->lists, id))
+			return -ENOMEM;
+	} else if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED)) {
 		id = flame_frame(f, "[truncated]", NULL, FLAME_UNKNOWN);
 		if (!id || vec_push(&f->lists, id))
 			return -ENOMEM;
@@ -137,6 +147,14 @@ static int list_of(struct flame *f, uint32_t stack, size_t *at)
 	}
 	*at = *slot;
 	return 0;
+}
+
+bool flame_is_worker(struct flame *f, uint32_t stack)
+{
+	size_t at;
+
+	return flame_aligned(f) && !list_of(f, stack, &at) && at && f->lists.v[at] &&
+	       f->lists.v[at + 1] == f->workers;
 }
 
 int flame_put_stack(struct flame *f, uint32_t stack, bool innermost_first)

@@ -62,7 +62,19 @@ struct flame {
 	size_t n_tasks;       /* that have weight */
 	struct hmap tasks;
 	size_t text_bytes;
+	uint32_t workers; /* the frame that stands for the roots of all workers; 0 = none yet */
 };
+
+/* Differences are drawn from where two recordings meet, unless they are asked for by task. */
+static inline bool flame_aligned(const struct flame *f)
+{
+	return f->o->base && (f->by == EXPORT_BY_NAME || f->by == EXPORT_BY_LOCK);
+}
+/* flame_align.c: how many of n frames (innermost first) to show: of a worker those from its own
+ * first function on, else all. */
+size_t flame_align(const struct frame *v, size_t n, bool *worker);
+/* Has this (user's) stack a worker's root instead of its process and thread? */
+bool flame_is_worker(struct flame *f, uint32_t stack);
 
 /* Builds the tree of o->view (NULL: off-cpu). On error, too, flame_release(). */
 int flame_build(struct flame *f, const struct report *r, const struct export_opts *o, bool folded,
