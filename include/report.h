@@ -63,13 +63,14 @@ struct graph_row {
 };
 /* The whole run if one cause were gone, from a replay (analyze/replay_priv.h). change: "Without the GIL".
  * cause, id: as in cause_row; id 0 of a GIL: all GILs; CAUSE_WORK: more CPUs. speedup, low, high:
- * wall / predicted wall, and its range; wall_ns, wall_low_ns (fastest), wall_high_ns: the predicted wall.
+ * wall / predicted wall, and its range; wall_ns, wall_low_ns (fastest), wall_high_ns: the predicted wall;
+ * free_ns: the same if no other program used the CPUs.
  * Of a GIL, what processes instead of threads would cost: processes, how many (0 = does not apply),
  * memory_bytes and spawn_ns of each; WHAT_IF_UNKNOWN = not measured. */
 #define WHAT_IF_UNKNOWN UINT64_MAX
 struct what_if_row {
 	char change[96]; uint8_t cause; uint32_t id; double speedup, low, high;
-	uint64_t wall_ns, wall_low_ns, wall_high_ns;
+	uint64_t wall_ns, wall_low_ns, wall_high_ns, free_ns;
 	uint32_t processes; uint64_t memory_bytes, spawn_ns;
 };
 struct gil_task { uint32_t task; uint64_t hold_ns, wait_ns, waits; };
@@ -156,6 +157,8 @@ struct report {
 	/* What a replay with nothing changed takes on free CPUs; 0 = unknown. How far it is from wall_ns tells
 	 * how well the replay knows this program; that has scaled the predictions. */
 	uint64_t replay_ns;
+	uint64_t others_ns;			/* CPU time that other programs used meanwhile on the CPUs of the workload's
+						 * affinity; WHAT_IF_UNKNOWN = not recorded */
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
 	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */

@@ -434,6 +434,11 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define FEATURE_TCP "tcp-bytes"			/* … in it: FLOW of TCP sockets was written */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */
+/* CPU time used by all but the recorder on the CPUs of the workload's affinity, between the beginning and the end of
+ * the recording; how much there was, used or not; and how many CPUs these are. Right to about 1/100 s for each CPU; absent = unknown. */
+#define META_BUSY "machine.busy_ns"
+#define META_CAPACITY "machine.capacity_ns"
+#define META_CAPACITY_CPUS "machine.capacity_cpus"
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */
 
 #endif

@@ -199,9 +199,18 @@ static bool pass_wait(struct run *r, uint32_t i, uint32_t wait)
 	return !r->needs[wait];
 }
 
-static double part_ns(const struct replay_task *t, const struct replay *p, uint32_t part)
+/* Work that comes before the recorded work of its part: it begins after its birth. */
+static double before_ns(const struct run *r, uint32_t i, uint32_t part)
 {
-	return part < t->n ? (double)p->waits.v[t->first + part].work_ns : t->rest_ns;
+	return r->terms->start_ns && part == 1 ? (double)r->terms->start_ns[i] : 0;
+}
+
+static double part_ns(const struct run *r, uint32_t i, uint32_t part)
+{
+	const struct replay_task *t = &r->p->tasks.v[i];
+
+	return before_ns(r, i, part) +
+	       (part < t->n ? (double)r->p->waits.v[t->first + part].work_ns : t->rest_ns);
 }
 
 /* The next edge of this part that the task fires, NULL = none. */
@@ -222,10 +231,10 @@ static void go_on(struct run *r, uint32_t i)
 
 	while (!s->ended) {
 		const struct replay_edge *e = edge_ahead(r, i);
-		double stop = part_ns(t, r->p, s->part);
+		double stop = part_ns(r, i, s->part);
 
 		if (e && e->part == s->part)
-			stop = least(stop, (double)e->at_ns);
+			stop = least(stop, before_ns(r, i, s->part) + (double)e->at_ns);
 		if (!(e && e->part < s->part) && stop > s->done_ns + NO_WORK_NS) {
 			cpu_need(r, i, stop - s->done_ns);
 			return;

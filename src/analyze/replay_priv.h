@@ -80,6 +80,7 @@ struct replay_terms {
 	double cpus; /* may have a fraction; INFINITY = no limit */
 	enum replay_order order;
 	const bool *without; /* by lock index: waits for it take no time; NULL = all as they were */
+	const float *start_ns; /* by task: work that it does before any of its own; NULL = none */
 };
 struct replay_result {
 	double wall_ns;

@@ -7,7 +7,10 @@
  *
  * A replay with nothing changed should take as long as the run did. What it takes less or more
  * (other programs on the CPUs, wake-ups, what replay_priv.h says it does not know) scales the
- * prediction, and the range reaches from what it would be without that scaling.
+ * prediction, and the range reaches from what it would be without that scaling. Not so without a
+ * GIL: most of what such a run takes longer is the GIL's being handed on (who gets it is woken on a
+ * CPU that is still busy, while another one is idle), and that ends with it. There the CPUs are
+ * those that other programs left, and what it takes longer is the range's business only.
  * Its ends are also the best and the worst order in which the CPUs may have been given, the speed
  * that the same code may have beside others and, for processes, an interpreter to start in each.
  */
@@ -19,6 +22,7 @@
 #include "analyze_priv.h"
 #include "chains_priv.h"
 #include "replay_priv.h"
+#include "whatif_priv.h"
 
 #define MAX_LOCKS    3
 #define MAX_GILS     8
@@ -27,9 +31,8 @@
 #define SPEED_DOUBT  0.04 /* the same code beside others: caches, memory, frequency */
 /* Threads that pass an interpreter's data from CPU to CPU have used up to this much more CPU time
  * than processes for the same count of loops. */
-#define GIL_DOUBT    0.25
-#define TOO_FAR      3   /* a replay that is off by this factor knows nothing */
-#define START_STACKS 256 /* of a process that are looked at for its first own work */
+#define GIL_DOUBT 0.25
+#define TOO_FAR   3 /* a replay that is off by this factor knows nothing */
 #define STEPS \
 	(24u << 20) /* of all replays together, so that a long recording does not take minutes */
 
@@ -37,8 +40,12 @@
 struct change {
 	struct what_if_row row;
 	bool *without;
-	double cpus, extra_ns; /* extra_ns: that it may take longer */
-	bool lighter;          /* the work itself may take less CPU time */
+	double cpus;
+	/* Of a GIL: */
+	bool gil;
+	float *start_ns; /* by task: its process, before it begins */
+	double extra_ns; /* that it may take longer */
+	struct cpus_left left;
 };
 
 struct what_if {
@@ -56,22 +63,34 @@ static uint64_t to_ns(double ns)
 	return ns > 0 && ns < 1e19 ? (uint64_t)(ns + 0.5) : 0;
 }
 
-/* Fewest and most ns that it takes, beside what it does when CPUs are shared. */
+/* Fewest and most ns that it takes, beside what it does when CPUs are shared: those that are to be
+ * had, and (alone) all. */
 static int replay_orders(const struct what_if *f, const struct change *c, double *shared,
-                         double *low, double *high)
+                         double *low, double *high, double *alone)
 {
-	struct replay_terms terms = {.cpus = c->cpus, .without = c->without};
+	const struct {
+		double cpus;
+		enum replay_order order;
+	} others[] = {
+	        {c->cpus, REPLAY_SHARED},
+	        {c->cpus, REPLAY_LONG_FIRST},
+	        {c->left.worst, REPLAY_SHORT_FIRST},
+	};
+	struct replay_terms terms = {
+	        .cpus = c->left.fair, .without = c->without, .start_ns = c->start_ns};
 	struct replay_result result;
 	int err = replay_run(&f->p, &terms, &result);
 
-	*shared = *low = *high = result.wall_ns;
-	if (err || !result.crowded)
-		return err;
-	for (terms.order = REPLAY_LONG_FIRST; !err && terms.order <= REPLAY_SHORT_FIRST;
-	     terms.order++) {
+	*shared = *low = *high = *alone = result.wall_ns;
+	for (size_t i = 0; !err && result.crowded && i < ARRAY_LEN(others); i++) {
+		terms.cpus = others[i].cpus;
+		terms.order = others[i].order;
 		err = replay_run(&f->p, &terms, &result);
+		result.crowded = true;
 		*low = fmin(*low, result.wall_ns);
 		*high = fmax(*high, result.wall_ns);
+		if (!i)
+			*alone = result.wall_ns;
 	}
 	return err;
 }
@@ -80,25 +99,25 @@ static int replay_orders(const struct what_if *f, const struct change *c, double
 static int predict(const struct what_if *f, struct change *c)
 {
 	struct what_if_row *row = &c->row;
-	double shared, low, high, wall = (double)f->r->wall_ns;
-	int err = replay_orders(f, c, &shared, &low, &high);
+	double shared, low, high, alone, wall = (double)f->r->wall_ns;
+	double scale = c->gil ? 1 : f->scale;
+	int err = replay_orders(f, c, &shared, &low, &high, &alone);
 
 	if (err)
 		return err;
 	low *= fmin(1, f->scale) / (1 + SPEED_DOUBT);
 	high = (high + c->extra_ns) * fmax(1, f->scale) * (1 + SPEED_DOUBT);
-	row->wall_ns = to_ns(shared * f->scale);
+	if (c->gil)
+		low /= 1 + GIL_DOUBT;
+	row->wall_ns = to_ns(shared * scale);
+	row->free_ns = to_ns(alone);
 	row->wall_low_ns = to_ns(low);
 	row->wall_high_ns = to_ns(high);
 	if (!row->wall_ns || !row->wall_low_ns || !row->wall_high_ns)
 		return -ELOOP;
-	row->speedup = wall / (shared * f->scale);
+	row->speedup = wall / (shared * scale);
 	row->low = wall / high;
 	row->high = wall / low;
-	if (c->lighter) {
-		row->wall_low_ns = to_ns((double)row->wall_low_ns / (1 + GIL_DOUBT));
-		row->high *= 1 + GIL_DOUBT;
-	}
 	return 0;
 }
 
@@ -107,134 +126,6 @@ static int predict_one(void *ctx, size_t i)
 	struct what_if *f = ctx;
 
 	return predict(f, &f->changes.v[i]);
-}
-
-/* --- what processes cost --- */
-
-static const struct proc *proc_of_gil(const struct report *r, const struct lock *l)
-{
-	for (size_t i = 0; i < r->gils.n; i++)
-		if (r->gils.v[i].gil == l->gil)
-			return model_proc(r->m, r->gils.v[i].proc);
-	return NULL;
-}
-
-static const struct task *next_thread(const struct model *m, const struct proc *p, size_t *i)
-{
-	while (*i < model_n_tasks(m)) {
-		const struct task *t = model_task_at(m, (*i)++);
-
-		if (t->proc == p->id)
-			return t;
-	}
-	return NULL;
-}
-
-/* Threads beside the first that do at least a hundredth of the process's work. */
-static uint32_t count_workers(const struct model *m, const struct proc *p, uint64_t *first_ns)
-{
-	uint64_t work = 0;
-	uint32_t n = 0;
-	const struct task *t;
-
-	for (size_t i = 0; (t = next_thread(m, p, &i));)
-		work += t->run_ns;
-	*first_ns = UINT64_MAX;
-	for (size_t i = 0; (t = next_thread(m, p, &i));) {
-		if (t->id == p->id || t->run_ns < work / 100)
-			continue;
-		n++;
-		if (t->start_ns < *first_ns)
-			*first_ns = t->start_ns;
-	}
-	return n;
-}
-
-/* What a process had of its own before its first thread: a new one needs that again. */
-static uint64_t own_bytes(const struct proc *p, uint64_t before_ns)
-{
-	uint64_t bytes = WHAT_IF_UNKNOWN;
-
-	for (size_t i = 0; i < p->rss.n && p->rss.v[i].t_ns <= before_ns; i++)
-		bytes = p->rss.v[i].anon_bytes;
-	return bytes;
-}
-
-/* Is that a Python program at work, not the interpreter's own start? */
-static bool is_own_work(const struct model *m, uint32_t ustack)
-{
-	enum { FRAMES = 128 };
-	struct frame frames[FRAMES];
-	const struct mstack *k = model_stack(m, ustack);
-	size_t n = k && k->n_py ? model_frames(m, ustack, frames, FRAMES) : 0;
-
-	while (n-- > 0)
-		if (frames[n].kind == FRAME_PYTHON)
-			return frames[n].src && strncmp(frames[n].src, "<frozen", 7) != 0;
-	return false;
-}
-
-/* When it was first seen at work of its own; 0 = never. */
-static uint64_t first_own_work(const struct model *m, const struct task *t)
-{
-	const struct cpu_sample *samples;
-	size_t n = model_samples(m, &samples), left = START_STACKS;
-	uint64_t at = 0;
-
-	for (size_t i = 0; i < t->slices.n && left && !at; i++) {
-		const struct slice *s = &t->slices.v[i];
-
-		left -= s->ustack != 0;
-		if (s->ustack && is_own_work(m, s->ustack))
-			at = s->out_ns;
-	}
-	left = START_STACKS;
-	for (size_t i = 0; i < n && left && (!at || samples[i].ts < at); i++) {
-		if (samples[i].task != t->id || !samples[i].ustack)
-			continue;
-		left--;
-		if (is_own_work(m, samples[i].ustack))
-			at = samples[i].ts;
-	}
-	return at;
-}
-
-/* Of [lo, hi], when it was ready and had no CPU. */
-static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
-{
-	uint64_t ns = 0;
-
-	for (size_t i = 0; i < t->slices.n && t->slices.v[i].queued_ns < hi; i++) {
-		const struct slice *s = &t->slices.v[i];
-		uint64_t from = s->queued_ns > lo ? s->queued_ns : lo;
-		uint64_t to = s->in_ns < hi ? s->in_ns : hi;
-
-		if (to > from)
-			ns += to - from;
-	}
-	return ns;
-}
-
-/* What it takes the process on a free CPU to get from its exec to work of its own. */
-static uint64_t start_ns(const struct model *m, const struct proc *p)
-{
-	const struct task *t = model_task(m, p->id);
-	uint64_t ready = t && t->exec_ns ? first_own_work(m, t) : 0;
-
-	if (!t || !t->exec_ns || ready <= t->exec_ns)
-		return WHAT_IF_UNKNOWN;
-	return ready - t->exec_ns - without_cpu(t, t->exec_ns, ready);
-}
-
-static void cost_of_processes(const struct model *m, const struct proc *p, struct what_if_row *row)
-{
-	uint64_t first;
-
-	row->processes = p ? count_workers(m, p, &first) : 0;
-	if (!row->processes)
-		return;
-	row->memory_bytes = own_bytes(p, first);
-	row->spawn_ns = start_ns(m, p);
 }
 
 /* --- changes --- */
@@ -248,7 +139,7 @@ static double steps_of(const struct what_if *f)
 static bool has_time(struct what_if *f)
 {
 	f->r->what_if_cut = f->r->what_if_cut || f->steps > STEPS;
-	f->steps += steps_of(f) * (f->crowded ? 3 : 1);
+	f->steps += steps_of(f) * (f->crowded ? 4 : 1);
 	return !f->r->what_if_cut;
 }
 
@@ -261,11 +152,15 @@ static struct change *add_change(struct what_if *f, enum cause cause)
 	                .spawn_ns = WHAT_IF_UNKNOWN},
 	        .without = calloc(f->r->w->locks.n + 1, sizeof(*c.without)),
 	        .cpus = f->r->cpus,
-	        .lighter = cause == CAUSE_GIL,
+	        .left = {f->r->cpus, f->r->cpus},
+	        .gil = cause == CAUSE_GIL,
 	};
 
-	if (!c.without || vec_push(&f->changes, c)) {
+	if (c.gil)
+		c.start_ns = calloc(model_n_tasks(f->r->m) + 1, sizeof(*c.start_ns));
+	if (!c.without || (c.gil && !c.start_ns) || vec_push(&f->changes, c)) {
 		free(c.without);
+		free(c.start_ns);
 		return NULL;
 	}
 	return &f->changes.v[f->changes.n - 1];
@@ -279,10 +174,9 @@ static int without_gil(struct what_if *f, const struct lock *l, bool only)
 		return -ENOMEM;
 	c->row.id = l->id;
 	snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", only ? "GIL" : l->name);
-	cost_of_processes(f->r->m, proc_of_gil(f->r, l), &c->row);
-	/* One after the other has to be made; starting is work for the CPUs. */
-	if (c->row.processes && c->row.spawn_ns != WHAT_IF_UNKNOWN)
-		c->extra_ns = (double)c->row.spawn_ns * fmax(1, c->row.processes / f->r->cpus);
+	whatif_cost(f->r->m, whatif_proc(f->r, l), &c->row, c->start_ns);
+	c->extra_ns = whatif_more_ns(&c->row, c->cpus);
+	c->left = whatif_cpus_left(f->r, c->cpus, c->row.processes);
 	c->without[l->id - 1] = true;
 	return 0;
 }
@@ -290,12 +184,24 @@ static int without_gil(struct what_if *f, const struct lock *l, bool only)
 static int without_all_gils(struct what_if *f)
 {
 	struct change *c = add_change(f, CAUSE_GIL);
+	uint32_t workers = 0;
 
 	if (!c)
 		return -ENOMEM;
 	snprintf(c->row.change, sizeof(c->row.change), "Without any GIL");
-	for (size_t i = 0; i < f->r->w->locks.n; i++)
-		c->without[i] = f->r->w->locks.v[i].kind == LOCK_GIL;
+	for (size_t i = 0; i < f->r->w->locks.n; i++) {
+		const struct lock *l = &f->r->w->locks.v[i];
+		struct what_if_row one = c->row;
+
+		if (l->kind != LOCK_GIL)
+			continue;
+		c->without[i] = true;
+		/* Several of one process (sub-interpreters): once is enough. */
+		whatif_cost(f->r->m, whatif_proc(f->r, l), &one, c->start_ns);
+		workers += one.processes;
+		c->extra_ns = fmax(c->extra_ns, whatif_more_ns(&one, c->cpus));
+	}
+	c->left = whatif_cpus_left(f->r, c->cpus, workers);
 	return 0;
 }
 
@@ -319,7 +225,7 @@ static int with_cpus(struct what_if *f, double cpus, const char *change)
 	if (!c)
 		return -ENOMEM;
 	snprintf(c->row.change, sizeof(c->row.change), "%s", change);
-	c->cpus = cpus;
+	c->cpus = c->left.fair = c->left.worst = cpus;
 	return 0;
 }
 
@@ -432,8 +338,10 @@ static int run(struct what_if *f)
 
 static void release(struct what_if *f)
 {
-	for (size_t i = 0; i < f->changes.n; i++)
+	for (size_t i = 0; i < f->changes.n; i++) {
 		free(f->changes.v[i].without);
+		free(f->changes.v[i].start_ns);
+	}
 	vec_release(&f->changes);
 	replay_release(&f->p);
 }
@@ -444,6 +352,7 @@ int analyze_what_if(struct report *r, struct err *err)
 	int rc;
 
 	(void)err;
+	whatif_others(r);
 	if (!r->w)
 		return give_up(r, "it needs each switch, which was not loaded");
 	if (!(r->cpus > 0) || r->cpus > 1e6 || !r->wall_ns)

@@ -36,6 +36,7 @@
 #ifndef MT_COLLECT_PRIV_H
 #define MT_COLLECT_PRIV_H
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include "base.h"
@@ -221,6 +222,7 @@ int tables_begin(struct tables **out, char *const argv[], const struct invoker *
 /* Once the programs are loaded. 0 or -errno. All below take t NULL: then nothing happens. */
 int tables_connect(struct tables *t, const struct session_unwind *k);
 void tables_free(struct tables *t);
+pid_t tables_helper(const struct tables *t); /* 0 = none */
 int tables_fd(const struct tables *t); /* readable: tables_poll() has something to do; or -1 */
 /* Puts what has been made into the kernel. */
 void tables_poll(struct tables *t);
@@ -373,6 +375,27 @@ struct footprint {
 void footprint_init(struct footprint *f, unsigned permille, uint64_t start_ns);
 /* Reads what is due and affordable. */
 int footprint_round(struct footprint *f, struct drain *d, struct trace_writer *w, uint64_t now);
+
+/* --- busy.c -------------------------------------------------------------------------------- */
+
+/* What the CPUs that the workload may use did while it was recorded, by /proc/stat (exact to a tick
+ * for each CPU and end): how much of it others used tells how much of them is to be had. */
+struct busy_look {
+	uint64_t at_ns, idle_ns, own_ns; /* own_ns: CPU time of the recorder and its helper */
+	unsigned cpus;
+};
+struct busy {
+	cpu_set_t set[8]; /* one: 8,192 CPUs */
+	struct busy_look begin;
+	bool known;
+};
+/* helper: the process that makes unwinding tables; 0 = none. */
+void busy_begin(struct busy *b, pid_t workload, pid_t helper);
+/* Writes META_BUSY and what belongs to it, or nothing when that is not known. 0 or -errno of the
+ * file. */
+int busy_write(const struct busy *b, pid_t helper, struct trace_writer *w);
+/* Idle ticks of those CPUs, and how many they are, from the text of /proc/stat. 0 or -ENODATA. */
+int busy_idle(const char *stat, const cpu_set_t *set, size_t size, uint64_t *ticks, unsigned *cpus);
 
 /* --- symbols.c, machine.c -------------------------------------------------------------------- */
 

@@ -277,6 +277,8 @@ int record_start(struct recording_run *r, struct err *err)
 		log_info("recording (%s)", session_features(r->session));
 	}
 	tables_settle(r->tables);
+	busy_begin(&r->busy, r->o->argv ? r->target.pid : (pid_t)r->o->pids[0],
+	           tables_helper(r->tables));
 	if (!rc && r->o->argv)
 		rc = target_release(&r->target, r->o->argv[0], err);
 	return rc;

@@ -12,8 +12,10 @@
 void record_stop(struct recording_run *r)
 {
 	struct timespec settle = {.tv_nsec = SETTLE_NS};
-	int rc;
+	int rc = busy_write(&r->busy, tables_helper(r->tables), r->w);
 
+	if (rc)
+		log_debug("what else the CPUs did: %s", strerror(-rc));
 	if (drain_alive(r->d)) {
 		session_stopping(r->session);
 		nanosleep(&settle, NULL);

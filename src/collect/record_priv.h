@@ -25,6 +25,7 @@ struct recording_run {
 	struct trace_writer *w;
 	struct drain *d;
 	struct footprint fp;
+	struct busy busy;
 	int nice; /* before us */
 	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
 	sigset_t old_mask;

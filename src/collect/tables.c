@@ -460,6 +460,11 @@ int tables_connect(struct tables *t, const struct session_unwind *k)
 	return 0;
 }
 
+pid_t tables_helper(const struct tables *t)
+{
+	return t ? t->b.pid : 0;
+}
+
 int tables_fd(const struct tables *t)
 {
 	return t ? t->b.sock : -1;

@@ -412,6 +412,7 @@ static json_t *what_if(struct jout *j)
 		j_set(j, o, "wall_ns", j_u64(w->wall_ns));
 		j_set(j, o, "wall_low_ns", j_u64(w->wall_low_ns));
 		j_set(j, o, "wall_high_ns", j_u64(w->wall_high_ns));
+		j_set(j, o, "free_ns", j_known(w->free_ns, w->free_ns));
 		j_set(j, o, "processes", j_known(w->processes, w->processes));
 		j_set(j, o, "memory_bytes",
 		      j_known(w->processes && w->memory_bytes != WHAT_IF_UNKNOWN, w->memory_bytes));
@@ -500,6 +501,7 @@ void json_causes(struct jout *j)
 	put_graph(j);
 	j_member(j, "what_if", what_if(j));
 	j_member(j, "replay_ns", j_known(j->r->replay_ns, j->r->replay_ns));
+	j_member(j, "others_cpu_ns", j_known(j->r->others_ns != WHAT_IF_UNKNOWN, j->r->others_ns));
 	j_member(j, "gil", gils(j));
 	j_member(j, "watch", watch(j));
 }

@@ -9,6 +9,7 @@
 
 #include "../support/tb.h"
 #include "analyze/replay_priv.h"
+#include "analyze/whatif_priv.h"
 #include "random_trace.h"
 #include "report.h"
 
@@ -16,6 +17,7 @@
 #define GIL_WORD  (GIL_ADDR + 0x48)
 #define MUTEX     0x601000
 #define MAX_TASKS 8
+#define PROCESS   ((uint64_t)PROCESS_NS) /* each worker's process costs */
 
 struct built {
 	struct model *m;
@@ -83,6 +85,7 @@ static void expect_row(const struct built *b, enum cause cause, uint64_t truth)
 struct turns {
 	struct tb *tb;
 	unsigned n;
+	uint64_t lag_ns; /* from who gets the GIL next is woken until it runs */
 	uint64_t left[MAX_TASKS], end[MAX_TASKS], waits_since[MAX_TASKS];
 };
 
@@ -99,6 +102,8 @@ static void take_turns(struct turns *x)
 				continue;
 			if (t > 10 * MS && x->waits_since[i] != t)
 				tb_futex(x->tb, id, GIL_WORD, TB_FUTEX_BITSET, 0, 0, t, last + 2);
+			if (t > 10 * MS)
+				t += x->lag_ns;
 			until = t + (x->left[i] < 5 * MS ? x->left[i] : 5 * MS);
 			tb_run(x->tb, id, t, until);
 			x->left[i] -= until - t;
@@ -127,10 +132,10 @@ static uint64_t poll_for_end(struct tb *tb, uint64_t end)
 	return t - US;
 }
 
-static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls)
+static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
 {
 	struct tb *tb = tb_new();
-	struct turns x = {.tb = tb, .n = n};
+	struct turns x = {.tb = tb, .n = n, .lag_ns = lag_ns};
 	uint64_t t = 10 * MS;
 
 	tb_meta(tb, META_CPUS, "2");
@@ -166,7 +171,7 @@ static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls)
 
 static struct tb *gil_program(unsigned n, const uint64_t *work)
 {
-	return gil_program_of(n, work, false);
+	return gil_program_of(n, work, false, 0);
 }
 
 Test(whatif, gil_of_two_equal_threads)
@@ -176,7 +181,7 @@ Test(whatif, gil_of_two_equal_threads)
 
 	cr_assert_eq(b.r.wall_ns, 220 * MS);
 	expect_ns(b.r.replay_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 120 * MS);
+	expect_row(&b, CAUSE_GIL, 120 * MS + PROCESS);
 	cr_expect_str_eq(row_of(&b, CAUSE_GIL)->change, "Without the GIL");
 	drop(&b);
 }
@@ -188,10 +193,88 @@ Test(whatif, gil_of_four_equal_threads)
 	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
 
 	cr_assert_eq(b.r.wall_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 120 * MS);
+	expect_row(&b, CAUSE_GIL, 120 * MS + 2 * PROCESS);
+	cr_expect_eq(row->free_ns, row->wall_ns);
 	cr_expect_eq(row->processes, 4);
 	cr_expect_eq(row->memory_bytes, WHAT_IF_UNKNOWN);
 	cr_expect_eq(row->spawn_ns, WHAT_IF_UNKNOWN);
+	drop(&b);
+}
+
+/* Who gets the GIL is woken where somebody still runs, and waits for that CPU: there is none of
+ * that without a GIL, though the run took longer for it. */
+Test(whatif, waking_the_next_one_ends_with_the_gil)
+{
+	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
+	struct built b = build(gil_program_of(4, work, false, MS));
+	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
+
+	cr_assert_geq(b.r.wall_ns, 255 * MS);
+	cr_expect_lt(b.r.replay_ns, 230 * MS, "so the replay does not know of it all");
+	expect_row(&b, CAUSE_GIL, 120 * MS + 2 * PROCESS);
+	cr_expect_gt(row->wall_high_ns, 145 * MS, "the range does");
+	drop(&b);
+}
+
+/* 100 MB before the first thread began: each has page tables of its own for that to be made, and at
+ * worst all of it to be copied. */
+Test(whatif, processes_cost_by_their_memory)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	struct tb *tb = gil_program(2, work);
+	const struct what_if_row *row;
+	uint64_t tables = (uint64_t)(PROCESS_NS_BY_BYTE * (100 << 20));
+	struct built b;
+
+	tb_rss(tb, 1, 9 * MS, 100 << 20, 1 << 20);
+	tb_rss(tb, 1, 100 * MS, 300 << 20, 1 << 20);
+	b = build(tb);
+	row = row_of(&b, CAUSE_GIL);
+	cr_expect_eq(row->memory_bytes, 100 << 20);
+	cr_expect_gt(tables, MS);
+	expect_row(&b, CAUSE_GIL, 120 * MS + PROCESS + tables);
+	cr_expect_gt(row->wall_high_ns, row->wall_ns + 50 * MS);
+	cr_expect_lt(row->wall_high_ns, row->wall_ns + 60 * MS);
+	drop(&b);
+}
+
+static struct tb *with_others(struct tb *tb, const char *busy, const char *capacity)
+{
+	tb_meta(tb, META_BUSY, busy);
+	tb_meta(tb, META_CAPACITY, capacity);
+	tb_meta(tb, META_CAPACITY_CPUS, "2");
+	return tb;
+}
+
+/* Other programs used one of two CPUs, which did not matter. Of what four processes want they
+ * get a fifth (1.6 CPUs are left for 200 ms and the processes' making), at worst all of it. */
+Test(whatif, others_want_the_cpus_too)
+{
+	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
+	struct built b = build(with_others(gil_program(4, work), "440000000", "440000000"));
+	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
+
+	cr_assert_eq(b.r.wall_ns, 220 * MS);
+	expect_ns(b.r.others_ns, 220 * MS);
+	expect_row(&b, CAUSE_GIL, 20 * MS + (200 * MS + 4 * PROCESS) * 10 / 16);
+	expect_ns(row->free_ns, 120 * MS + 2 * PROCESS);
+	cr_expect_lt(row->wall_low_ns, row->free_ns);
+	cr_expect_geq(row->wall_high_ns, 220 * MS + 4 * PROCESS);
+	drop(&b);
+}
+
+/* All that ran was the workload; or nonsense was written. */
+Test(whatif, nobody_else_used_the_cpus)
+{
+	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
+	struct built b = build(with_others(gil_program(4, work), "200000000", "440000000"));
+
+	cr_expect_eq(b.r.others_ns, 0);
+	expect_row(&b, CAUSE_GIL, 120 * MS + 2 * PROCESS);
+	drop(&b);
+	b = build(with_others(gil_program(4, work), "440000001", "440000000"));
+	cr_expect_eq(b.r.others_ns, WHAT_IF_UNKNOWN);
+	expect_row(&b, CAUSE_GIL, 120 * MS + 2 * PROCESS);
 	drop(&b);
 }
 
@@ -204,11 +287,11 @@ Test(whatif, gil_of_unequal_threads)
 	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
 
 	cr_assert_eq(b.r.wall_ns, 120 * MS);
-	expect_row(&b, CAUSE_GIL, 75 * MS);
-	cr_expect_lt(row->wall_low_ns, 56 * MS);
-	cr_expect_gt(row->wall_low_ns, 52 * MS);
-	cr_expect_gt(row->wall_high_ns, 80 * MS);
-	cr_expect_lt(row->wall_high_ns, 85 * MS);
+	expect_row(&b, CAUSE_GIL, 75 * MS + 2 * PROCESS);
+	cr_expect_lt(row->wall_low_ns, 56 * MS + 2 * PROCESS);
+	cr_expect_gt(row->wall_low_ns, 52 * MS + PROCESS);
+	cr_expect_gt(row->wall_high_ns, 80 * MS + 2 * PROCESS);
+	cr_expect_lt(row->wall_high_ns, 85 * MS + 3 * PROCESS);
 	drop(&b);
 }
 
@@ -219,7 +302,7 @@ Test(whatif, joins_that_did_not_wait)
 	struct built b = build(gil_program(4, work));
 
 	/* 10 ms after all four have got a share of 5 ms, 75 ms are left to do for two. */
-	expect_row(&b, CAUSE_GIL, (10 + 10 + 75 + 10) * MS);
+	expect_row(&b, CAUSE_GIL, (10 + 10 + 75 + 10) * MS + 2 * PROCESS);
 	drop(&b);
 }
 
@@ -252,7 +335,7 @@ Test(whatif, who_joins_joins_all)
 	tb_exit(tb, 4, 0);
 	b = build(tb);
 	cr_assert_eq(b.r.wall_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 170 * MS);
+	expect_row(&b, CAUSE_GIL, 170 * MS + PROCESS);
 	drop(&b);
 }
 
@@ -292,7 +375,8 @@ Test(whatif, dependent_work_stays_dependent)
 	tb_exit(tb, 1, 0);
 	b = build(tb);
 	cr_assert_eq(b.r.wall_ns, 210 * MS);
-	expect_row(&b, CAUSE_GIL, 210 * MS);
+	/* Two processes to make, in time that one CPU would have been free but for a part. */
+	expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 210 * MS, 200);
 	drop(&b);
 }
 
@@ -324,10 +408,10 @@ Test(whatif, sleep_stays)
 Test(whatif, polling_for_the_end_takes_no_time)
 {
 	static const uint64_t work[] = {100 * MS, 100 * MS};
-	struct built b = build(gil_program_of(2, work, true));
+	struct built b = build(gil_program_of(2, work, true, 0));
 
 	cr_assert_geq(b.r.wall_ns, 220 * MS);
-	expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 120 * MS, 10);
+	expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 120 * MS + PROCESS, 10);
 	drop(&b);
 }
 

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include <math.h>
+#include <string.h>
+
+#include "whatif_priv.h"
+
+#define LEAST_CPUS   0.01
+#define START_STACKS 256 /* of a process that are looked at for its first own work */
+
+/* --- processes instead of threads --- */
+
+const struct proc *whatif_proc(const struct report *r, const struct lock *gil)
+{
+	for (size_t i = 0; i < r->gils.n; i++)
+		if (r->gils.v[i].gil == gil->gil)
+			return model_proc(r->m, r->gils.v[i].proc);
+	return NULL;
+}
+
+static const struct task *next_thread(const struct model *m, const struct proc *p, size_t *i)
+{
+	while (*i < model_n_tasks(m)) {
+		const struct task *t = model_task_at(m, (*i)++);
+
+		if (t->proc == p->id)
+			return t;
+	}
+	return NULL;
+}
+
+/* Threads beside the first that do at least a hundredth of the process's work. start_ns: each one's
+ * place is marked. */
+static uint32_t find_workers(const struct model *m, const struct proc *p, uint64_t *first_ns,
+                             float *start_ns)
+{
+	uint64_t work = 0;
+	uint32_t n = 0;
+	const struct task *t;
+
+	for (size_t i = 0; (t = next_thread(m, p, &i));)
+		work += t->run_ns;
+	*first_ns = UINT64_MAX;
+	for (size_t i = 0; (t = next_thread(m, p, &i));) {
+		if (t->id == p->id || t->run_ns < work / 100)
+			continue;
+		n++;
+		start_ns[i - 1] = (float)PROCESS_NS;
+		if (t->start_ns < *first_ns)
+			*first_ns = t->start_ns;
+	}
+	return n;
+}
+
+/* What a process had of its own before its first thread: a new one needs that again. */
+static uint64_t own_bytes(const struct proc *p, uint64_t before_ns)
+{
+	uint64_t bytes = WHAT_IF_UNKNOWN;
+
+	for (size_t i = 0; i < p->rss.n && p->rss.v[i].t_ns <= before_ns; i++)
+		bytes = p->rss.v[i].anon_bytes;
+	return bytes;
+}
+
+/* Is that a Python program at work, not the interpreter's own start? */
+static bool is_own_work(const struct model *m, uint32_t ustack)
+{
+	enum { FRAMES = 128 };
+	struct frame frames[FRAMES];
+	const struct mstack *k = model_stack(m, ustack);
+	size_t n = k && k->n_py ? model_frames(m, ustack, frames, FRAMES) : 0;
+
+	while (n-- > 0)
+		if (frames[n].kind == FRAME_PYTHON)
+			return frames[n].src && strncmp(frames[n].src, "<frozen", 7) != 0;
+	return false;
+}
+
+/* When it was first seen at work of its own; 0 = never. */
+static uint64_t first_own_work(const struct model *m, const struct task *t)
+{
+	const struct cpu_sample *samples;
+	size_t n = model_samples(m, &samples), left = START_STACKS;
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < t->slices.n && left && !at; i++) {
+		const struct slice *s = &t->slices.v[i];
+
+		left -= s->ustack != 0;
+		if (s->ustack && is_own_work(m, s->ustack))
+			at = s->out_ns;
+	}
+	left = START_STACKS;
+	for (size_t i = 0; i < n && left && (!at || samples[i].ts < at); i++) {
+		if (samples[i].task != t->id || !samples[i].ustack)
+			continue;
+		left--;
+		if (is_own_work(m, samples[i].ustack))
+			at = samples[i].ts;
+	}
+	return at;
+}
+
+/* Of [lo, hi], when it was ready and had no CPU. */
+static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < t->slices.n && t->slices.v[i].queued_ns < hi; i++) {
+		const struct slice *s = &t->slices.v[i];
+		uint64_t from = s->queued_ns > lo ? s->queued_ns : lo;
+		uint64_t to = s->in_ns < hi ? s->in_ns : hi;
+
+		if (to > from)
+			ns += to - from;
+	}
+	return ns;
+}
+
+/* What it takes the process on a free CPU to get from its exec to work of its own. */
+static uint64_t start_ns_of(const struct model *m, const struct proc *p)
+{
+	const struct task *t = model_task(m, p->id);
+	uint64_t ready = t && t->exec_ns ? first_own_work(m, t) : 0;
+
+	if (!t || !t->exec_ns || ready <= t->exec_ns)
+		return WHAT_IF_UNKNOWN;
+	return ready - t->exec_ns - without_cpu(t, t->exec_ns, ready);
+}
+
+void whatif_cost(const struct model *m, const struct proc *p, struct what_if_row *row,
+                 float *start_ns)
+{
+	const struct task *t;
+	uint64_t first;
+
+	row->processes = p ? find_workers(m, p, &first, start_ns) : 0;
+	if (!row->processes)
+		return;
+	row->memory_bytes = own_bytes(p, first);
+	row->spawn_ns = start_ns_of(m, p);
+	if (row->memory_bytes == WHAT_IF_UNKNOWN)
+		return;
+	for (size_t i = 0; (t = next_thread(m, p, &i));)
+		if (start_ns[i - 1] > 0)
+			start_ns[i - 1] += (float)(PROCESS_NS_BY_BYTE * (double)row->memory_bytes);
+}
+
+double whatif_more_ns(const struct what_if_row *row, double cpus)
+{
+	double each = 0;
+
+	if (!row->processes)
+		return 0;
+	if (row->memory_bytes != WHAT_IF_UNKNOWN)
+		each = COPY_NS_BY_BYTE * (double)row->memory_bytes;
+	if (row->spawn_ns != WHAT_IF_UNKNOWN)
+		each = fmax(each, (double)row->spawn_ns);
+	/* One after the other has to be made; starting is work for the CPUs. */
+	return each * fmax(1, row->processes / cpus);
+}
+
+/* --- other programs --- */
+
+void whatif_others(struct report *r)
+{
+	const struct recording *rec = model_recording(r->m);
+	uint64_t busy, capacity, own = 0;
+
+	r->others_ns = WHAT_IF_UNKNOWN;
+	if (rec->windowed || !model_meta_u64(r->m, META_BUSY, &busy) ||
+	    !model_meta_u64(r->m, META_CAPACITY, &capacity) || !capacity || busy > capacity)
+		return;
+	for (size_t i = 0; i < model_n_tasks(r->m); i++)
+		own += model_task_at(r->m, i)->run_ns;
+	r->others_ns = busy > own ? busy - own : 0;
+}
+
+struct cpus_left whatif_cpus_left(const struct report *r, double cpus, uint32_t tasks)
+{
+	struct cpus_left left = {cpus, cpus};
+	double own = tasks ? tasks : 1, all, others, free_cpus;
+	uint64_t capacity, n;
+
+	if (r->others_ns == WHAT_IF_UNKNOWN || !model_meta_u64(r->m, META_CAPACITY, &capacity) ||
+	    !model_meta_u64(r->m, META_CAPACITY_CPUS, &n) || !n || !capacity)
+		return left;
+	/* A quota may be less than the CPUs, and others may use what is beyond it. */
+	all = fmax(cpus, (double)n);
+	others = all * fmin(1, (double)r->others_ns / (double)capacity);
+	/* As much as it had it would get again. */
+	free_cpus = fmax(all - others, fmax(r->avg_parallelism, LEAST_CPUS));
+	left.worst = fmin(cpus, free_cpus);
+	left.fair = fmin(cpus, fmax(free_cpus, all * own / (own + others)));
+	return left;
+}
