@@ -14,7 +14,7 @@
 #include "mt_abi.h"
 #include "mt_flags.h"
 
-#define SITE_SLOTS 8 /* remembered wait sites per task; a power of two */
+#define SITE_SLOTS 16 /* remembered wait sites per task; a power of two */
 #define FD_SLOTS   4 /* remembered files per task; a power of two */
 
 #define PF_IO_WORKER 0x10 /* task_struct.flags: a thread that io_uring made (5.12) */
@@ -24,6 +24,7 @@ struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
+	u64 places, print; /* of the stack's return addresses, see unwind_print() */
 	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
 	u32 used; /* when it was last waited at, ~ms */
 };
@@ -212,6 +213,15 @@ __noinline u32 unwind_user(struct mt_stack *sc, u32 space, u32 task);
 
 /* The same of another task's kernel stack, for walks over tasks: one at a time. */
 u64 stack_of_task(struct task_struct *t, u32 task, u64 ts) __hidden;
+
+/* Where above the stack pointer the return addresses of the stack unwound last on this CPU lie:
+ * a byte each, the number of the word + 1; the innermost PRINT_PLACES of them that are near. 0:
+ * none is. */
+u64 unwind_places(void) __hidden;
+
+/* What lies in these places now, as a hash: is a stack with the same stack pointer still the one
+ * that was unwound? One read, where unwinding takes one for each frame. */
+__noinline u64 unwind_print(u64 sp, u64 places);
 
 /* What a system call blocks on: a table, as the verifier walks each branch to the end. */
 enum { CALL_OTHER, CALL_FD, CALL_SEND, CALL_POLL, CALL_MSG, CALL_SEM };

@@ -123,36 +123,50 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 	return h ? h : 1;
 }
 
-/* Where the site is remembered, or will be: in one of two places, where it takes that of the
- * other's site which was not waited at for longer. */
-static __always_inline u32 site_find(struct task_state *s, u64 key, u64 ts)
+/* Is it this site, reached by the same calls, as far as a look at the stack tells? */
+static __always_inline bool site_is(const struct site_slot *slot, u64 key, u64 sp)
+{
+	return slot->key == key && slot->known &&
+	       (!slot->places || unwind_print(sp, slot->places) == slot->print);
+}
+
+/* Where the site is remembered; or will be: in one of two places, where it takes that of the
+ * other's site which was not waited at for longer, and the answer is false. */
+static __always_inline bool site_find(struct task_state *s, u64 key, u64 sp, u64 ts, u32 *at)
 {
 	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1;
+	bool same = site_is(&s->slots[i], key, sp);
 
-	if (s->slots[i].key != key &&
-	    (s->slots[j].key == key || (s32)(s->slots[j].used - s->slots[i].used) < 0))
-		i = j;
+	if (!same) {
+		same = site_is(&s->slots[j], key, sp);
+		if (same || (s32)(s->slots[j].used - s->slots[i].used) < 0)
+			i = j;
+	}
 	s->slots[i].used = (u32)(ts >> 20);
-	return i;
+	*at = i;
+	return same;
 }
 
 /*
  * The stack of a wait, at a cost bounded by blocked time: each site (system call, place,
- * first argument) keeps the stack it was last seen with; a new one is taken for an unknown
- * site, or when more than stack_refresh_ns were spent blocked there since, as long as the
- * task has blocked time left to pay with (stack_price_ns each). Where it is still the same, the
- * next look comes after twice that time, and after four times at most.
+ * first argument, the calls that lead there) keeps the stack it was last seen with; a new one is
+ * taken for an unknown site, or when more than stack_refresh_ns were spent blocked there since, as
+ * long as the task has blocked time left to pay with (stack_price_ns each). Where it is still
+ * the same, the next look comes after twice that time, and after four times at most.
  */
 #define KNOWN_MOST 3
 
 static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct task_state *s,
-                                       u64 key, u64 ts)
+                                       u64 key, u64 sp, u64 ts)
 {
-	u32 i = site_find(s, key, ts);
-	struct site_slot *slot = &s->slots[i];
+	struct site_slot *slot;
+	bool same;
+	u32 i;
 
+	same = site_find(s, key, sp, ts, &i);
+	slot = &s->slots[i & (SITE_SLOTS - 1)];
 	s->slot = i;
-	if (slot->key == key && slot->known && cfg.stacks == 1 &&
+	if (same && cfg.stacks == 1 &&
 	    (slot->blocked_ns < cfg.stack_refresh_ns << ((slot->known - 1) & KNOWN_MOST) ||
 	     s->credit_ns < cfg.stack_price_ns)) {
 		e->ustack = slot->ustack;
@@ -160,11 +174,12 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 		e->flags |= SW_F_SITE_STACK;
 		return;
 	}
-	if (slot->key != key) {
+	if (slot->key != key)
+		slot->kstack = 0;
+	if (!same) {
 		slot->key = key;
 		slot->known = 0;
 		slot->blocked_ns = 0;
-		slot->kstack = 0;
 	}
 	if (cfg.stacks == 1) {
 		if (s->credit_ns < cfg.stack_price_ns) {
@@ -187,6 +202,8 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 	else if (slot->known < KNOWN_MOST)
 		slot->known++;
 	slot->ustack = e->ustack;
+	slot->places = cfg.unwind ? unwind_places() : 0;
+	slot->print = slot->places ? unwind_print(sp, slot->places) : 0;
 	slot->blocked_ns = 0;
 }
 
@@ -249,7 +266,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 			e->arch = FILE_KIND(file) << 8;
 		}
 		if (cfg.stacks)
-			wait_stack(ctx, e, s, key, ts);
+			wait_stack(ctx, e, s, key, regs_sp(regs), ts);
 	}
 	if (e->nr == MT_NR_FUTEX_WAITV && !(e->arch & 1) && e->args.a1 > 1) {
 		u64 list = e->args.a0, n = e->args.a1;

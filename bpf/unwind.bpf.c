@@ -24,6 +24,8 @@
 #define FP_SPAN      (1u << 20)
 #define USER_CS32    0x23
 #define VM_EXEC      4
+#define PRINT_PLACES 8
+#define PRINT_WORDS  63
 
 /* What was found for a place in the code. tag: of the address space, as its mappings were. */
 struct frame_slot {
@@ -40,6 +42,9 @@ struct unwind_cpu {
 	u32 n;     /* frames so far */
 	u32 exact; /* ip is the interrupted instruction, not a return address */
 	u64 words[15];
+	u64 sp0, places; /* see unwind_places() */
+	u32 n_places, pad;
+	u64 print[PRINT_WORDS + 1];
 	struct frame_slot slots[FRAME_SLOTS];
 };
 
@@ -406,6 +411,17 @@ __noinline u32 unwind_step(struct unwind_cpu *u)
 	return step_fp(u);
 }
 
+/* The return address just read was the word below the new stack pointer, but for signals'. */
+static __always_inline void note_place(struct unwind_cpu *u)
+{
+	u64 off = u->sp - 8 - u->sp0;
+
+	if (off >= PRINT_WORDS * 8 || off & 7 || u->n_places >= PRINT_PLACES)
+		return;
+	u->places |= ((off >> 3) + 1) << (u->n_places * 8 & 63);
+	u->n_places++;
+}
+
 __noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
 {
 	u32 end = STACK_END_UNKNOWN;
@@ -417,8 +433,37 @@ __noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
 			return STACK_END_DEPTH;
 		sc->frames[u->n++ & MT_MAX_USER_FRAMES] = u->ip;
 		end = unwind_step(u);
+		if (end == STACK_END_UNKNOWN)
+			note_place(u);
 	}
 	return end;
+}
+
+u64 unwind_places(void)
+{
+	u32 zero = 0;
+	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
+
+	return u ? u->places : 0;
+}
+
+u64 unwind_print(u64 sp, u64 places)
+{
+	u32 zero = 0, last = 0;
+	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
+	u64 h = 0;
+
+	if (!u)
+		return 0;
+	for (u32 i = 0; i < PRINT_PLACES; i++)
+		if (places >> i * 8 & 63)
+			last = places >> i * 8 & 63;
+	if (bpf_probe_read_user(u->print, last * 8, (void *)sp))
+		return 0;
+	for (u32 i = 0; i < PRINT_PLACES; i++)
+		if (places >> i * 8 & 63)
+			h = (h ^ u->print[((places >> i * 8) - 1) & 63]) * 0x9e3779b97f4a7c15ULL;
+	return h;
 }
 
 /* Of what it goes on with where the table is missing. */
@@ -493,6 +538,9 @@ u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
 	u->sp = regs->sp;
 	u->bp = regs->bp;
 	u->di = regs->di;
+	u->sp0 = regs->sp;
+	u->places = 0;
+	u->n_places = 0;
 	u->start = u->end = 0;
 	u->flags = 0;
 	u->exact = 1;
@@ -540,6 +588,16 @@ int mt_file_key(struct bpf_raw_tracepoint_args *ctx)
 #else /* frame pointers are what the ABI of arm64 asks for */
 
 u32 unwind_user(struct mt_stack *sc, u32 space, u32 task)
+{
+	return 0;
+}
+
+u64 unwind_places(void)
+{
+	return 0;
+}
+
+u64 unwind_print(u64 sp, u64 places)
 {
 	return 0;
 }

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,51 @@ Test(unwind, complete_sysbench)
 	if (!have_command("sysbench"))
 		cr_skip_test("no sysbench");
 	check_complete(NONE, ARGS("sysbench", "--threads=4", "--time=1", "threads", "run"), 5);
+}
+
+/* The microseconds of the folded stacks that this function is in. */
+static uint64_t folded_sum_of(char *text, const char *function)
+{
+	uint64_t sum = 0;
+
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+		if (strstr(line, function))
+			sum += strtoull(strrchr(line, ' '), NULL, 10);
+	return sum;
+}
+
+/* A wait is its caller's, also when another one waited at the same place just before. */
+static void check_callers(const char *often_us, const char *seldom_us, const char *times)
+{
+	struct proc p = run(ARGS(mpvtrace(), "run", "-f", "-q", "--no-report", "-o", "t.mpv", "--",
+	                         workload("callers"), "--often-us", often_us, "--seldom-us",
+	                         seldom_us, "--times", times, "--rounds", "20"));
+	uint64_t often, seldom, found;
+	double truth, share;
+	char *text;
+
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	cr_assert_eq(sscanf(p.out, "often %" SCNu64 " seldom %" SCNu64, &often, &seldom), 2, "%s",
+	             p.out);
+	p = run(ARGS(mpvtrace(), "export", "t.mpv", "--format", "folded", "--view", "off-cpu"));
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	text = strdup(p.out);
+	found = folded_sum_of(text, ";seldom;");
+	free(text);
+	truth = (double)seldom / (double)(seldom + often);
+	share = (double)found / (double)(found + folded_sum_of(p.out, ";often;"));
+	cr_expect(share > truth - 0.07 && share < truth + 0.07,
+	          "%s us %s times, then %s us: seldom waited for %.3f of the time, found %.3f",
+	          often_us, times, seldom_us, truth, share);
+}
+
+Test(unwind, waits_are_their_callers)
+{
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	check_callers("2000", "100000", "9");
+	check_callers("4000", "4000", "3");
+	check_callers("3000", "30000", "1");
 }
 
 /* Go, stripped: by its own table of functions. Position-independent, with threads of C's. */
