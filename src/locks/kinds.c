@@ -83,12 +83,25 @@ static void vote(const char *name, struct kind_vote *v)
 			v->kind = functions[i].kind;
 	v->py |= matches_any(py_functions, ARRAY_LEN(py_functions), name, n);
 	v->park |= matches_any(park_functions, ARRAY_LEN(park_functions), name, n);
+	v->py_join |= matches("ThreadHandle_join", name, n);
 }
 
-/* Up to 3.12, a thread's end is a lock of CPython's own that only join() waits for. */
+static bool is_threading(const char *src)
+{
+	static const char file[] = "threading.py";
+	size_t n = src ? strlen(src) : 0, end = sizeof(file) - 1;
+
+	return n >= end && !strcmp(src + n - end, file) && (n == end || src[n - end - 1] == '/');
+}
+
+/* A thread's end is a lock of CPython's own that only join() waits for, and the end of the program.
+ * Up to 3.12 that has a function in Python; later join() calls the interpreter. */
 static void vote_python(const struct frame *f, struct kind_vote *v)
 {
-	v->py_join |= !v->python && strstr(f->name, "_wait_for_tstate_lock");
+	if (!v->python)
+		v->py_join |= strstr(f->name, "_wait_for_tstate_lock") ||
+		              (is_threading(f->src) &&
+		               (!strcmp(f->name, "Thread.join") || !strcmp(f->name, "_shutdown")));
 	v->python = true;
 }
 

@@ -170,7 +170,7 @@ static struct place place_of(const struct build *b, uint32_t index)
 	struct place p = {.dev = f->space, .at = f->addr, .futex = index};
 
 	if (f->park && (w->park_votes || python_parks(b, f->space))) {
-		p.kind = LOCK_MUTEX;
+		p.kind = most_votes(w) == LOCK_JOIN ? LOCK_JOIN : LOCK_MUTEX;
 		p.py = true;
 		return p;
 	}

@@ -222,6 +222,24 @@ Test(locks, parking_lot)
 	}
 }
 
+/* … and Thread.join() of 3.13 parks there, too: who ended the wait is who was waited for. */
+Test(locks, parking_lot_of_a_join)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_gil(tb, 1, 1, 0x900000, true, 0x030d05f0);
+	tb_park(tb, 2, 0x7000);
+	tb_run(tb, 2, 0, MS);
+	tb_stacks(tb, 2, stack_in(tb, "new_sem_wait_slow64", "ThreadHandle_join"), 0);
+	tb_futex(tb, 2, BASE, TB_FUTEX_BITSET, 0, 0, 3 * MS, 3);
+	tb_run(tb, 2, 3 * MS, 4 * MS);
+	b = build_waits(tb);
+	expect_lock(&b, 2, 0, LOCK_JOIN, 1);
+	cr_expect_eq(lock_of_wait(&b, 2, 0)->join_task, 3);
+	built_free(&b);
+}
+
 /* A word that the kernel clears at a thread's end, waited for by other means than a join. */
 Test(locks, clear_child_tid_is_a_join)
 {
