@@ -331,7 +331,7 @@ static __always_inline u64 mix(u64 h, u64 v)
  * and most frames are in it already. See py_load_heap() for 3.10 and before.
  */
 #define WINDOW_BYTES 2048
-#define SITE_BYTES   256  /* where two frames are all that is asked for */
+#define SITE_BYTES   512  /* where a few frames are all that is asked for */
 #define HEAP_BYTES   3072 /* to 3.10 */
 #define HEAP_BACK    24   /* there: where a frame has f_back and f_code */
 #define HEAP_CODE    32

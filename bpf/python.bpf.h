@@ -61,7 +61,7 @@ extern volatile __u32 py_spaces_n;
 /* The walk, at most `max` frames (MT_MAX_PY_FRAMES is the most). 0: no Python here (py_scratch is
  * not valid then). ts: the event's; a walk of the same event goes on where the one before ended.
  * Global functions, so that the verifier looks at them once. */
-#define PY_SITE_FRAMES 2
+#define PY_SITE_FRAMES 4
 u64 py_walk_some(u32 space, u32 max, u64 ts);
 /* Sends PYCODE for each frame's code object that was not seen yet, or is no longer what it was.
  * Returns whether there was one of these: then the stack's contents mean something new. */
@@ -75,7 +75,9 @@ static __always_inline struct py_scratch *py_frames(void)
 	return bpf_map_lookup_elem(&py_scratch, &zero);
 }
 
-/* What identifies the Python code that waits: a hash of the innermost two frames; 0 = none. */
+/* What identifies the Python code that waits: a hash of the innermost
+ * PY_SITE_FRAMES, of which the first two are mostly the library's (Queue.get, Condition.wait); 0 =
+ * none. */
 static __always_inline u64 py_site(u32 space, u64 ts)
 {
 	return py_walk_some(space, PY_SITE_FRAMES, ts);
