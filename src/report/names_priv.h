@@ -41,13 +41,17 @@ char *folded_name(char *out, size_t n, const char *name);
 /* --- a place in one line ------------------------------------------------------------------ */
 
 /* "resize.py:31 scale ← :44 run": the innermost frame that is the program's own (not the waiting
- * code of libraries; a Python line when there is one) and its caller. ustack, then kstack; false
+ * code of libraries; a Python line when there is one) and its caller; for a function that comes with
+ * Python, the program's own one that it is called for. ustack, then kstack; false
  * and "" = no stack says so. At most n bytes, made safe. */
 bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack);
 /* Is the function one that all waits of a kind pass through: futex_wait, pthread_mutex_lock …? */
 bool frame_is_wait_code(const char *frame);
 /* Is it code of a language's runtime: what the program's author did not write and cannot change? */
 bool frame_is_runtime(const struct frame *f);
+/* Is it a Python function of the program's own, or of a package that it installed; not one that
+ * comes with Python? */
+bool frame_is_own_python(const struct frame *f);
 /* The task's name made safe; "unknown" for 0 and tasks that are not known. Returns out. */
 char *task_label(char *out, size_t n, const struct model *m, uint32_t task);
 

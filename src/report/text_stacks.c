@@ -29,6 +29,7 @@ struct frames {
 	struct frame raw[STACK_MAX_FRAMES];
 	char name[STACK_MAX_FRAMES][FRAME_COLUMNS * 4 + 4];
 	size_t n;
+	size_t own; /* number + 1 of the innermost of a Python program's own functions; 0: none */
 };
 
 /* How each of Python's threads begins. */
@@ -58,7 +59,7 @@ static void list_frames(struct frames *f, const struct model *m, uint32_t stack)
 	size_t n = model_frames(m, stack, f->raw, STACK_MAX_FRAMES);
 	bool waiting = false, python = has_python(f->raw, n);
 
-	f->n = 0;
+	f->n = f->own = 0;
 	while (n-- > 0) {
 		char text[FRAME_MAX_BYTES], safe[FRAME_MAX_BYTES];
 		const struct frame *one = &f->raw[n];
@@ -69,6 +70,8 @@ static void list_frames(struct frames *f, const struct model *m, uint32_t stack)
 			continue;
 		waiting = frame_is_wait_code(text);
 		fmt_safe(safe, sizeof(safe), text);
+		if (frame_is_own_python(one))
+			f->own = f->n + 1;
 		utf8_shorten(f->name[f->n++], sizeof(f->name[0]), safe, FRAME_COLUMNS);
 	}
 }
@@ -89,6 +92,23 @@ static size_t innermost(const struct frames *f, unsigned columns, size_t head)
 	return f->n - from;
 }
 
+/* The program's own function and what it waits in, where what is between does not fit. */
+static int put_own_frames(struct buf *b, const struct frames *f, unsigned columns)
+{
+	size_t arrow = utf8_width(ARROW), own = f->own - 1, head, told;
+	int err;
+
+	head = utf8_width(f->name[own]) + 3 * arrow + 2;
+	told = innermost(f, columns, head);
+	if (told > f->n - f->own)
+		told = f->n - f->own;
+	err = buf_printf(b, "%s%s" ARROW "%s", own ? "…" ARROW : "", f->name[own],
+	                 own + 1 < f->n - told ? "…" ARROW : "");
+	for (size_t i = f->n - told; i < f->n && !err; i++)
+		err = buf_printf(b, "%s%s", f->name[i], i + 1 < f->n ? ARROW : "");
+	return err;
+}
+
 /* The outermost frame and as many of the innermost as fit; the latter alone, when few would. */
 static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
 {
@@ -103,6 +123,8 @@ static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
 		outermost = false;
 		told = innermost(f, columns, arrow + 1);
 	}
+	if (f->own && f->own <= f->n - told && (f->own > 1 || !outermost))
+		return put_own_frames(b, f, columns);
 	if (told < f->n && outermost)
 		err = buf_printf(b, "%s" ARROW, f->name[0]);
 	if (!err && told + outermost < f->n)

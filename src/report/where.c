@@ -80,6 +80,15 @@ static bool tells(const struct frame *f, bool python)
 	return !frame_is_wait_code(f->name) && !model_is_plumbing(f->module);
 }
 
+bool frame_is_own_python(const struct frame *f)
+{
+	const char *src = f->src ? f->src : "", *lib = strstr(src, "/lib/python3");
+
+	if (f->kind != FRAME_PYTHON || !src[0] || src[0] == '<')
+		return false;
+	return !lib || strstr(lib, "-packages/");
+}
+
 /* The first one with its file, the next of the same file with its line only. */
 static void put_frame(char *out, size_t n, const struct frame *f, const struct frame *before)
 {
@@ -100,14 +109,20 @@ static void put_frame(char *out, size_t n, const struct frame *f, const struct f
 
 static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
 {
-	const struct frame *before = NULL;
+	const struct frame *before = NULL, *own = NULL;
 	unsigned told = 0;
 	bool python = false;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		python |= f[i].kind == FRAME_PYTHON && f[i].name && !is_python_wait(&f[i]);
+		if (!own && f[i].name && frame_is_own_python(&f[i]))
+			own = &f[i];
+	}
 	for (size_t i = 0; i < count && told < NAMED_FRAMES; i++) {
 		if (!tells(&f[i], python) || !f[i].name)
+			continue;
+		/* From a library's function to the program's that called for it. */
+		if (told && own > &f[i])
 			continue;
 		put_frame(out, n, &f[i], before);
 		before = &f[i];

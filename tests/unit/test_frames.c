@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Native and Python frames in one stack: model_frames(). */
 #include "model_test.h"
+#include "report/names_priv.h"
 
 #define LIB "/usr/lib/libpython3.11.so.1.0"
 
@@ -168,4 +169,42 @@ Test(frames, code_objects_that_are_not_known)
 
 	cr_expect_str_eq(merged(&(struct given){frames, ARRAY_LEN(frames), unknown, 3, STACK_F_PY}),
 	                 "futex_wait < lock_acquire < p:?:0 < p:?:4 < p:?:4");
+}
+
+/* What waits in Python's own library leads to the line of the program that called for it. */
+Test(frames, a_librarys_wait_is_its_callers)
+{
+	static const uint64_t stack[] = {PY_FRAME(3, 9, 0), PY_FRAME(2, 7, 0), PY_FRAME(2, 8, 0),
+	                                 PY_FRAME(1, 3, 1)};
+	static const char *const file[] = {"/app/work.py", "/usr/lib/python3.11/queue.py",
+	                                   "/usr/lib/python3.11/threading.py"};
+	static const char *const name[] = {"own", "Queue.get", "Condition.wait"};
+	struct rec_stack s = {.id = 900,
+	                      .kind = STACK_USER,
+	                      .space = 1,
+	                      .flags = STACK_F_PY,
+	                      .py = {stack, ARRAY_LEN(stack)}};
+	struct tb *tb = tb_new();
+	char where[256];
+	struct model *m;
+
+	tb_task(tb, 1, "python3");
+	for (uint32_t i = 0; i < 3; i++) {
+		struct rec_pycode c = {.id = i + 1,
+		                       .name = tb_string(tb, name[i]),
+		                       .file = tb_string(tb, file[i]),
+		                       .first_line = 1};
+
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+	}
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	tb_stacks(tb, 1, 900, 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 2 * MS, 3 * MS);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	cr_expect(where_text(where, sizeof(where), m, 900, 0));
+	cr_expect_str_eq(where, "queue.py:7 Queue.get ← work.py:3 own");
+	model_free(m);
 }
