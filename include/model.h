@@ -288,9 +288,11 @@ size_t model_traffic(const struct model *m, const struct traffic **out);
 const struct futex_key *model_futex_key(const struct model *m, uint32_t space, uint64_t addr);
 const struct futex_object *model_futex_object(const struct model *m, uint32_t space, uint64_t addr);
 size_t model_gils(const struct model *m, const struct gil **out);
-/* Index + 1 into model_gils(), 0 = none: by id; by an address in its 208 bytes. */
+/* Index + 1 into model_gils(), 0 = none: by id; by an address in its 208 bytes; a space's last one
+ * by address. */
 uint32_t model_gil_number(const struct model *m, uint32_t id);
 uint32_t model_gil_around(const struct model *m, uint32_t space, uint64_t addr);
+uint32_t model_last_gil_in(const struct model *m, uint32_t space);
 size_t model_gils_in(const struct model *m, uint32_t space);	/* how many a space has */
 size_t model_gil_samples(const struct model *m, const struct gil_sample **out);	/* in time order; MODEL_SLICES only */
 size_t model_holds(const struct model *m, const struct hold **out);

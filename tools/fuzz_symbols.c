@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "symbol.h"
+#include "rnd.h"
 
 #define PATIENCE_S 30
 #define MAX_SEED   (64u << 20)
@@ -29,14 +30,6 @@ static void on_alarm(int sig)
 
 	(void)sig;
 	_exit(write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0 ? 2 : 1);
-}
-
-static uint64_t rnd(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state * 0x2545f4914f6cdd1dull;
 }
 
 /* --- what to change ------------------------------------------------------------------------------
@@ -54,7 +47,7 @@ static void pick_area(const struct buf *b, uint64_t *seed, uint64_t *at, uint64_
 	if (b->n < sizeof(eh) || memcmp(b->p, ELFMAG, SELFMAG))
 		return;
 	memcpy(&eh, b->p, sizeof(eh));
-	switch (rnd(seed) % 8) {
+	switch (rnd_star(seed) % 8) {
 	case 0:
 		*n = sizeof(eh);
 		return;
@@ -67,7 +60,7 @@ static void pick_area(const struct buf *b, uint64_t *seed, uint64_t *at, uint64_
 		*n = (uint64_t)eh.e_shnum * sizeof(sh);
 		break;
 	default:
-		off = eh.e_shoff + (eh.e_shnum ? rnd(seed) % eh.e_shnum : 0) * sizeof(sh);
+		off = eh.e_shoff + (eh.e_shnum ? rnd_star(seed) % eh.e_shnum : 0) * sizeof(sh);
 		if (off > b->n || sizeof(sh) > b->n - off)
 			return;
 		memcpy(&sh, b->p + off, sizeof(sh));
@@ -98,17 +91,18 @@ static void mutate(struct buf *b, uint64_t *seed)
 	                                  UINT64_MAX,
 	                                  INT64_MAX,
 	                                  0x8080808080808080ull};
-	size_t changes = 1 + rnd(seed) % 8;
+	size_t changes = 1 + rnd_star(seed) % 8;
 
-	if (rnd(seed) % 50 == 0)
-		b->n = rnd(seed) % b->n + 1;
+	if (rnd_star(seed) % 50 == 0)
+		b->n = rnd_star(seed) % b->n + 1;
 	while (changes--) {
 		uint64_t at, n,
-		        v = rnd(seed) % 2 ? values[rnd(seed) % ARRAY_LEN(values)] : rnd(seed);
-		size_t len = 1ull << rnd(seed) % 4;
+		        v = rnd_star(seed) % 2 ? values[rnd_star(seed) % ARRAY_LEN(values)]
+		                               : rnd_star(seed);
+		size_t len = 1ull << rnd_star(seed) % 4;
 
 		pick_area(b, seed, &at, &n);
-		at += rnd(seed) % n;
+		at += rnd_star(seed) % n;
 		if (len > b->n - at)
 			len = b->n - at;
 		memcpy(b->p + at, &v, len);
@@ -131,9 +125,9 @@ static void read_here(int fd, uint64_t size, uint64_t *seed, struct tally *t)
 	elf_build_id(fd, id);
 	t->opened += e != NULL;
 	for (int i = 0; e && i < 300; i++) {
-		if (!elf_syms_lookup(e, rnd(seed) % (size + 64), &s))
+		if (!elf_syms_lookup(e, rnd_star(seed) % (size + 64), &s))
 			t->named += strlen(s.name) > 0;
-		if (!elf_syms_data(e, rnd(seed) % (8 * size), &s))
+		if (!elf_syms_data(e, rnd_star(seed) % (8 * size), &s))
 			t->objects += strlen(s.name) > 0;
 	}
 	elf_syms_free(e);
@@ -175,10 +169,11 @@ static void resolve(const char *path, int fd, uint64_t size, uint64_t *seed, str
 	symbolizer_jit(s, 1, fcntl(fd, F_DUPFD_CLOEXEC, 0), false);
 	symbolizer_jit(s, 1, fcntl(fd, F_DUPFD_CLOEXEC, 0), true);
 	for (size_t i = 0; i < ARRAY_LEN(at); i++)
-		at[i] = i % 4 ? m.start + rnd(seed) % size : jit.start + rnd(seed) % 0x2000;
+		at[i] = i % 4 ? m.start + rnd_star(seed) % size
+		              : jit.start + rnd_star(seed) % 0x2000;
 	symbolizer_stack(s, 1, 2, at, ARRAY_LEN(at));
 	for (size_t i = 0; i < 16; i++)
-		t->objects += !symbolizer_object(s, 1, m.start + rnd(seed) % (4 * size), &o);
+		t->objects += !symbolizer_object(s, 1, m.start + rnd_star(seed) % (4 * size), &o);
 	if (symbolizer_resolve(s, NULL, &lim, on_symbol, t, NULL, &notes))
 		abort();
 	count_notes(&notes, t);

@@ -16,6 +16,7 @@
 
 #include "mt_flags.h"
 #include "unwind.h"
+#include "rnd.h"
 
 #define PATIENCE_S 30
 
@@ -25,14 +26,6 @@ static void on_alarm(int sig)
 
 	(void)sig;
 	_exit(write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0 ? 2 : 1);
-}
-
-static uint64_t rnd(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state * 0x2545f4914f6cdd1dull;
 }
 
 /* --- mutation -------------------------------------------------------------------------- */
@@ -48,7 +41,7 @@ static struct area pick_section(const struct buf *b, const Elf64_Ehdr *eh, uint6
 
 	for (int tries = 0; tries < 200; tries++) {
 		uint64_t off =
-		        eh->e_shoff + (rnd(seed) % (eh->e_shnum + 1ull)) * sizeof(Elf64_Shdr);
+		        eh->e_shoff + (rnd_star(seed) % (eh->e_shnum + 1ull)) * sizeof(Elf64_Shdr);
 		Elf64_Shdr s;
 
 		if (off > b->n || b->n - off < sizeof(s))
@@ -72,7 +65,7 @@ static struct area pick_area(const struct buf *b, uint64_t *seed)
 	if (b->n < sizeof(eh))
 		return all;
 	memcpy(&eh, b->p, sizeof(eh));
-	switch (rnd(seed) % 8) {
+	switch (rnd_star(seed) % 8) {
 	case 0:
 		return (struct area){0, sizeof(eh)};
 	case 1:
@@ -100,22 +93,22 @@ static void mutate(struct buf *b, uint64_t *seed)
 	                               0xffffffff,
 	                               0x7fffffffffffffff,
 	                               0xffffffffffffffff};
-	unsigned n = 1 + rnd(seed) % 24;
+	unsigned n = 1 + rnd_star(seed) % 24;
 	struct area a = pick_area(b, seed);
 
 	for (unsigned i = 0; i < n && a.n; i++) {
-		uint64_t at = a.at + rnd(seed) % a.n;
-		uint64_t v = odd[rnd(seed) % ARRAY_LEN(odd)];
-		size_t size = (size_t)1 << rnd(seed) % 4;
+		uint64_t at = a.at + rnd_star(seed) % a.n;
+		uint64_t v = odd[rnd_star(seed) % ARRAY_LEN(odd)];
+		size_t size = (size_t)1 << rnd_star(seed) % 4;
 
 		if (at >= b->n)
 			continue;
-		if (rnd(seed) % 3)
-			v = rnd(seed);
+		if (rnd_star(seed) % 3)
+			v = rnd_star(seed);
 		memcpy(b->p + at, &v, size < b->n - at ? size : b->n - at);
 	}
-	if (rnd(seed) % 16 == 0)
-		b->n = rnd(seed) % b->n + 1;
+	if (rnd_star(seed) % 16 == 0)
+		b->n = rnd_star(seed) % b->n + 1;
 }
 
 /* --- what is done with each --------------------------------------------------------------- */
@@ -131,10 +124,10 @@ static int noise_read(void *ctx, uint64_t addr, void *out, size_t n)
 	uint8_t *p = out;
 
 	(void)addr;
-	if (rnd(&z->seed) % 64 == 0)
+	if (rnd_star(&z->seed) % 64 == 0)
 		return -1;
 	for (size_t i = 0; i < n; i++)
-		p[i] = (uint8_t)(rnd(&z->seed) & (i % 8 > 2 ? 0 : 0xff));
+		p[i] = (uint8_t)(rnd_star(&z->seed) & (i % 8 > 2 ? 0 : 0xff));
 	return 0;
 }
 
@@ -142,9 +135,9 @@ static int noise_place(void *ctx, uint64_t addr, struct unwind_place *out)
 {
 	struct noise *z = ctx;
 
-	out->table = rnd(&z->seed) % 16 ? &z->view : NULL;
+	out->table = rnd_star(&z->seed) % 16 ? &z->view : NULL;
 	out->file_offset = addr;
-	return rnd(&z->seed) % 64 ? 0 : -1;
+	return rnd_star(&z->seed) % 64 ? 0 : -1;
 }
 
 static void walk(const struct unwind_view *v, uint64_t seed)
@@ -154,10 +147,10 @@ static void walk(const struct unwind_view *v, uint64_t seed)
 	uint64_t frames[64];
 
 	for (int i = 0; i < 32; i++) {
-		struct unwind_regs r = {.ip = rnd(&z.seed) & 0xffffff,
-		                        .sp = rnd(&z.seed) & 0xffffff,
-		                        .bp = rnd(&z.seed) & 0xffffff,
-		                        .bp_unknown = rnd(&z.seed) & 1};
+		struct unwind_regs r = {.ip = rnd_star(&z.seed) & 0xffffff,
+		                        .sp = rnd_star(&z.seed) & 0xffffff,
+		                        .bp = rnd_star(&z.seed) & 0xffffff,
+		                        .bp_unknown = rnd_star(&z.seed) & 1};
 		unsigned end = 99, flags = 0;
 		size_t n = unwind_remote(&ops, &r, frames, ARRAY_LEN(frames), &end, &flags);
 

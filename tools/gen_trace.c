@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rnd.h"
 #include "trace.h"
 
 #define EPOCH        1000000000000ull
@@ -30,12 +31,9 @@ struct gen {
 	uint64_t now, rng;
 };
 
-static uint64_t rnd(struct gen *g, uint64_t below)
+static uint64_t rnd_below(struct gen *g, uint64_t below)
 {
-	g->rng ^= g->rng << 13;
-	g->rng ^= g->rng >> 7;
-	g->rng ^= g->rng << 17;
-	return g->rng % below;
+	return rnd_next(&g->rng) % below;
 }
 
 static void put(struct gen *g, enum rec_kind kind, uint64_t ts, const void *rec)
@@ -180,7 +178,7 @@ static void switch_out(struct gen *g, unsigned i, uint64_t flags, uint64_t site)
 		r.flags |= i & 2 ? SW_F_OWNER : 0;
 	}
 	if (!(flags & SW_F_RUNNABLE))
-		r.ustack = 1 + (i * 7 + rnd(g, 2)) % STACKS;
+		r.ustack = 1 + (i * 7 + rnd_below(g, 2)) % STACKS;
 	t->run += r.exec;
 	t->wait += r.delay;
 	t->voluntary += !!(flags & SW_F_VOLUNTARY);
@@ -206,14 +204,14 @@ static uint64_t hand_over(struct gen *g, unsigned from, unsigned to)
 {
 	uint64_t woken, flags = SW_F_VOLUNTARY | SW_F_SYSCALL, site = from + 1;
 
-	g->now += 700 + rnd(g, 600);
+	g->now += 700 + rnd_below(g, 600);
 	wake(g, to, from);
 	woken = g->now;
-	g->now += 300 + rnd(g, 2000);
+	g->now += 300 + rnd_below(g, 2000);
 	switch_in(g, to);
 	g->threads[to].delay = g->now - (g->threads[to].preempted ? g->threads[to].out : woken);
-	g->now += 200 + rnd(g, 400);
-	switch (rnd(g, 64)) {
+	g->now += 200 + rnd_below(g, 400);
+	switch (rnd_below(g, 64)) {
 	case 0:
 		flags = SW_F_RUNNABLE;
 		site = 0;

@@ -58,24 +58,24 @@ run_threads() {
 	record sysbench threads --threads=20 --thread-locks=1 --time=2 run
 }
 
-expect_redis='one thread serves; what is idle waits for clients: CPU-bound in one thread, or idle'
-run_redis() {
+# Attaches to the server; with an argument, to its client, too.
+redis() {
 	redis_up || return 1
 	redis-benchmark -p "$port" -q -c 20 -n 100000000 -t get >/dev/null 2>&1 &
 	client=$!
 	sleep 0.5
-	attach 2 "$server"
+	attach 2 "$server${1:+,$client}"
 	finish "$client" "$server"
+}
+
+expect_redis='one thread serves; what is idle waits for clients: CPU-bound in one thread, or idle'
+run_redis() {
+	redis
 }
 
 expect_redis_both='server and benchmark, one thread each, linked by TCP: each waits for the other'
 run_redis_both() {
-	redis_up || return 1
-	redis-benchmark -p "$port" -q -c 20 -n 100000000 -t get >/dev/null 2>&1 &
-	client=$!
-	sleep 0.5
-	attach 2 "$server,$client"
-	finish "$client" "$server"
+	redis with_client
 }
 
 expect_pg='8 clients update one row: backends wait for the one that has it (a semaphore)'

@@ -54,7 +54,6 @@ static int build(struct build *b)
 static void build_release(struct build *b)
 {
 	vec_release(&b->words);
-	vec_release(&b->gils);
 	vec_release(&b->futex_locks);
 	vec_release(&b->lock_futex);
 	vec_release(&b->file_channels);

@@ -39,11 +39,6 @@ struct word {
 	bool stack_says;
 };
 
-struct gil_place {
-	uint32_t space, number; /* index + 1 into the model's */
-	uint64_t addr;
-};
-
 /* Pieces of waits; those of one wait are neighbours, from wait.blame on. */
 struct blames {
 	VEC(struct blame) v;
@@ -59,7 +54,6 @@ struct build {
 	VEC(struct word) words;     /* by futex index */
 	VEC(uint32_t) futex_locks;  /* futex index -> lock index + 1 */
 	VEC(uint32_t) lock_futex;   /* by lock index: one of its words, as futex index + 1 */
-	VEC(struct gil_place) gils; /* by space and address */
 	struct hmap joins;          /* task waited for, or address -> lock index + 1 */
 	struct hmap holds;          /* lock id -> task that memory says holds it at the end */
 	struct hmap channel_ids;

@@ -40,63 +40,13 @@ static const struct gil *gil_at(const struct model *m, uint32_t number)
 	return number && number <= model_gils(m, &gils) ? &gils[number - 1] : NULL;
 }
 
-static int by_space(const void *a, const void *b)
-{
-	const struct gil_place *x = a, *y = b;
-
-	if (x->space != y->space)
-		return x->space < y->space ? -1 : 1;
-	if (x->addr != y->addr)
-		return x->addr < y->addr ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-static int sort_gils(struct build *b)
-{
-	const struct gil *gils;
-	size_t n = model_gils(b->m, &gils);
-
-	if (vec_reserve(&b->gils, n + 1))
-		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		b->gils.v[b->gils.n++] =
-		        (struct gil_place){gils[i].space, (uint32_t)i + 1, gils[i].addr};
-	if (n)
-		qsort(b->gils.v, n, sizeof(*b->gils.v), by_space);
-	return 0;
-}
-
-/* The GIL that begins in this space last before or at the address; NULL = none. */
-static const struct gil_place *gil_before(const struct build *b, uint32_t space, uint64_t addr)
-{
-	size_t lo = 0, hi = b->gils.n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		const struct gil_place *g = &b->gils.v[mid];
-
-		if (g->space < space || (g->space == space && g->addr <= addr))
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo && b->gils.v[lo - 1].space == space ? &b->gils.v[lo - 1] : NULL;
-}
-
-static uint32_t gil_around(const struct build *b, uint32_t space, uint64_t addr)
-{
-	const struct gil_place *g = gil_before(b, space, addr);
-
-	return g && addr - g->addr < GIL_BYTES ? g->number : 0;
-}
-
 static bool python_parks(const struct build *b, uint32_t space)
 {
 	for (unsigned depth = 0; space && depth < MAX_FOREBEARS; depth++) {
-		const struct gil_place *g = gil_before(b, space, UINT64_MAX);
+		const struct gil *g = gil_at(b->m, model_last_gil_in(b->m, space));
 
 		if (g)
-			return gil_at(b->m, g->number)->version >= PY_PARKS;
+			return g->version >= PY_PARKS;
 		space = model_space_parent(b->m, space);
 	}
 	return false;
@@ -175,7 +125,7 @@ static struct place place_of(const struct build *b, uint32_t index)
 		return p;
 	}
 	p.at = f->word;
-	p.gil = f->is_private ? gil_around(b, f->space, f->word) : 0;
+	p.gil = f->is_private ? model_gil_around(b->m, f->space, f->word) : 0;
 	if (key) {
 		p.shared = true;
 		p.dev = key->dev;
@@ -343,7 +293,7 @@ int locks_group(struct build *b)
 	struct place *places = calloc(n ? n : 1, sizeof(*places));
 	int err = -ENOMEM;
 
-	if (!places || sort_gils(b) || vec_reserve(&b->futex_locks, n))
+	if (!places || vec_reserve(&b->futex_locks, n))
 		goto out;
 	b->futex_locks.n = n;
 	for (size_t i = 0; i < n; i++)

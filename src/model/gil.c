@@ -211,6 +211,14 @@ uint32_t model_gil_around(const struct model *m, uint32_t space, uint64_t addr)
 	return p && p->space == space && addr - p->addr < GIL_END ? p->number : 0;
 }
 
+uint32_t model_last_gil_in(const struct model *m, uint32_t space)
+{
+	size_t n = places_until(m, space, UINT64_MAX);
+	const struct gil_place *p = n ? &m->gil_places.v[n - 1] : NULL;
+
+	return p && p->space == space ? p->number : 0;
+}
+
 size_t model_gils_in(const struct model *m, uint32_t space)
 {
 	return places_until(m, space, UINT64_MAX) -

@@ -4,6 +4,7 @@
 #define MT_REPORT_TEST_H
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -21,6 +22,32 @@ static inline struct model *loaded(struct tb *tb)
 	cr_assert(m, "the model loads");
 	tb_free(tb);
 	return m;
+}
+
+/* The same with each slice kept, as reports have them. */
+static inline struct model *with_slices(struct tb *tb)
+{
+	struct model_opts o = {.flags = MODEL_SLICES};
+	struct model *m = tb_load(tb, &o);
+
+	cr_assert(m, "the model loads");
+	tb_free(tb);
+	return m;
+}
+
+static inline ssize_t write_nothing(void *ctx, const char *p, size_t n)
+{
+	(void)ctx;
+	(void)p;
+	(void)n;
+	errno = ENOSPC;
+	return 0;
+}
+
+/* A stream to a disk without room. */
+static inline FILE *full_disk(void)
+{
+	return fopencookie(NULL, "w", (cookie_io_functions_t){.write = write_nothing});
 }
 
 static inline char *text_of(const struct model *m, const struct report_opts *o)

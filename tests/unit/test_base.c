@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "rnd.h"
 #include "runs.h"
 
 #define eq_str(got, want)                                                                \
@@ -129,7 +130,7 @@ Test(hmap, random_operations_match_a_model)
 	for (i = 0; i < 200000; i++) {
 		unsigned k;
 
-		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		rnd_next(&x);
 		k = (unsigned)(x >> 20) % ARRAY_LEN(model);
 		if (x % 3) {
 			p = hmap_put(&h, k % 16, k / 16, &added);

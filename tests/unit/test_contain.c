@@ -10,6 +10,7 @@
 
 #include "elfimg.h"
 #include "symbol.h"
+#include "rnd.h"
 
 enum { FILES = 3, FRAMES = 900 }; /* more than a pipe holds, so the child waits for us */
 
@@ -226,7 +227,7 @@ Test(contain, damaged_debug_information, .timeout = 120)
 
 		cr_assert(!buf_put(&b, self.p, self.n));
 		for (int i = 0; i < 2000; i++) {
-			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			rnd_next(&seed);
 			b.p[b.n / 2 + seed % (b.n / 2)] = (uint8_t)(seed >> 33);
 		}
 		fd = img_fd(b.p, b.n);

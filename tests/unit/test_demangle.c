@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "symbol/demangle_priv.h"
+#include "rnd.h"
 
 /* clang-format off */
 static const struct { const char *raw, *want; } names[] = {
@@ -122,7 +123,7 @@ Test(demangle, mutated, .timeout = 60)
 			continue;
 		strcpy(raw, from);
 		for (int k = 0; k < 3; k++) {
-			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			rnd_next(&seed);
 			raw[2 + seed % (n - 2)] = seed % 5 ? raw[2 + (seed >> 20) % (n - 2)]
 			                                   : (char)(1 + (seed >> 32) % 255);
 		}

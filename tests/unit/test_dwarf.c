@@ -9,6 +9,7 @@
 
 #include "elfimg.h"
 #include "symbol.h"
+#include "rnd.h"
 
 #if defined(__x86_64__)
 #define HERE(pc) __asm__ volatile("lea -7(%%rip), %0" : "=r"(pc))
@@ -168,7 +169,7 @@ Test(debugdata, damaged, .timeout = 60)
 		uint8_t old;
 		int fd;
 
-		seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+		rnd_next(&seed);
 		at = from + seed % (b.n - from);
 		old = b.p[at];
 		b.p[at] ^= (uint8_t)(1 + (seed >> 40) % 255);

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "elfimg.h"
+#include "rnd.h"
 #include "symbol.h"
 
 static const struct img_sym hostile_syms[] = {
@@ -61,29 +62,23 @@ Test(elf_hostile, cut_at_every_offset)
 	buf_release(&b);
 }
 
-static uint64_t rnd(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state * 0x2545f4914f6cdd1dull;
-}
-
 static void mutate(struct buf *b, uint64_t *seed)
 {
 	static const uint64_t values[] = {0,         1,          0xff,          0xffff,
 	                                  0x10000,   0x7fffffff, 0xffffffff,    1ull << 32,
 	                                  INT64_MAX, UINT64_MAX, UINT64_MAX - 7};
-	size_t changes = 1 + rnd(seed) % 6, at, n;
+	size_t changes = 1 + rnd_star(seed) % 6, at, n;
 	uint64_t v;
 
 	while (changes--) {
 		/* The code is zeros: what counts is the head and what follows the data. */
-		at = rnd(seed) % 3 ? IMG_DATA_OFF + IMG_DATA_SIZE +
-		                             rnd(seed) % (b->n - IMG_DATA_OFF - IMG_DATA_SIZE)
-		                   : rnd(seed) % 0xb0;
-		v = rnd(seed) % 2 ? values[rnd(seed) % ARRAY_LEN(values)] : rnd(seed);
-		n = 1ull << rnd(seed) % 4;
+		at = rnd_star(seed) % 3
+		             ? IMG_DATA_OFF + IMG_DATA_SIZE +
+		                       rnd_star(seed) % (b->n - IMG_DATA_OFF - IMG_DATA_SIZE)
+		             : rnd_star(seed) % 0xb0;
+		v = rnd_star(seed) % 2 ? values[rnd_star(seed) % ARRAY_LEN(values)]
+		                       : rnd_star(seed);
+		n = 1ull << rnd_star(seed) % 4;
 		if (n > b->n - at)
 			n = b->n - at;
 		memcpy(b->p + at, &v, n);

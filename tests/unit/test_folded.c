@@ -264,21 +264,12 @@ Test(folded, agrees_with_the_tasks)
 	model_free(m);
 }
 
-static ssize_t full(void *ctx, const char *p, size_t n)
-{
-	(void)ctx;
-	(void)p;
-	(void)n;
-	errno = ENOSPC;
-	return 0;
-}
-
 Test(folded, a_full_disk_is_an_error)
 {
 	struct model *m = loaded(two_processes());
 	struct export_opts o = {.view = "off-cpu"};
 	struct err err = {0};
-	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
+	FILE *out = full_disk();
 
 	cr_expect_lt(export_try(m, "folded", &o, out, &err), 0);
 	cr_expect_eq(err.status, MT_EXIT_OUTPUT, "%s", err.msg);
@@ -287,16 +278,6 @@ Test(folded, a_full_disk_is_an_error)
 }
 
 /* --- views of what was waited for ------------------------------------------------------------- */
-
-static struct model *with_slices(struct tb *tb)
-{
-	struct model_opts o = {.flags = MODEL_SLICES};
-	struct model *m = tb_load(tb, &o);
-
-	cr_assert(m);
-	tb_free(tb);
-	return m;
-}
 
 /* All that was blocked on locks is in the view, below the lock's name. */
 Test(folded, futex_by_lock)

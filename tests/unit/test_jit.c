@@ -8,6 +8,7 @@
 
 #include "elfimg.h"
 #include "symbol/jit_priv.h"
+#include "rnd.h"
 
 #define ASKED 16
 /* Names for 0x1000, 0x1010, … 0x10f0. */
@@ -209,7 +210,7 @@ Test(jitdump, cut_and_mutated, .timeout = 60)
 		b.n = 0;
 		cr_assert(!buf_put(&b, good.p, good.n));
 		for (int k = 0; k < 4; k++) {
-			seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+			rnd_next(&seed);
 			b.p[seed % b.n] = seed % 3 ? (uint8_t)(seed >> 40) : 0xff;
 		}
 		read_dump(&n, b.p, b.n);

@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Recordings that lost events, came out of order, or were made to break the model. */
 #include "model_test.h"
-
-/* xorshift: the same sequence on every machine. */
-static uint64_t rng = 88172645463325252ull;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return below ? rng % below : 0;
-}
+#include "rnd.h"
 
 /* --- lost and late ---------------------------------------------------------------------------- */
 

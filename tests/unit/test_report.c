@@ -258,21 +258,12 @@ Test(report, exit_status_in_words)
 /* --- streams that fail
  * ----------------------------------------------------------------------------- */
 
-static ssize_t full(void *ctx, const char *p, size_t n)
-{
-	(void)ctx;
-	(void)p;
-	(void)n;
-	errno = ENOSPC;
-	return 0;
-}
-
 Test(report, a_full_disk_is_an_error)
 {
 	struct model *m = loaded(workers());
 	struct report r = {0};
 	struct err err = {0};
-	FILE *out = fopencookie(NULL, "w", (cookie_io_functions_t){.write = full});
+	FILE *out = full_disk();
 
 	cr_assert_eq(report_build(&r, m, &err), 0);
 	cr_expect_lt(report_text(&r, NULL, out, &err), 0);

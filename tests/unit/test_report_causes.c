@@ -175,16 +175,6 @@ static void fill(struct report *r, const struct model *m, bool long_path)
 	fill_path(r, stack, long_path);
 }
 
-static struct model *with_slices(struct tb *tb)
-{
-	struct model_opts o = {.flags = MODEL_SLICES};
-	struct model *m = tb_load(tb, &o);
-
-	cr_assert(m);
-	tb_free(tb);
-	return m;
-}
-
 static char *print(const struct report *r, struct report_opts *o)
 {
 	struct err err = {0};

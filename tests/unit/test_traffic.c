@@ -59,16 +59,6 @@ static json_t *channel(json_t *doc, const char *kind)
 	return NULL;
 }
 
-static struct model *with_slices(struct tb *tb)
-{
-	struct model_opts o = {.flags = MODEL_SLICES};
-	struct model *m = tb_load(tb, &o);
-
-	cr_assert(m);
-	tb_free(tb);
-	return m;
-}
-
 Test(traffic, sums_by_channel_and_task)
 {
 	struct model *m = with_slices(busy(true));

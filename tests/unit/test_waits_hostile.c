@@ -1,17 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Waits of recordings that make no sense, or are large: what is promised holds all the same. */
 #include "locks_test.h"
-
-/* xorshift: the same sequence on every machine. */
-static uint64_t rng = 88172645463325252ull;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return below ? rng % below : 0;
-}
+#include "rnd.h"
 
 static uint64_t wild(uint64_t below)
 {

@@ -79,6 +79,33 @@ static void expect_row(const struct built *b, enum cause cause, uint64_t truth)
 	cr_expect_float_eq(row->speedup, (double)b->r.wall_ns / (double)row->wall_ns, 1e-6);
 }
 
+/* A program with a second thread from then on. */
+static struct tb *main_and_worker(uint64_t born_ns)
+{
+	struct tb *tb = tb_new();
+
+	tb_meta(tb, META_CPUS, "2");
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", born_ns);
+	tb_on(tb, 2, 1);
+	return tb;
+}
+
+static struct tb *main_with_gil(const char *cpus)
+{
+	struct tb *tb = tb_new();
+
+	tb_meta(tb, META_CPUS, cpus);
+	tb_task(tb, 1, "main");
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	return tb;
+}
+
+static uint32_t wake_call(struct tb *tb, uint64_t word)
+{
+	return tb_site(tb, TB_NR_futex, word, TB_FUTEX_WAKE, 1, FD_UNKNOWN);
+}
+
 /* --- a GIL ----------------------------------------------------------------------------------- */
 
 /* Threads 2 … of process 1, from 10 ms on, in turns of 5 ms, each until it has done its share. */
@@ -134,18 +161,14 @@ static uint64_t poll_for_end(struct tb *tb, uint64_t end)
 
 static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_with_gil("2");
 	struct turns x = {.tb = tb, .n = n, .lag_ns = lag_ns};
 	uint64_t t = 10 * MS;
 
-	tb_meta(tb, META_CPUS, "2");
-	tb_task(tb, 1, "main");
-	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
 	tb_on(tb, 1, 1);
 	for (unsigned i = 0; i < n; i++) {
 		tb_thread(tb, i + 2, 1, "worker", 10 * MS);
-		tb_wakes_by(tb, i + 2,
-		            tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+		tb_wakes_by(tb, i + 2, wake_call(tb, GIL_WORD), 0);
 		x.left[i] = work[i];
 		/* The first turn of each ends before it begins: it asks for the GIL. */
 		if (i)
@@ -310,17 +333,14 @@ Test(whatif, joins_that_did_not_wait)
  * GIL ends after it. Four CPUs. */
 Test(whatif, who_joins_joins_all)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_with_gil("4");
 	struct built b;
 
-	tb_meta(tb, META_CPUS, "4");
-	tb_task(tb, 1, "main");
-	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
 	for (uint32_t id = 2; id <= 4; id++) {
 		tb_thread(tb, id, 1, "worker", 10 * MS);
 		tb_on(tb, id, id);
 	}
-	tb_wakes_by(tb, 4, tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_wakes_by(tb, 4, wake_call(tb, GIL_WORD), 0);
 	tb_run(tb, 1, 0, 10 * MS);
 	tb_join(tb, 1, 2, 210 * MS);
 	tb_run(tb, 1, 210 * MS, 220 * MS);
@@ -346,19 +366,16 @@ Test(whatif, who_joins_joins_all)
  * a third one waits for. */
 Test(whatif, dependent_work_stays_dependent)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_with_gil("2");
 	uint64_t t = 0;
 	struct built b;
 
-	tb_meta(tb, META_CPUS, "2");
-	tb_task(tb, 1, "main");
-	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
 	tb_thread(tb, 2, 1, "other", 0);
 	tb_on(tb, 2, 1);
 	tb_thread(tb, 3, 1, "waiter", 0);
 	tb_on(tb, 3, 1);
 	tb_run(tb, 3, 0, US / 100);
-	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_futex, GIL_WORD, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_wakes_by(tb, 2, wake_call(tb, GIL_WORD), 0);
 	for (unsigned i = 0; i < 10; i++, t += 20 * MS) {
 		tb_run(tb, 1, t, t + 10 * MS);
 		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, t + 20 * MS, 2);
@@ -383,13 +400,9 @@ Test(whatif, dependent_work_stays_dependent)
 /* A sleep takes its time on any CPU. */
 Test(whatif, sleep_stays)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_and_worker(10 * MS);
 	struct built b;
 
-	tb_meta(tb, META_CPUS, "2");
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 10 * MS);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 1, 0, 50 * MS);
 	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 150 * MS, 0);
 	tb_run(tb, 1, 150 * MS, 160 * MS);
@@ -418,13 +431,9 @@ Test(whatif, polling_for_the_end_takes_no_time)
 /* Sleeps that end long after the last worker are what the program does. */
 Test(whatif, sleeping_often_is_not_polling)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_and_worker(10 * MS);
 	struct built b;
 
-	tb_meta(tb, META_CPUS, "2");
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 10 * MS);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 1, 0, 10 * MS);
 	for (unsigned i = 1; i <= 50; i++) {
 		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, (i + 1) * 10 * MS, 0);
@@ -444,16 +453,12 @@ Test(whatif, sleeping_often_is_not_polling)
 /* Two threads, four rounds: 5 ms of work, then 15 ms of work under one mutex. */
 Test(whatif, mutex)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = main_and_worker(0);
 	uint64_t free_at = 0, at[2] = {0, 0};
 	struct built b;
 
-	tb_meta(tb, META_CPUS, "2");
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
-	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
-	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_wakes_by(tb, 1, wake_call(tb, MUTEX), 0);
+	tb_wakes_by(tb, 2, wake_call(tb, MUTEX), 0);
 	for (unsigned i = 0; i < 8; i++) {
 		uint32_t id = i % 2 + 1, other = 3 - id;
 		uint64_t t = at[i % 2];
