@@ -67,7 +67,8 @@ struct py_elf {
 	size_t n_start;			/* first bytes of _PyRuntime: for py_build_for() */
 	uint8_t start[PY_DEBUG_OFFSETS_MAX];
 };
-/* Reads fd's .dynsym. 0; -ENOENT: an ELF file without _PyRuntime; -EINVAL: no ELF file that we
+/* Reads fd's .dynsym, or where that has none of it section .PyRuntime and .symtab. 0; -ENOENT:
+ * an ELF file without _PyRuntime; -EINVAL: no ELF file that we
  * understand; -ENOMEM. The file is hostile: nothing in *out need be true. */
 int py_elf_read(int fd, struct py_elf *out);
 /* Address of _PyRuntime in a process that has the file's `offset` mapped at `start` (any

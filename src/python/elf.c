@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * elf.c: is this file a CPython, and where in it is _PyRuntime? Reads .dynsym (which no
- * stripping takes away) and nothing else, within limits; the file is the workload's.
+ * stripping takes away), within limits; the file is the workload's. A program that has the
+ * interpreter linked in and exports nothing has the section .PyRuntime (from 3.10 on), and unless
+ * it is stripped .symtab, which is read only then.
  */
 #include <elf.h>
 #include <errno.h>
@@ -11,6 +13,7 @@
 #include "python.h"
 
 #define SECTIONS_MAX 4096
+#define NAMES_MAX    (1u << 20)
 #define SYMBOLS_MAX  (1u << 20) /* bytes of .dynsym and of its names: 24 and 32 times that */
 
 struct file {
@@ -95,6 +98,43 @@ static void scan(const struct file *f, const Elf64_Shdr *s, struct py_elf *out, 
 	free(names);
 }
 
+/* The section that _PyRuntime is alone in. */
+static const Elf64_Shdr *runtime_section(const struct file *f)
+{
+	const Elf64_Shdr *str = f->eh.e_shstrndx < f->eh.e_shnum ? &f->sh[f->eh.e_shstrndx] : NULL,
+	                 *found = NULL;
+	char *names = str ? section_bytes(f, str, NAMES_MAX) : NULL;
+
+	for (unsigned i = 0; names && i < f->eh.e_shnum && !found; i++)
+		if (f->sh[i].sh_flags & SHF_ALLOC &&
+		    named(names, str->sh_size, f->sh[i].sh_name, ".PyRuntime"))
+			found = &f->sh[i];
+	free(names);
+	return found;
+}
+
+static void scan_tables(const struct file *f, uint32_t type, struct py_elf *out, uint64_t *version)
+{
+	for (unsigned i = 0; i < f->eh.e_shnum; i++)
+		if (f->sh[i].sh_type == type)
+			scan(f, &f->sh[i], out, version);
+}
+
+static void find_runtime(const struct file *f, struct py_elf *out, uint64_t *version)
+{
+	const Elf64_Shdr *s;
+
+	scan_tables(f, SHT_DYNSYM, out, version);
+	s = out->runtime ? NULL : runtime_section(f);
+	if (!s)
+		return;
+	scan_tables(f, SHT_SYMTAB, out, version);
+	if (out->runtime)
+		return;
+	out->runtime = s->sh_addr;
+	out->runtime_size = s->sh_size;
+}
+
 /* Up to n bytes of the image at vaddr, as far as the file has them; how many. */
 static size_t image_bytes(const struct file *f, const struct py_elf *e, uint64_t vaddr, void *p,
                           size_t n)
@@ -120,9 +160,8 @@ int py_elf_read(int fd, struct py_elf *out)
 
 	memset(out, 0, sizeof(*out));
 	rc = read_headers(&f, out);
-	for (unsigned i = 0; !rc && i < f.eh.e_shnum; i++)
-		if (f.sh[i].sh_type == SHT_DYNSYM)
-			scan(&f, &f.sh[i], out, &version);
+	if (!rc)
+		find_runtime(&f, out, &version);
 	free(f.sh);
 	if (rc)
 		return rc;

@@ -264,7 +264,8 @@ void img_make(const struct img *o, struct buf *out)
 	add_loaded(&w, ".text", SHF_EXECINSTR, IMG_TEXT, IMG_TEXT_OFF, IMG_TEXT_SIZE);
 	add_loaded(&w, ".fini", SHF_EXECINSTR, IMG_FINI, IMG_TEXT_OFF + IMG_TEXT_SIZE,
 	           IMG_FINI_SIZE);
-	add_loaded(&w, ".data", SHF_WRITE, IMG_DATA, IMG_DATA_OFF, IMG_DATA_SIZE);
+	add_loaded(&w, o->data_name ? o->data_name : ".data", SHF_WRITE, IMG_DATA, IMG_DATA_OFF,
+	           IMG_DATA_SIZE);
 	pad_to(&w, o->debug_only ? IMG_TEXT_OFF : IMG_DATA_OFF + IMG_DATA_SIZE);
 	if (!o->no_symbols)
 		add_symbols(&w);

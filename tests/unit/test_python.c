@@ -312,6 +312,30 @@ Test(python, an_interpreter_is_found_in_its_file)
 	cr_expect_eq(py_elf_address(&e, 0x7f0000401000, 0, 1000, &at), -EINVAL);
 }
 
+/* A program that has it linked in: nothing of it is in .dynsym, and after strip nowhere. */
+Test(python, an_interpreter_is_found_by_its_section)
+{
+	struct img one = {.syms = symbols, .n_syms = ARRAY_LEN(symbols), .data_name = ".PyRuntime"};
+	struct py_elf e;
+	int fd = img_open(&one);
+
+	cr_assert_eq(py_elf_read(fd, &e), 0);
+	close(fd);
+	cr_expect_eq(e.runtime, IMG_DATA + 16);
+	cr_expect_eq(e.runtime_size, 0x90);
+	one.no_symbols = true;
+	fd = img_open(&one);
+	cr_assert_eq(py_elf_read(fd, &e), 0);
+	close(fd);
+	cr_expect_eq(e.runtime, IMG_DATA);
+	cr_expect_eq(e.runtime_size, IMG_DATA_SIZE);
+	cr_expect_eq(e.version, 0);
+	one.data_name = ".data";
+	fd = img_open(&one);
+	cr_expect_eq(py_elf_read(fd, &e), -ENOENT);
+	close(fd);
+}
+
 Test(python, other_files_are_none)
 {
 	struct img none = {.syms = symbols, .n_syms = 1, .dynsym = true};

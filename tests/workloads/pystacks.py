@@ -5,6 +5,9 @@ Output: one line a thread: NAME<TAB>frames, innermost first, "function@file:line
 A thread is blocked while its stack is written down, so what it is recorded with at that
 wait is the same. usage: pystacks.py [DEPTH]
 """
+import asyncio
+import importlib.machinery
+import importlib.util
 import os
 import select
 import sys
@@ -99,6 +102,163 @@ def through_compiled():
     exec(compile("def from_string():\n\n    import time; time.sleep(1.2)\nfrom_string()\n", "<made up>", "exec"), {})
 
 
+def decorated(f):
+    def wrapper(*args, **kwargs):
+        return f(
+            *args,
+            **kwargs)
+    return wrapper
+
+
+@decorated
+@decorated
+def through_decorators(n=0):
+    return (lambda: [
+        time.sleep(1.2)
+        for _ in range(1)
+    ])()
+
+
+def through_dict():
+    return {k: v for k, v in {
+        1: time.sleep(1.2)}.items()}
+
+
+def through_class_body():
+    class Body:
+        attribute = 1
+        nap = time.sleep(1.2)
+    return Body
+
+
+def through_exception():
+    try:
+        raise ValueError(1)
+    except ValueError:
+        try:
+            raise KeyError(2)
+        finally:
+            time.sleep(1.2)
+
+
+def quietly():
+    try:
+        through_exception()
+    except KeyError:
+        pass
+
+
+class Manager:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        time.sleep(1.2)
+        return True
+
+    def __getattr__(self, name):
+        with self:
+            raise AttributeError(name)
+
+    @property
+    def value(self):
+        return self.missing
+
+
+def through_manager():
+    return Manager().value
+
+
+def through_eval():
+    return eval("(lambda x:\n x or\n time.sleep(1.2))(0)")
+
+
+def through_loop():
+    async def leaf():
+        await asyncio.sleep(0)
+        time.sleep(1.2)
+
+    async def middle():
+        await leaf()
+
+    async def both():
+        await asyncio.gather(middle(), asyncio.sleep(0))
+
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(both())
+    finally:
+        loop.close()
+
+
+async def items():
+    yield 1
+    time.sleep(1.2)
+    yield 2
+
+
+def through_async_generator():
+    async def consume():
+        async for _ in items():
+            pass
+    try:
+        consume().send(None)
+    except StopIteration:
+        pass
+
+
+def multi_line(a,
+               b=None,
+               c=None):
+    if (a
+            and b
+            or c):
+        pass
+    else:
+        select.select(
+            [],
+            [],
+            [], min(
+                1.2,
+                2))
+
+
+def through_many_lines():
+    multi_line(
+        0,
+        multi_line if 0 else
+        None,
+        c=None,
+    )
+
+
+def through_finalizer():
+    class Dies:
+        def __del__(self):
+            time.sleep(1.2)
+    d = Dies()
+    del d
+
+
+def through_import():
+    class Loader:
+        def create_module(self, spec):
+            return None
+
+        def exec_module(self, module):
+            time.sleep(1.2)
+
+    spec = importlib.machinery.ModuleSpec("made_up", Loader())
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def through_far_code():
+    far = "def far():\n" + "    x = 1\n" * 400 + "    time.sleep(1.2)\n"
+    scope = {"time": time}
+    exec(compile("\n" * 70000 + far, "<far>", "exec"), scope)
+    scope["far"]()
+
+
 def frames_of(ident):
     f = sys._current_frames().get(ident)
     out = []
@@ -125,6 +285,18 @@ def main():
         "lock": lambda: on_lock(lock),
         "unicode": größe_日本,
         "compiled": through_compiled,
+        "decorators": through_decorators,
+        "dict": through_dict,
+        "class": through_class_body,
+        "exception": quietly,
+        "manager": through_manager,
+        "eval": through_eval,
+        "loop": through_loop,
+        "asyncgen": through_async_generator,
+        "lines": through_many_lines,
+        "finalizer": through_finalizer,
+        "import": through_import,
+        "far": through_far_code,
     }
     threads = {}
     for name, job in jobs.items():
