@@ -46,6 +46,8 @@ bool forks_own(const struct forks *f, uint32_t i); /* count it with its USS */
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);
+/* cut_stacks.c: says where stacks end that should not, and why. 0 or -ENOMEM. */
+int cut_stacks_note(struct report *r);
 
 /* Is this the task that a user means by name: its TID (as it or the host counts), its comm? */
 static inline bool task_is_called(const struct task *t, const char *name)

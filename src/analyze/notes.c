@@ -211,8 +211,9 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_what_if, of_file,    of_losses,   of_oddities, of_kernel_counters, of_memory,
-	        of_stacks,  of_futexes, of_channels, of_machine,  of_recorder,
+	        of_what_if,         of_file,     of_losses,  of_oddities,
+	        of_kernel_counters, of_memory,   of_stacks,  cut_stacks_note,
+	        of_futexes,         of_channels, of_machine, of_recorder,
 	};
 	int rc = 0;
 

@@ -149,13 +149,22 @@ void drain_on_copy(struct drain *d, const struct mt_hdr *h)
 		late_copy(d->late, (const void *)h, t->tgid);
 }
 
+/* A frame pointer of 0 ends a chain of them. It says nothing where none has been followed: code
+ * without tables that keeps no frame pointers has whatever it likes there. */
+static uint8_t end_of(const struct mt_stack *e)
+{
+	bool only_fp = (e->flags & (STACK_F_FP | STACK_F_TABLE)) == STACK_F_FP;
+
+	return e->n == 1 && only_fp && e->end == STACK_END_BOTTOM ? STACK_END_NO_TABLE : e->end;
+}
+
 static void write_stack(struct drain *d, const struct mt_stack *e, bool again)
 {
 	struct rec_stack r = {.id = drain_stack_id(d, e->hash),
 	                      .kind = e->kind,
 	                      .space = e->space,
 	                      .flags = e->flags,
-	                      .end = e->end};
+	                      .end = end_of(e)};
 	uint64_t *slot = stack_slot(d, e->hash, false);
 	uint64_t py[MT_MAX_PY_FRAMES];
 	size_t n_py = 0;

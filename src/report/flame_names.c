@@ -109,8 +109,8 @@ static int list_frames(struct flame *f, const struct mstack *st, uint32_t stack)
 		id = f->workers = flame_frame(f, "[workers]", NULL, FLAME_MARK);
 		if (!id || vec_push(&f->lists, id))
 			return -ENOMEM;
-	} else if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED)) {
-		id = flame_frame(f, "[truncated]", NULL, FLAME_UNKNOWN);
+	} else if (stack_cut(st, n)) {
+		id = flame_frame(f, stack_cut(st, n), NULL, FLAME_UNKNOWN);
 		if (!id || vec_push(&f->lists, id))
 			return -ENOMEM;
 	}

@@ -109,6 +109,24 @@ static int put_frame(struct buf *b, const struct frame *f)
 	return buf_printf(b, "%s%s", b->n ? "\n" : "", fmt_safe(name, sizeof(name), raw));
 }
 
+const char *stack_cut(const struct mstack *s, size_t n)
+{
+	if (n == STACK_MAX_FRAMES || (n && s->flags & STACK_F_TRUNCATED))
+		return "[truncated]";
+	switch (n ? s->end : STACK_END_UNKNOWN) {
+	case STACK_END_NO_TABLE:
+		return "[no unwinding information]";
+	case STACK_END_NO_MAPPING:
+		return "[caller in no known file]";
+	case STACK_END_BAD_READ:
+		return "[stack not readable]";
+	case STACK_END_BAD_ROW:
+		return "[wrong unwinding information]";
+	default:
+		return NULL;
+	}
+}
+
 /* Outermost first: the model has it the other way round. */
 static int put_stack(const struct stack_names *s, struct buf *b, const struct mstack *st,
                      uint32_t stack)
@@ -117,8 +135,8 @@ static int put_stack(const struct stack_names *s, struct buf *b, const struct ms
 	size_t n = f ? model_frames(s->m, stack, f, STACK_MAX_FRAMES) : 0;
 	int err = f ? 0 : -ENOMEM;
 
-	if (n == STACK_MAX_FRAMES || (n && st->flags & STACK_F_TRUNCATED))
-		err = buf_printf(b, "[truncated]");
+	if (stack_cut(st, n))
+		err = buf_printf(b, "%s", stack_cut(st, n));
 	while (n-- > 0 && !err)
 		err = put_frame(b, &f[n]);
 	free(f);

@@ -33,6 +33,9 @@ void stack_names_release(struct stack_names *s);
 /* Id of the stack's frames, outermost first; 0 = no such stack (or s->err). */
 uint32_t stack_name(struct stack_names *s, uint32_t stack);
 const char *stack_text(const struct stack_names *s, uint32_t id); /* "" for 0 */
+/* What stands in place of the frames that are missing at its outer end: "[truncated]" when it was
+ * deeper than is kept, else why it was cut; NULL: none are missing. n: frames it shows. */
+const char *stack_cut(const struct mstack *s, size_t n);
 /* A frame's name, or "[module+0xoff]"; as the file has it, not made safe. Returns out. */
 char *frame_text(char *out, size_t n, const struct frame *f);
 /* One name fit for a folded line: safe, without ';' and spaces. Returns out. */

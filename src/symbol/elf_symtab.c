@@ -5,9 +5,11 @@
 
 #include "elf_priv.h"
 
-/* Assembly without .size: how far past its start such a symbol still names code. */
-#define UNSIZED_MAX 4096
-#define BATCH       1024
+/* Assembly without .size: how far past its start such a symbol still names code. Exported ones
+ * alone do not tell what follows: functions that are not exported (musl's) are not among them. */
+#define UNSIZED_MAX     4096
+#define UNSIZED_MAX_DYN 64
+#define BATCH           1024
 
 /* Of one start the lowest class wins, then see ranges_priv.h. Exported names, weak ones too,
  * are the ones that people know: glibc's read() is weak, its local alias is __GI_read. A label
@@ -20,6 +22,7 @@ struct reader {
 	struct ranges *t;
 	enum elf_sym_class cls;
 	uint32_t names, names_n; /* the string table inside t->names */
+	uint64_t unsized_max;
 };
 
 static int read_strings(struct reader *r, const struct elf_section *tab)
@@ -100,7 +103,7 @@ static int add_symbol(struct reader *r, const GElf_Sym *sym)
 	room = sec->size - (start - sec->addr);
 	if (!size) {
 		rank |= RANGE_UNSIZED;
-		size = UNSIZED_MAX;
+		size = r->unsized_max;
 	}
 	if (size > room)
 		size = room;
@@ -156,6 +159,7 @@ int elf_symtab_read(const struct elf_file *f, const struct elf_section *tab, enu
 
 	if (tab->entsize != size)
 		return -ENOEXEC;
+	r.unsized_max = tab->type == SHT_DYNSYM ? UNSIZED_MAX_DYN : UNSIZED_MAX;
 	n = tab->size / size;
 	if (n > ELF_MAX_SYMBOLS)
 		return -E2BIG;

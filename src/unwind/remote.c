@@ -54,8 +54,9 @@ static unsigned step_fp(const struct walk *w)
 	uint64_t two[2];
 
 	*w->flags |= STACK_F_FP;
+	/* Where code was interrupted that keeps no frame pointers, a 0 says nothing. */
 	if (!r->bp_unknown && !r->bp)
-		return STACK_END_BOTTOM;
+		return r->exact ? STACK_END_NO_TABLE : STACK_END_BOTTOM;
 	if (r->bp_unknown || (r->bp & 7) || r->bp < r->sp || r->bp - r->sp > FP_SPAN)
 		return STACK_END_NO_TABLE;
 	if (w->ops->read(w->ops->ctx, r->bp, two, sizeof(two)))

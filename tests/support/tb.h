@@ -113,6 +113,7 @@ void tb_reads_gil(struct tb *tb, uint32_t id, uint32_t gil, bool locked, uint64_
 uint32_t tb_string(struct tb *tb, const char *text);
 uint32_t tb_site(struct tb *tb, int32_t nr, uint64_t a0, uint64_t a1, uint64_t a2, enum fd_kind fd);
 uint32_t tb_stack(struct tb *tb, int kind, uint32_t space, const uint64_t *frames, size_t n);
+void tb_stack_end(struct tb *tb, uint8_t end);	/* STACK_END_*, of the stacks that follow */
 void tb_map(struct tb *tb, uint32_t space, uint64_t start, uint64_t end, uint64_t offset,
 	    const char *file);
 /* depth: inline_depth. name NULL: looked for, not found. */

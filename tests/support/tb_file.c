@@ -138,11 +138,17 @@ uint32_t tb_site(struct tb *tb, int32_t nr, uint64_t a0, uint64_t a1, uint64_t a
 	return tb->n_sites;
 }
 
+void tb_stack_end(struct tb *tb, uint8_t end)
+{
+	tb->stack_end = end;
+}
+
 uint32_t tb_stack(struct tb *tb, int kind, uint32_t space, const uint64_t *frames, size_t n)
 {
 	uint64_t *copy = malloc((n + 1) * sizeof(*copy));
 	struct rec_stack r = {
 	        .id = ++tb->n_stacks,
+	        .end = tb->stack_end,
 	        .kind = (uint64_t)kind,
 	        .space = space,
 	        .frames = {copy, n},

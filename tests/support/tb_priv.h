@@ -75,6 +75,7 @@ struct tb {
 	struct buf bytes;
 	uint64_t stop, last;
 	uint32_t n_sites, n_stacks, n_spaces, n_files;
+	uint8_t stack_end;
 	bool attach, killed, finished, have_root;
 	uint64_t exit_status;
 };

@@ -320,6 +320,30 @@ Test(analyze, costs)
 	drop(r);
 }
 
+/* Most of the time was spent in stacks that end in a file without unwinding information. */
+Test(analyze, cut_stacks)
+{
+	static const uint64_t frames[] = {0x401010};
+
+	for (int end = STACK_END_BOTTOM; end <= STACK_END_NO_TABLE; end++) {
+		struct tb *tb = tb_new();
+		struct report *r;
+
+		tb_task(tb, 1, "A");
+		tb_map(tb, 1, 0x400000, 0x500000, 0, "/lib/libmusl.so");
+		tb_run(tb, 1, 0, 1 * MS);
+		tb_stack_end(tb, (uint8_t)end);
+		tb_stacks(tb, 1, tb_stack(tb, STACK_USER, 1, frames, 1), 0);
+		tb_futex_wait(tb, 1, 0x1000, 9 * MS, 0);
+		tb_run(tb, 1, 9 * MS, 10 * MS);
+		r = build(tb);
+		cr_expect_eq(noted(r, "100 % of the blocked time are cut: they end in libmusl.so, "
+		                      "which has neither"),
+		             end == STACK_END_NO_TABLE);
+		drop(r);
+	}
+}
+
 Test(analyze, notes)
 {
 	struct rec_waitv waitv = {.task = 1};

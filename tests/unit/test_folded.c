@@ -95,6 +95,42 @@ Test(folded, off_cpu)
 	model_free(m);
 }
 
+/* A stack that was cut says so, and why. */
+Test(folded, cut_stacks)
+{
+	static const struct {
+		uint8_t end;
+		const char *begins;
+	} ends[] = {{STACK_END_BOTTOM, "app;"},
+	            {STACK_END_NO_TABLE, "app;[no_unwinding_information];"},
+	            {STACK_END_NO_MAPPING, "app;[caller_in_no_known_file];"},
+	            {STACK_END_BAD_READ, "app;[stack_not_readable];"},
+	            {STACK_END_BAD_ROW, "app;[wrong_unwinding_information];"}};
+	static const uint64_t frames[] = {0x401010};
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		struct export_opts o = {.view = "off-cpu"};
+		struct tb *tb = tb_new();
+		struct model *m;
+		char *text;
+
+		tb_task(tb, 1, "app");
+		app_symbols(tb, 1);
+		tb_run(tb, 1, 0, 1 * MS);
+		tb_stack_end(tb, ends[i].end);
+		tb_stacks(tb, 1, tb_stack(tb, STACK_USER, 1, frames, 1), 0);
+		tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+		tb_run(tb, 1, 2 * MS, 3 * MS);
+		tb_exit(tb, 1, 0);
+		m = loaded(tb);
+		text = folded(m, &o);
+		cr_expect(!strncmp(text, ends[i].begins, strlen(ends[i].begins)), "%s", text);
+		cr_expect(i || strstr(text, "app;[app+0x1010] 1000"), "%s", text);
+		free(text);
+		model_free(m);
+	}
+}
+
 Test(folded, by_task)
 {
 	struct model *m = loaded(two_processes());

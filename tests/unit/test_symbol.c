@@ -255,6 +255,25 @@ Test(elf, data_symbols)
 	elf_syms_free(e);
 }
 
+/* Exported names alone do not tell where a function without a size ends: others follow it that are
+ * not exported. */
+Test(elf, unsized_among_exported_names)
+{
+	static const struct img_sym syms[] = {
+	        {"memset", TEXT(0x10), 0, STB_GLOBAL, STT_FUNC, IMG_SEC_TEXT}};
+
+	for (int dynsym = 0; dynsym < 2; dynsym++) {
+		struct elf_syms *e =
+		        open_img(&(struct img){.syms = syms, .n_syms = 1, .dynsym = dynsym});
+		struct sym s;
+
+		expect(e, 0x10 + 63, "memset", 63);
+		cr_expect_eq(elf_syms_lookup(e, IMG_TEXT_OFF + 0x10 + 64, &s),
+		             dynsym ? -ENOENT : 0);
+		elf_syms_free(e);
+	}
+}
+
 Test(elf, version_is_no_part_of_the_name)
 {
 	static const struct img_sym syms[] = {

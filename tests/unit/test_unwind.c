@@ -485,7 +485,12 @@ Test(unwind, walk_by_frame_pointers)
 	cr_expect_eq(walk(&w, JIT + 0x10, STACK, STACK - 0x10).end, STACK_END_NO_TABLE);
 	cr_expect_eq(walk(&w, JIT + 0x10, STACK, STACK + 3).end, STACK_END_NO_TABLE);
 	cr_expect_eq(walk(&w, JIT + 0x10, STACK, STACK + (8u << 20)).end, STACK_END_NO_TABLE);
-	cr_expect_eq(walk(&w, JIT + 0x10, STACK, 0).end, STACK_END_BOTTOM);
+	/* 0 ends a chain that there is; it says nothing of code that may keep none. */
+	cr_expect_eq(walk(&w, JIT + 0x10, STACK, 0).end, STACK_END_NO_TABLE);
+	w.stack[4] = 0;
+	r = walk(&w, JIT + 0x10, STACK, STACK + 0x20);
+	cr_expect_eq(r.n, 2);
+	cr_expect_eq(r.end, STACK_END_BOTTOM);
 }
 
 Test(unwind, walk_through_a_signal)
