@@ -215,8 +215,8 @@ __noinline u32 unwind_user(struct mt_stack *sc, u32 space, u32 task);
 u64 stack_of_task(struct task_struct *t, u32 task, u64 ts) __hidden;
 
 /* Where above the stack pointer the return addresses of the stack unwound last on this CPU lie:
- * a byte each, the number of the word + 1; the innermost PRINT_PLACES of them that are near. 0:
- * none is. */
+ * a byte each, the number of the word + 1; the innermost seven of them that are near, then the last
+ * of these again. 0: none is. */
 u64 unwind_places(void) __hidden;
 
 /* What lies in these places now, as a hash: is a stack with the same stack pointer still the one

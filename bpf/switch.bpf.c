@@ -123,6 +123,9 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 	return h ? h : 1;
 }
 
+/* How often a stack may be found the same until it is looked at as seldom as can be. */
+#define KNOWN_MOST 3
+
 /* Is it this site, reached by the same calls, as far as a look at the stack tells? */
 static __always_inline bool site_is(const struct site_slot *slot, u64 key, u64 sp)
 {
@@ -130,21 +133,45 @@ static __always_inline bool site_is(const struct site_slot *slot, u64 key, u64 s
 	       (!slot->places || unwind_print(sp, slot->places) == slot->print);
 }
 
-/* Where the site is remembered; or will be: in one of two places, where it takes that of the
- * other's site which was not waited at for longer, and the answer is false. */
-static __always_inline bool site_find(struct task_state *s, u64 key, u64 sp, u64 ts, u32 *at)
+/* Where the site is remembered, + SITE_SLOTS; or will be: in one of two places, where it takes
+ * that of the other's site which was not waited at for longer. Global functions, as the verifier
+ * looks at them once. */
+__noinline u32 site_find(struct task_state *s, u64 key, u64 sp, u64 ts)
 {
 	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1;
-	bool same = site_is(&s->slots[i], key, sp);
+	bool same;
 
+	if (!s)
+		return 0;
+	same = site_is(&s->slots[i], key, sp);
 	if (!same) {
 		same = site_is(&s->slots[j], key, sp);
 		if (same || (s32)(s->slots[j].used - s->slots[i].used) < 0)
 			i = j;
 	}
 	s->slots[i].used = (u32)(ts >> 20);
-	*at = i;
-	return same;
+	return same ? i + SITE_SLOTS : i;
+}
+
+/* The stack just taken is that of the site. */
+__noinline u32 site_keep(struct task_state *s, u32 i, u64 sp, u64 ustack)
+{
+	struct site_slot *slot;
+
+	if (!s)
+		return 0;
+	slot = &s->slots[i & (SITE_SLOTS - 1)];
+	if (stack_wanted())
+		slot->known = 0;
+	else if (!slot->known || ustack != slot->ustack)
+		slot->known = 1;
+	else if (slot->known < KNOWN_MOST)
+		slot->known++;
+	slot->ustack = ustack;
+	slot->places = cfg.unwind ? unwind_places() : 0;
+	slot->print = slot->places ? unwind_print(sp, slot->places) : 0;
+	slot->blocked_ns = 0;
+	return 0;
 }
 
 /*
@@ -154,17 +181,13 @@ static __always_inline bool site_find(struct task_state *s, u64 key, u64 sp, u64
  * long as the task has blocked time left to pay with (stack_price_ns each). Where it is still
  * the same, the next look comes after twice that time, and after four times at most.
  */
-#define KNOWN_MOST 3
-
 static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct task_state *s,
                                        u64 key, u64 sp, u64 ts)
 {
-	struct site_slot *slot;
-	bool same;
-	u32 i;
+	u32 at = site_find(s, key, sp, ts), i = at & (SITE_SLOTS - 1);
+	struct site_slot *slot = &s->slots[i];
+	bool same = at >= SITE_SLOTS;
 
-	same = site_find(s, key, sp, ts, &i);
-	slot = &s->slots[i & (SITE_SLOTS - 1)];
 	s->slot = i;
 	if (same && cfg.stacks == 1 &&
 	    (slot->blocked_ns < cfg.stack_refresh_ns << ((slot->known - 1) & KNOWN_MOST) ||
@@ -195,16 +218,7 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 		slot->kstack = stack_take(ctx, s, ts, false);
 	e->kstack = slot->kstack;
 	e->ustack = stack_take(ctx, s, ts, true);
-	if (stack_wanted())
-		slot->known = 0;
-	else if (!slot->known || e->ustack != slot->ustack)
-		slot->known = 1;
-	else if (slot->known < KNOWN_MOST)
-		slot->known++;
-	slot->ustack = e->ustack;
-	slot->places = cfg.unwind ? unwind_places() : 0;
-	slot->print = slot->places ? unwind_print(sp, slot->places) : 0;
-	slot->blocked_ns = 0;
+	site_keep(s, i, sp, e->ustack);
 }
 
 /* Growth of prev's kernel counters since its last switch-out. Where an account began in the middle

@@ -24,7 +24,8 @@
 #define FP_SPAN      (1u << 20)
 #define USER_CS32    0x23
 #define VM_EXEC      4
-#define PRINT_PLACES 8
+#define PRINT_PLACES 7
+#define PLACES_LAST  56 /* the bits of the last place are there once more */
 #define PRINT_WORDS  63
 
 /* What was found for a place in the code. tag: of the address space, as its mappings were. */
@@ -418,7 +419,9 @@ static __always_inline void note_place(struct unwind_cpu *u)
 
 	if (off >= PRINT_WORDS * 8 || off & 7 || u->n_places >= PRINT_PLACES)
 		return;
-	u->places |= ((off >> 3) + 1) << (u->n_places * 8 & 63);
+	off = (off >> 3) + 1;
+	u->places = (u->places & ((1ull << PLACES_LAST) - 1)) | off << (u->n_places * 8 & 63) |
+	            off << PLACES_LAST;
 	u->n_places++;
 }
 
@@ -449,20 +452,19 @@ u64 unwind_places(void)
 
 u64 unwind_print(u64 sp, u64 places)
 {
-	u32 zero = 0, last = 0;
+	u32 zero = 0;
 	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
 	u64 h = 0;
 
-	if (!u)
+	if (!u || bpf_probe_read_user(u->print, (places >> PLACES_LAST & 63) * 8, (void *)sp))
 		return 0;
-	for (u32 i = 0; i < PRINT_PLACES; i++)
-		if (places >> i * 8 & 63)
-			last = places >> i * 8 & 63;
-	if (bpf_probe_read_user(u->print, last * 8, (void *)sp))
-		return 0;
-	for (u32 i = 0; i < PRINT_PLACES; i++)
-		if (places >> i * 8 & 63)
-			h = (h ^ u->print[((places >> i * 8) - 1) & 63]) * 0x9e3779b97f4a7c15ULL;
+	for (u32 i = 0; i < PRINT_PLACES; i++) {
+		u32 at = (places >> i * 8) & 63;
+
+		if (!at)
+			break;
+		h = (h ^ u->print[at - 1]) * 0x9e3779b97f4a7c15ULL;
+	}
 	return h;
 }
 
