@@ -294,7 +294,7 @@ static void say_others(struct report *r, const struct tally *t)
 			continue;
 		row_text(r, row, text, sizeof(text));
 		append(r->headline, sizeof(r->headline), "%s %s %.0f %%",
-		       named ? "," : "; idle CPUs also for", text, percent(r, (double)row->ns));
+		       named ? "," : "; besides:", text, percent(r, (double)row->ns));
 		named++;
 	}
 }
