@@ -4,13 +4,15 @@
  * task waited for has come (its timer, its data: the wait of its own choice ends) and lasts
  * until it does its work: the wait for a CPU, and then the locks it needs first of all, as a
  * Python thread needs the GIL before it does anything. Running in between for less than
- * WAIT_STITCH_NS is on the way, not work.
+ * WAIT_STITCH_NS is on the way, not work; who loses its CPU there is still on its way.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyze_priv.h"
+
+#define GIL_SWITCH 120 /* of the GIL's words, from here on are those of the next point */
 
 typedef VEC(uint64_t) delays;
 
@@ -47,6 +49,23 @@ static int charge(struct watch *w, uint32_t task, enum cause cause, uint64_t ns)
 	}
 	w->row->by.v[*slot].ns = add_capped(w->row->by.v[*slot].ns, ns);
 	return 0;
+}
+
+/* Having released the GIL, a thread that was asked to waits until somebody has taken it: that is
+ * what comes after its work, not before. */
+static bool hands_over(const struct watch *w, const struct wait *x)
+{
+	const struct lock *l =
+	        x->lock && x->lock <= w->r->w->locks.n ? &w->r->w->locks.v[x->lock - 1] : NULL;
+	const struct slice *s = x->slice < w->t->slices.n ? &w->t->slices.v[x->slice] : NULL;
+	const struct futex *word = s && s->futex ? model_futex_at(w->r->m, s->futex - 1) : NULL;
+	const struct gil *gils;
+	uint32_t gil = l && l->kind == LOCK_GIL ? model_gil_number(w->r->m, l->gil) : 0;
+
+	if (!gil || !word)
+		return false;
+	model_gils(w->r->m, &gils);
+	return word->addr >= gils[gil - 1].addr + GIL_SWITCH;
 }
 
 /* A lock that is held by somebody: not of the task's own choice. */
@@ -92,24 +111,45 @@ static uint64_t ready_ns(const struct wait *x)
 	return x->in_ns > x->end_ns ? x->in_ns - x->end_ns : 0;
 }
 
+/* When it got the CPU back that it lost right after the wait, again and again; else in_ns. */
+static uint64_t on_its_way(struct watch *w, const struct wait *x, int *rc)
+{
+	const struct task *t = w->t;
+	uint64_t ran = 0, to = x->in_ns;
+
+	for (size_t i = (size_t)x->slice + x->n_slices - 1; i + 1 < t->slices.n && !*rc; i++) {
+		const struct slice *s = &t->slices.v[i], *next = s + 1;
+
+		ran += s->end_ns - s->in_ns;
+		if (ran > WAIT_STITCH_NS || next->queued_ns > next->out_ns ||
+		    next->in_ns <= next->queued_ns || next->in_ns == next->end_ns)
+			break;
+		*rc = charge(w, 0, CAUSE_CPU_SHORTAGE, next->in_ns - next->queued_ns);
+		to = next->in_ns;
+	}
+	return to > x->in_ns ? to : x->in_ns;
+}
+
 /* From the end of the wait at i: the delay until it works. Sets *next to the wait after it. */
 static int delay_after(struct watch *w, size_t i, size_t *next)
 {
 	const struct wait *x = &w->waits[i];
-	uint64_t from = x->end_ns, to = x->in_ns;
 	int rc = charge(w, 0, CAUSE_CPU_SHORTAGE, ready_ns(x));
+	uint64_t from = x->end_ns, to = on_its_way(w, x, &rc);
 
 	for (i++; i < w->n && !rc; i++) {
 		x = &w->waits[i];
-		if (x->start_ns > to + WAIT_STITCH_NS || !keeps(w->r->w, x) || x->open)
+		if (x->start_ns > to + WAIT_STITCH_NS || !keeps(w->r->w, x) || x->open ||
+		    hands_over(w, x))
 			break;
 		rc = charge_wait(w, x);
 		if (!rc)
 			rc = charge(w, 0, CAUSE_CPU_SHORTAGE, ready_ns(x));
-		to = x->in_ns;
+		to = on_its_way(w, x, &rc);
 	}
 	*next = i;
-	if (!rc && to > from)
+	/* None at all is an answer, too: the others are not rarer for it. */
+	if (!rc && to >= from)
 		rc = vec_push(&w->delays, to - from) ? -ENOMEM : 0;
 	return rc;
 }

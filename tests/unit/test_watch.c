@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Responsiveness: from the end of a wait to the work after it. */
+#include "report_test.h"
+
+static struct watch_row watch_of(struct tb *tb)
+{
+	struct model_opts mo = {.flags = MODEL_SLICES};
+	struct analyze_opts o = {.watch = "main"};
+	struct model *m = tb_load(tb, &mo);
+	struct report r = {0};
+	struct err err = {0};
+	struct watch_row row;
+
+	cr_assert(m);
+	tb_free(tb);
+	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.watch.n, 1);
+	row = r.watch.v[0];
+	report_release(&r);
+	model_free(m);
+	return row; /* its list is gone */
+}
+
+static void sleeps(struct tb *tb, uint64_t t_wake)
+{
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, t_wake, 0);
+}
+
+/* An answer at once is one: without it the slow ones would seem to be more of them. */
+Test(watch, no_delay_counts)
+{
+	struct tb *tb = tb_new();
+	struct watch_row row;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 1 * MS);
+	for (unsigned i = 1; i <= 3; i++) {
+		sleeps(tb, i * 10 * MS);
+		tb_run(tb, 1, i * 10 * MS + (i == 2) * 4 * MS, i * 10 * MS + 5 * MS);
+	}
+	tb_exit(tb, 1, 0);
+	row = watch_of(tb);
+	cr_expect_eq(row.waits, 3);
+	cr_expect_eq(row.p50_ns, 0);
+	cr_expect_eq(row.max_ns, 4 * MS);
+}
+
+/* Who loses the CPU 20 us after the wake-up has not begun to work; after 2 ms it has. */
+Test(watch, preempted_on_its_way)
+{
+	for (unsigned works = 0; works < 2; works++) {
+		uint64_t first = works ? 2 * MS : 20 * US;
+		struct tb *tb = tb_new();
+		struct watch_row row;
+
+		tb_task(tb, 1, "app");
+		tb_run(tb, 1, 0, 1 * MS);
+		sleeps(tb, 10 * MS);
+		tb_run(tb, 1, 12 * MS, 12 * MS + first);
+		tb_preempt(tb, 1);
+		tb_run(tb, 1, 20 * MS, 25 * MS);
+		tb_exit(tb, 1, 0);
+		row = watch_of(tb);
+		cr_expect_eq(row.waits, 1);
+		cr_expect_eq(row.max_ns, works ? 2 * MS : 10 * MS, "%llu",
+		             (unsigned long long)row.max_ns);
+	}
+}
+
+/* Having worked, a thread hands the GIL over and waits until it was taken, then sleeps. That
+ * answers nobody; to wait for the GIL before the work does. */
+Test(watch, handing_the_gil_over_is_no_delay)
+{
+	for (unsigned over = 0; over < 2; over++) {
+		uint64_t word = 0x1000 + (over ? 120 + 8 : 32 + 40);
+		struct tb *tb = tb_new();
+		struct watch_row row;
+
+		tb_task(tb, 1, "app");
+		tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+		tb_thread(tb, 2, 1, "worker", 0);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 2, 0, 60 * MS);
+		tb_run(tb, 1, 0, 1 * MS);
+		sleeps(tb, 10 * MS);
+		tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
+		tb_futex(tb, 1, word, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
+		tb_run(tb, 1, 30 * MS, 30 * MS + 20 * US);
+		sleeps(tb, 50 * MS);
+		tb_run(tb, 1, 50 * MS, 60 * MS);
+		tb_exit(tb, 2, 0);
+		tb_exit(tb, 1, 0);
+		row = watch_of(tb);
+		cr_expect_eq(row.max_ns, over ? 1 * MS : 20 * MS, "%llu",
+		             (unsigned long long)row.max_ns);
+	}
+}
