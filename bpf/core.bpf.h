@@ -57,6 +57,7 @@ struct task_state {
 	u32 new_order; /* of its page */
 	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 looks; /* so many more by a timer */
+	u32 late, pad; /* so many by it in a row */
 	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
 	u64 gil_addr;
 	u64 tstate; /* its PyThreadState */
@@ -69,6 +70,9 @@ enum {
 	TS_HELD = 4, /* the command, before its exec: its life begins there */
 	TS_READY = 8, /* all is filled in: a walk adds tasks that run meanwhile */
 };
+
+/* Looks at a new task by a timer, see memory.bpf.c. */
+enum { LOOKS_THREAD = 4, LOOKS_PROCESS = 100 };
 
 /* The last page fault of the task on a CPU, see memory.bpf.c. */
 enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8, FAULT_ALLOCATED = 16 };

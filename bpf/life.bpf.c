@@ -11,8 +11,6 @@
 #define CLONE_VM      0x00000100
 #define CLONE_THREAD  0x00010000
 #define TASK_DEAD     0x80
-#define LOOKS_PROCESS 200 /* by a timer, see memory.bpf.c */
-#define LOOKS_THREAD  6
 #define TASK_NEW      0x800 /* created, but nobody has been told yet */
 
 /* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those

@@ -59,18 +59,20 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 /*
  * When does a new process begin with what it is for? Looks at its Python frames tell, where it
  * faults anyway, as a starting interpreter does all the time: at most 270 of them. One at work may
- * not fault any more: so where none came for half as long again a timer takes one, if the process
- * is on the timer's CPU then. A timer that finds somebody else comes again later and later, and
- * then no more. A thread begins soon: it gets few looks by the timer.
+ * not fault any more: so where none came for twice the time a timer takes one, if the process is
+ * on the timer's CPU then. An interrupt costs more than a look, so each look puts the timer off,
+ * and one that follows another comes later and later, as does one that found somebody else. A
+ * thread begins soon: it gets few looks by the timer.
  */
 #define LOOK_UNTIL 2000000000ull
-#define IDLE_LOOKS 9 /* 25 ms */
+#define IDLE_LOOKS 5
+#define IDLE_NS    200000
 
 #define CLOCK_MONOTONIC 1
 
 struct look_timer {
 	struct bpf_timer timer;
-	u64 due, idle; /* due 0: not under way */
+	u32 on, idle;
 };
 
 /* One a CPU. */
@@ -101,51 +103,57 @@ u32 look_now(struct task_state *s, u64 ts)
 static __always_inline u64 look_gap(const struct task_state *s, u64 ts)
 {
 	u64 gap = (ts - s->born_ts) >> MT_LOOK_SHIFT;
+	u64 least = s->looks <= LOOKS_THREAD ? MT_LOOK_NS / 2 : MT_LOOK_NS;
 
-	return gap > MT_LOOK_NS ? gap : MT_LOOK_NS;
+	return gap > least ? gap : least;
+}
+
+/* How long after a look by the timer the next one comes, if none comes in between. */
+static __always_inline u64 next_late(struct task_state *s, u64 gap)
+{
+	if (s->late < 12)
+		s->late++;
+	return gap << (s->late & 15);
 }
 
 static int look_late(void *map, u32 *cpu, struct look_timer *v)
 {
 	struct task_state *s = task_find(bpf_get_current_task_btf());
-	u64 ts = bpf_ktime_get_ns(), due, gap;
+	u64 ts = bpf_ktime_get_ns(), after, gap;
 
 	if (phase == MT_PHASE_ON && s && s->born_ts && s->looks) {
 		v->idle = 0;
 		gap = look_gap(s, ts);
-		if (ts >= s->look_ts) {
-			s->look_ts = ts + gap;
-			s->looks--;
-			look_now(s, ts);
-		}
+		s->look_ts = ts + gap;
+		s->looks--;
+		look_now(s, ts);
 		if (ts - s->born_ts > LOOK_UNTIL)
 			s->born_ts = 0;
-		due = s->look_ts + gap / 2;
+		after = next_late(s, gap);
 	} else if (phase == MT_PHASE_ON && v->idle < IDLE_LOOKS) {
-		due = ts + ((u64)MT_LOOK_NS << v->idle);
+		after = (u64)IDLE_NS << (v->idle & 7);
 		v->idle++;
 	} else {
-		v->due = 0;
+		v->on = 0;
 		return 0;
 	}
-	v->due = due;
-	bpf_timer_start(&v->timer, due - ts, 0);
+	bpf_timer_start(&v->timer, after, 0);
 	return 0;
 }
 
-/* A look by this CPU's timer, unless one comes anyway. */
-static __always_inline void arm(u64 ts, u64 after)
+/* This CPU's timer is to look then, and not before. */
+static __always_inline void put_off(u64 after)
 {
 	u32 cpu = bpf_get_smp_processor_id();
 	struct look_timer *v = bpf_map_lookup_elem(&look_timers, &cpu);
 
-	if (!v || (v->due && v->due <= ts + 2 * after))
+	if (!v)
 		return;
-	if (!v->due) {
+	if (!v->on) {
 		bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
 		bpf_timer_set_callback(&v->timer, look_late);
 	}
-	v->due = ts + after;
+	v->on = 1;
 	v->idle = 0;
 	bpf_timer_start(&v->timer, after, 0);
 }
@@ -167,8 +175,10 @@ static __always_inline void look(struct task_state *s)
 	seen = look_now(s, ts);
 	if (seen == LOOK_NOTHING)
 		s->look_ts = ts + gap / 4; /* soon it has frames */
-	if (seen != LOOK_OTHER && s->looks)
-		arm(ts, gap + gap / 2);
+	if (seen == LOOK_OTHER || !s->looks)
+		return;
+	s->late = 0;
+	put_off(2 * gap);
 }
 
 static __always_inline void touched(struct task_state *s, u64 bytes, u64 stack)

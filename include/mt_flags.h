@@ -57,8 +57,8 @@ enum { CNT_F_ALIVE = 1 << 0,		/* the task lives on; recording stopped */
 enum { TOUCH_FIRST = 1,	/* memory that was not there before */
        TOUCH_LOOK = 3,	/* nothing: a look at what a new process's interpreter is about */
        TOUCH_COW = 2 };	/* a page copied away from the one that a fork left shared */
-/* Looks at a new process come where it faults (or by a timer, when none did for half as long again), each this much after the one before or (its age >> MT_LOOK_SHIFT),
- * whichever is more. */
+/* Looks at a new process come where it faults (or by a timer, when none did for twice as long), each
+ * this much after the one before, or its age >> MT_LOOK_SHIFT, whichever is more; at a thread half. */
 #define MT_LOOK_NS 50000
 #define MT_LOOK_SHIFT 5
 enum { MARK_START = 1,	/* hooks are attached; first moment of the recording */

@@ -101,7 +101,8 @@ int report_view(const struct report *r, const char *view, struct view_rows *out,
 
 /* How a task was made. Times in ns since start_ns, the first sign of its creation (absolute: the call in
  * the parent where it is known, else the moment that the task existed); SPAWN_UNKNOWN = not known or
- * did not happen. call: until it existed (copy of the page tables included); first_run: it got a CPU;
+ * did not happen. call: until it existed (copy of the page tables included), or, of a vfork, until its
+ * creator went on; first_run: it got a CPU;
  * exec: its first exec; ready: it began with work of its own. Of a Python process: the first function that is
  * neither the interpreter's library nor multiprocessing's, nor run by an import (for a worker of a pool:
  * its loop). Of a Python thread: what threading's Thread.run calls, or a run() of its own; of one made without

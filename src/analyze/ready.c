@@ -23,7 +23,6 @@ struct sighting {
 };
 
 struct ready {
-	const struct report *report;
 	const struct model *m;
 	VEC(struct sighting) all; /* by task, then time */
 	struct frame *frames;
@@ -132,6 +131,14 @@ static enum stage stage_of_thread(const struct frame *f, size_t n)
 	return ends_in(f[n - 3].name, "run") && n > 3 ? STAGE_OWN : STAGE_STARTING;
 }
 
+/* What a thread waits for before it has any frames is the GIL. */
+static bool has_native(const struct ready *r, uint32_t ustack)
+{
+	const struct mstack *s = model_stack(r->m, ustack);
+
+	return s && s->n && !s->n_py;
+}
+
 static enum stage stage_of(struct ready *r, uint32_t ustack, bool thread, int *err)
 {
 	bool added = false;
@@ -148,7 +155,7 @@ static enum stage stage_of(struct ready *r, uint32_t ustack, bool thread, int *e
 			*at = thread ? stage_of_thread(r->frames, n)
 			             : stage_of_frames(r->frames, n);
 		else
-			*at = STAGE_NONE;
+			*at = thread && has_native(r, ustack) ? STAGE_STARTING : STAGE_NONE;
 	}
 	return (enum stage) * at;
 }
@@ -213,40 +220,6 @@ static const struct sighting *first_of(const struct ready *r, uint32_t task)
 
 /* --- bounds --------------------------------------------------------------------------------- */
 
-/* A Python thread can do nothing before it has the GIL. 0: it was not seen to have it. */
-static uint64_t first_hold(const struct ready *r, const struct task *t)
-{
-	const struct waits *w = r->report->w;
-	const struct gil *gils;
-	size_t n = model_gils(r->m, &gils), spans;
-	uint64_t first = 0;
-
-	for (size_t i = 0; i < n && w && w->gil; i++) {
-		const struct gil_span *s = gil_timeline_spans(w->gil, i, &spans);
-
-		if (gils[i].space != t->space)
-			continue;
-		for (size_t k = 0; k < spans; k++) {
-			if (s[k].state != BLAME_HELD || s[k].task != t->id)
-				continue;
-			if (!first || s[k].start_ns < first)
-				first = s[k].start_ns;
-			break;
-		}
-	}
-	return first;
-}
-
-static uint64_t earliest(const struct ready *r, const struct task *t)
-{
-	uint64_t hold;
-
-	if (t->proc == t->id)
-		return t->exec_ns ? t->exec_ns : t->first_in_ns;
-	hold = first_hold(r, t);
-	return hold > t->first_in_ns ? hold : t->first_in_ns;
-}
-
 static void set_moment(struct spawn_row *s, uint64_t before, uint64_t after)
 {
 	uint64_t half = (after - before) / 2, at = before + half;
@@ -261,9 +234,10 @@ static void set_moment(struct spawn_row *s, uint64_t before, uint64_t after)
 
 static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 {
-	const struct sighting *x = first_of(r, t->id), *end = r->all.v + r->all.n;
-	uint64_t before = earliest(r, t);
+	const struct sighting *x = r->all.n ? first_of(r, t->id) : NULL;
+	const struct sighting *end = r->all.n ? r->all.v + r->all.n : NULL;
 	bool thread = t->proc != t->id;
+	uint64_t before = thread || !t->exec_ns ? t->first_in_ns : t->exec_ns;
 	int err = 0;
 
 	for (; x < end && x->task == t->id && !err; x++) {
@@ -287,16 +261,14 @@ static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 
 int spawn_find_ready(struct report *report)
 {
-	struct ready r = {.report = report,
-	                  .m = report->m,
-	                  .frames = malloc(MODEL_FRAMES_MAX * sizeof(*r.frames))};
+	struct ready r = {.m = report->m, .frames = malloc(MODEL_FRAMES_MAX * sizeof(*r.frames))};
 	int err = r.frames ? gather(&r) : -ENOMEM;
 
 	for (size_t i = 0; i < report->spawns.n && !err; i++)
 		err = gather_waits(&r, model_task(r.m, report->spawns.v[i].task));
 	if (!err && r.all.n)
 		qsort(r.all.v, r.all.n, sizeof(*r.all.v), by_task_and_time);
-	for (size_t i = 0; i < report->spawns.n && !err && r.all.n; i++) {
+	for (size_t i = 0; i < report->spawns.n && !err; i++) {
 		struct spawn_row *s = &report->spawns.v[i];
 		const struct task *t = model_task(r.m, s->task);
 

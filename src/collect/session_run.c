@@ -104,6 +104,18 @@ const char *session_features(const struct session *s)
 	return s->features;
 }
 
+/* Programs that record nothing, but note what a CPU is at. They may be missed: an interrupt comes
+ * while one notes a soft one. */
+static bool only_notes(const struct bpf_program *p)
+{
+	static const char *const prefixes[] = {"mt_timer_", "mt_irq_", "mt_softirq_"};
+
+	for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+		if (!strncmp(bpf_program__name(p), prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
 void session_totals(struct session *s, struct session_totals *t)
 {
 	struct bpf_program *p;
@@ -124,7 +136,7 @@ void session_totals(struct session *s, struct session_totals *t)
 	{
 		struct bpf_prog_info info = {};
 		uint32_t len = sizeof(info);
-		int fd = bpf_program__fd(p);
+		int fd = only_notes(p) ? -1 : bpf_program__fd(p);
 
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len))
 			t->lost_missed += info.recursion_misses;

@@ -216,6 +216,40 @@ Test(ready, a_thread_with_a_run_of_its_own)
 	cr_expect_eq(ready_of(tb, NULL), 1050 * US);
 }
 
+/* It waits for the GIL before it has a frame. */
+Test(ready, a_thread_that_waits_for_the_gil)
+{
+	static uint64_t native[1] = {0x1234};
+	struct rec_stack s = {.id = 90, .kind = STACK_USER, .space = 1, .frames = {native, 1}};
+	struct tb *tb = makes(true);
+	uint64_t off;
+
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	tb_stacks(tb, CHILD, 90, 0);
+	tb_futex_wait(tb, CHILD, 0x2000, 63 * MS, 1); /* from 60 ms on */
+	tb_run(tb, CHILD, 63 * MS, 70 * MS);
+	LOOK_THREAD(64000 * US, WORK, RUN, INNER);
+	cr_expect_eq(ready_of(tb, &off), 52 * MS);
+	cr_expect_eq(off, 2 * MS);
+}
+
+/* Nobody looked: but it cannot have begun after its end. */
+Test(ready, a_thread_that_came_and_went)
+{
+	struct tb *tb = tb_new();
+	uint64_t off;
+
+	tb_task(tb, 1, "app");
+	tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+	tb_run(tb, 1, 0, 80 * MS);
+	tb_thread(tb, CHILD, 1, "app", BORN);
+	tb_on(tb, CHILD, 1);
+	tb_run(tb, CHILD, 10020 * US, 10100 * US);
+	tb_exit(tb, CHILD, 0);
+	cr_expect_eq(ready_of(tb, &off), 60 * US);
+	cr_expect_eq(off, 40 * US);
+}
+
 /* It was there from its first turn on, at the earliest. */
 Test(ready, a_thread_seen_late)
 {
