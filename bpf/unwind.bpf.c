@@ -413,16 +413,20 @@ __noinline u32 unwind_step(struct unwind_cpu *u)
 }
 
 /* The return address just read was the word below the new stack pointer, but for signals'. */
-static __always_inline void note_place(struct unwind_cpu *u)
+__noinline u32 unwind_place(struct unwind_cpu *u)
 {
-	u64 off = u->sp - 8 - u->sp0;
+	u64 off;
 
+	if (!u)
+		return 0;
+	off = u->sp - 8 - u->sp0;
 	if (off >= PRINT_WORDS * 8 || off & 7 || u->n_places >= PRINT_PLACES)
-		return;
+		return 0;
 	off = (off >> 3) + 1;
 	u->places = (u->places & ((1ull << PLACES_LAST) - 1)) | off << (u->n_places * 8 & 63) |
 	            off << PLACES_LAST;
 	u->n_places++;
+	return 0;
 }
 
 __noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
@@ -437,7 +441,7 @@ __noinline u32 unwind_some(struct unwind_cpu *u, struct mt_stack *sc)
 		sc->frames[u->n++ & MT_MAX_USER_FRAMES] = u->ip;
 		end = unwind_step(u);
 		if (end == STACK_END_UNKNOWN)
-			note_place(u);
+			unwind_place(u);
 	}
 	return end;
 }
