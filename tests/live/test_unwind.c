@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "complete.h"
 #include "live.h"
 #include "mt_flags.h"
 #include "pyframes.h"
@@ -19,60 +20,7 @@
 
 LIVE_SUITE(unwind);
 
-static bool has_tables(void)
-{
-#if defined(__x86_64__)
-	return true;
-#else
-	return false;
-#endif
-}
-
 /* --- complete stacks ------------------------------------------------------------------------ */
-
-static struct model *recorded(const char *const *opts, const char *const *cmd)
-{
-	const char *args[48] = {mpvtrace(), "run", "-f", "-o", "t.mpv"};
-	size_t n = 5;
-	struct model *m;
-	struct proc p;
-
-	for (; *opts; opts++)
-		args[n++] = *opts;
-	args[n++] = "--";
-	for (; *cmd && n < 47; cmd++)
-		args[n++] = *cmd;
-	p = run(args);
-	cr_assert_eq(p.status, 0, "%s: status %d; stderr:\n%s", args[n - 1], p.status, p.err);
-	m = pyframes_load("t.mpv");
-	cr_assert(m);
-	return m;
-}
-
-/* So many percent of the waits have their whole stack; at least one has more than `deep` frames. */
-static void check_share(const char *const *opts, const char *const *cmd, unsigned percent,
-                        unsigned deep)
-{
-	struct model *m;
-	struct uframes_count c;
-
-	if (!has_tables())
-		cr_skip_test("no tables on this machine");
-	m = recorded(opts, cmd);
-	c = uframes_count(m, deep);
-	cr_expect_geq(c.waits, 5, "%s: only %lu waits have a stack", cmd[0],
-	              (unsigned long)c.waits);
-	cr_expect_geq(c.complete * 100, c.waits * percent,
-	              "%s: %lu of %lu waits have a whole stack", cmd[0], (unsigned long)c.complete,
-	              (unsigned long)c.waits);
-	cr_expect(c.deep, "%s: no stack of more than %u frames", cmd[0], deep);
-	pyframes_free(m);
-}
-
-static void check_complete(const char *const *opts, const char *const *cmd, unsigned deep)
-{
-	check_share(opts, cmd, 99, deep);
-}
 
 Test(unwind, complete_c)
 {
@@ -85,47 +33,6 @@ Test(unwind, complete_c)
 Test(unwind, complete_with_every_stack)
 {
 	check_complete(ARGS("--stacks=all"), ARGS(workload("frames"), "deep", "0.3"), 10);
-}
-
-Test(unwind, complete_python)
-{
-	check_complete(NONE, ARGS("/usr/bin/python3", workload("cpu_threads.py")), 10);
-}
-
-Test(unwind, complete_each_python)
-{
-	static const char *const versions[] = {"3.8", "3.9", "3.10", "3.11", "3.12", "3.13"};
-	unsigned found = 0;
-
-	for (size_t i = 0; i < 6; i++) {
-		struct proc p = run(
-		        ARGS("/bin/sh", "-c",
-		             fmt("ls -d \"$HOME\"/.pyenv/versions/%s.*/bin/python3", versions[i])));
-		char *end = strchr(p.out, '\n');
-
-		if (p.status || !end)
-			continue;
-		*end = 0;
-		found++;
-		check_complete(NONE, ARGS(p.out, workload("cpu_threads.py")), 10);
-	}
-	if (!found)
-		cr_skip_test("no CPython but the system's");
-}
-
-Test(unwind, complete_xz)
-{
-	if (!have_command("xz"))
-		cr_skip_test("no xz");
-	cr_assert_eq(run(ARGS("/bin/sh", "-c", "head -c 3000000 /dev/urandom > data")).status, 0);
-	check_complete(NONE, ARGS("xz", "-T2", "-k", "-0", "--block-size=300000", "data"), 5);
-}
-
-Test(unwind, complete_sysbench)
-{
-	if (!have_command("sysbench"))
-		cr_skip_test("no sysbench");
-	check_complete(NONE, ARGS("sysbench", "--threads=4", "--time=1", "threads", "run"), 5);
 }
 
 /* The microseconds of the folded stacks that this function is in. */
@@ -179,31 +86,6 @@ Test(unwind, waits_are_their_callers)
 Test(unwind, waits_are_their_python_callers)
 {
 	check_callers(ARGS("/usr/bin/python3", workload("callers.py"), NULL, NULL, NULL, NULL));
-}
-
-/* Go, stripped: by its own table of functions. Position-independent, with threads of C's. */
-Test(unwind, complete_go)
-{
-	static const char *const how[][3] = {
-	        {"CGO_ENABLED=0", "-ldflags=", "-buildmode=exe"},
-	        {"CGO_ENABLED=0", "-ldflags=-s -w", "-buildmode=exe"},
-	        {"CGO_ENABLED=1", "-ldflags=-s -w", "-buildmode=exe"},
-	        {"CGO_ENABLED=1", "-ldflags=-s -w", "-buildmode=pie"},
-	};
-
-	if (!have_command("go"))
-		cr_skip_test("no Go");
-	for (size_t i = 0; i < 4; i++) {
-		const char *env[] = {how[i][0], fmt("GOCACHE=%s/cache", live_dir),
-		                     fmt("GOPATH=%s/go", live_dir), "GO111MODULE=off", NULL};
-		struct proc_opts o = {.env = env, .timeout_s = 200};
-		struct proc p = run_with(ARGS("go", "build", how[i][1], how[i][2], "-o", "waits",
-		                              workload("waits.go")),
-		                         &o);
-
-		cr_assert_eq(p.status, 0, "%s", p.err);
-		check_complete(NONE, ARGS(fmt("%s/waits", live_dir)), 3);
-	}
 }
 
 static uint64_t part_count(json_t *report, const char *name)

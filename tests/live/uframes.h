@@ -25,7 +25,8 @@ size_t uframes_get(const struct model *m, uint32_t stack, uint64_t *out, unsigne
                    unsigned *flags);
 /* The function's name of frame i: "" = unknown. Valid as long as the model. */
 const char *uframes_name(const struct model *m, uint32_t stack, size_t i);
-/* Whether an off-CPU stack has a frame of this function in a file whose name ends so, at that line. */
+/* Whether an off-CPU stack has a frame of this function in a file whose name ends so, at that line.
+ */
 bool uframes_has_line(const struct model *m, const char *function, const char *file, unsigned line);
 /* The n-th user stack that the task was blocked in; 0 = no more. */
 uint32_t uframes_of_task(const struct model *m, uint32_t tid, size_t n);
