@@ -4,13 +4,17 @@
 wall time without the GIL that of the same work done by processes? Needs root, and a machine
 with nothing else to do; with other load use --cpu-time, and look at the columns of CPU time.
 
-For each kind of tests/workloads/whatif.py, in turn: recorded with threads, not recorded with
-processes, N times; of each the median. "free CPUs" is the prediction as it would be on CPUs
-that nobody else uses; "by CPU time" is a replay of a recording of the processes on such.
+For each kind of tests/workloads/whatif.py, N times in turn: recorded with threads, not recorded
+with processes, recorded with processes. Of all the medians; what is off is the median of each
+turn's quotient. "one speed": the same as if the machine had been as fast for both, by the CPU
+time that they took for the same work. "others": CPUs that other programs used. "free CPUs" is
+the prediction as it would be on CPUs that nobody else uses; "by CPU time" is a replay of the
+recording of the processes on such.
 """
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -47,26 +51,39 @@ def gil_row(report):
 
 
 def plain(cmd):
-    t = time.monotonic()
+    """Wall time, CPU time."""
+    before, t = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(cmd, check=True, stdout=subprocess.DEVNULL)
-    return (time.monotonic() - t) * 1e9
+    wall, after = time.monotonic() - t, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall * 1e9, cpu * 1e9
+
+
+def turn(a, kind, scratch):
+    report = record(a, command(a, kind, "threads"), scratch)
+    row = gil_row(report)
+    if row is None:
+        return None
+    wall, cpu = plain(command(a, kind, "processes"))
+    replay = record(a, command(a, kind, "processes"), scratch)["replay_ns"]
+    row["threads_ns"] = report["workload"]["wall_ns"]
+    row["others"] = (report["others_cpu_ns"] or 0) / row["threads_ns"]
+    row["wall"] = wall
+    row["off"] = row["wall_ns"] / wall - 1
+    row["one_speed"] = row["wall_ns"] / wall * cpu / sum(t["run_ns"] for t in report["tasks"]) - 1
+    row["replay"] = replay or 0
+    row["free_off"] = row["free_ns"] / replay - 1 if replay else 0
+    return row
 
 
 def measure(a, kind, scratch):
-    rows, walls, replays = [], [], []
-    for _ in range(a.repeat):
-        report = record(a, command(a, kind, "threads"), scratch)
-        row = gil_row(report)
-        if row is None:
-            return None
-        row["threads_ns"] = report["workload"]["wall_ns"]
-        row["free_ns"] = row["wall_ns"] * report["replay_ns"] / row["threads_ns"]
-        rows.append(row)
-        walls.append(plain(command(a, kind, "processes")))
-        replays.append(record(a, command(a, kind, "processes"), scratch)["replay_ns"] or 0)
-    median = {k: statistics.median(r[k] for r in rows)
-              for k in ("threads_ns", "wall_ns", "wall_low_ns", "wall_high_ns", "free_ns")}
-    return median, statistics.median(walls), statistics.median(replays)
+    rows = [turn(a, kind, scratch) for _ in range(a.repeat)]
+    rows = [r for r in rows if r]
+    if not rows:
+        return None
+    return {k: statistics.median(r[k] for r in rows)
+            for k in ("threads_ns", "wall_ns", "wall_low_ns", "wall_high_ns", "free_ns", "wall",
+                      "off", "one_speed", "others", "replay", "free_off")}
 
 
 def seconds(ns):
@@ -78,30 +95,29 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("mpvtrace", nargs="?", default=os.path.join(HERE, "..", "build", "mpvtrace"))
     p.add_argument("--python", default=sys.executable)
-    p.add_argument("--repeat", type=int, default=3)
+    p.add_argument("--repeat", type=int, default=5)
     p.add_argument("--size", type=int, default=100)
     p.add_argument("--cpu-time", action="store_true")
     p.add_argument("--kinds", default=",".join(KINDS))
     a = p.parse_args()
-    print("%-9s %8s %9s %17s %9s %7s %7s | %9s %11s %6s" %
-          ("work", "threads", "predicted", "range", "processes", "off", "inside", "free CPUs",
-           "by CPU time", "off"))
+    print("%-9s %8s %9s %17s %9s %7s %9s %6s %6s | %9s %11s %6s" %
+          ("work", "threads", "predicted", "range", "processes", "off", "one speed", "inside",
+           "others", "free CPUs", "by CPU time", "off"))
     good = True
     with tempfile.TemporaryDirectory() as scratch:
         for kind in a.kinds.split(","):
-            found = measure(a, kind, scratch)
-            if found is None:
+            m = measure(a, kind, scratch)
+            if m is None:
                 print("%-9s no prediction" % kind)
                 good = False
                 continue
-            m, wall, replay = found
-            off, inside = m["wall_ns"] / wall - 1, m["wall_low_ns"] <= wall <= m["wall_high_ns"]
-            good = good and inside and abs(off) <= 0.1
-            print("%-9s %8s %9s %8s … %s %9s %+6.1f%% %7s | %9s %11s %s" %
-                  (kind, seconds(m["threads_ns"]), seconds(m["wall_ns"]), seconds(m["wall_low_ns"]),
-                   seconds(m["wall_high_ns"]), seconds(wall), 100 * off, "yes" if inside else "NO",
-                   seconds(m["free_ns"]), seconds(replay),
-                   "%+5.1f%%" % (100 * (m["free_ns"] / replay - 1)) if replay else "-"), flush=True)
+            inside = m["wall_low_ns"] <= m["wall"] <= m["wall_high_ns"]
+            good = good and inside and abs(m["off"]) <= 0.1
+            print("%-9s %8s %9s %8s … %s %9s %+6.1f%% %+8.1f%% %6s %6.2f | %9s %11s %+5.1f%%" %
+                  (kind, seconds(m["threads_ns"]), seconds(m["wall_ns"]),
+                   seconds(m["wall_low_ns"]), seconds(m["wall_high_ns"]), seconds(m["wall"]),
+                   100 * m["off"], 100 * m["one_speed"], "yes" if inside else "NO", m["others"],
+                   seconds(m["free_ns"]), seconds(m["replay"]), 100 * m["free_off"]), flush=True)
     return 0 if good else 1
 
 

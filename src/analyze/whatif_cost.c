@@ -61,18 +61,29 @@ static uint64_t own_bytes(const struct proc *p, uint64_t before_ns)
 	return bytes;
 }
 
-/* Is that a Python program at work, not the interpreter's own start? */
+/* Is that a Python program at work, neither the interpreter's own start nor an import? A new
+ * process imports what the program imports before it does anything else. */
 static bool is_own_work(const struct model *m, uint32_t ustack)
 {
 	enum { FRAMES = 128 };
+	static const char import[] = "<frozen importlib";
 	struct frame frames[FRAMES];
 	const struct mstack *k = model_stack(m, ustack);
 	size_t n = k && k->n_py ? model_frames(m, ustack, frames, FRAMES) : 0;
+	bool python = false;
 
-	while (n-- > 0)
-		if (frames[n].kind == FRAME_PYTHON)
-			return frames[n].src && strncmp(frames[n].src, "<frozen", 7) != 0;
-	return false;
+	while (n-- > 0) {
+		const char *src = frames[n].src ? frames[n].src : "";
+
+		if (frames[n].kind != FRAME_PYTHON)
+			continue;
+		if (!strncmp(src, import, sizeof(import) - 1))
+			return false;
+		if (!python && (!src[0] || !strncmp(src, "<frozen", 7)))
+			return false;
+		python = true;
+	}
+	return python;
 }
 
 /* When it was first seen at work of its own; 0 = never. */
@@ -154,7 +165,7 @@ double whatif_more_ns(const struct what_if_row *row, double cpus)
 	if (row->memory_bytes != WHAT_IF_UNKNOWN)
 		each = COPY_NS_BY_BYTE * (double)row->memory_bytes;
 	if (row->spawn_ns != WHAT_IF_UNKNOWN)
-		each = fmax(each, (double)row->spawn_ns);
+		each = fmax(each, SPAWN_MORE * (double)row->spawn_ns);
 	/* One after the other has to be made; starting is work for the CPUs. */
 	return each * fmax(1, row->processes / cpus);
 }
