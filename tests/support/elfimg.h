@@ -48,7 +48,7 @@ struct img {
 	const char *build_id; /* its bytes are those of the string; NULL = none */
 	const char *debuglink;
 	uint32_t crc;
-	const char *data_name; /* of the section; NULL = .data */
+	const char *data_name;       /* of the section; NULL = .data */
 	const struct img *debugdata; /* packed into .gnu_debugdata; NULL = none */
 };
 
