@@ -8,10 +8,10 @@
 #include "regs.bpf.h"
 #include "python.bpf.h"
 
-#define CLONE_VM      0x00000100
-#define CLONE_THREAD  0x00010000
-#define TASK_DEAD     0x80
-#define TASK_NEW      0x800 /* created, but nobody has been told yet */
+#define CLONE_VM     0x00000100
+#define CLONE_THREAD 0x00010000
+#define TASK_DEAD    0x80
+#define TASK_NEW     0x800 /* created, but nobody has been told yet */
 
 /* How deep the recorder's own PID namespace is: 0 outside of containers. Ids of tasks are those
  * that it sees in /proc. */
