@@ -23,7 +23,8 @@ enum { STACK_END_UNKNOWN, STACK_END_BOTTOM,	/* main's caller or the thread's sta
        STACK_END_NO_TABLE,		/* code without unwinding information */
        STACK_END_NO_MAPPING,		/* an address in no known mapping */
        STACK_END_BAD_READ,		/* the stack's memory could not be read */
-       STACK_END_BAD_ROW };		/* the table led nowhere: stale, or hostile */
+       STACK_END_BAD_ROW,		/* the table led nowhere: stale, or hostile */
+       STACK_END_NOT_YET };		/* code whose unwinding information was still being read */
 /* What a file descriptor refers to (REC_FILE.kind; second byte of REC_SITE.arch), append-only.
  * ANON: eventfd and the like. */
 enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_ANON, FD_MQUEUE, FD_SYSV };

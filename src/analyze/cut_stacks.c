@@ -20,6 +20,8 @@ static const char *reason(const struct cut *c)
 	switch (c->end) {
 	case STACK_END_NO_TABLE:
 		return "which has neither unwinding information nor frame pointers there";
+	case STACK_END_NOT_YET:
+		return "whose unwinding information was still being read then (its first waits)";
 	case STACK_END_NO_MAPPING:
 		return "whose caller is not in a file that is known";
 	case STACK_END_BAD_READ:

@@ -155,6 +155,8 @@ static uint8_t end_of(const struct mt_stack *e)
 {
 	bool only_fp = (e->flags & (STACK_F_FP | STACK_F_TABLE)) == STACK_F_FP;
 
+	if (e->wanted && e->end != STACK_END_BOTTOM && e->end != STACK_END_DEPTH)
+		return STACK_END_NOT_YET;
 	return e->n == 1 && only_fp && e->end == STACK_END_BOTTOM ? STACK_END_NO_TABLE : e->end;
 }
 

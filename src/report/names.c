@@ -116,6 +116,8 @@ const char *stack_cut(const struct mstack *s, size_t n)
 	switch (n ? s->end : STACK_END_UNKNOWN) {
 	case STACK_END_NO_TABLE:
 		return "[no unwinding information]";
+	case STACK_END_NOT_YET:
+		return "[unwinding information not read yet]";
 	case STACK_END_NO_MAPPING:
 		return "[caller in no known file]";
 	case STACK_END_BAD_READ:

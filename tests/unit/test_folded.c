@@ -103,6 +103,7 @@ Test(folded, cut_stacks)
 		const char *begins;
 	} ends[] = {{STACK_END_BOTTOM, "app;"},
 	            {STACK_END_NO_TABLE, "app;[no_unwinding_information];"},
+	            {STACK_END_NOT_YET, "app;[unwinding_information_not_read_yet];"},
 	            {STACK_END_NO_MAPPING, "app;[caller_in_no_known_file];"},
 	            {STACK_END_BAD_READ, "app;[stack_not_readable];"},
 	            {STACK_END_BAD_ROW, "app;[wrong_unwinding_information];"}};
