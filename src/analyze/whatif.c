@@ -146,24 +146,23 @@ static bool has_time(struct what_if *f)
 /* On the terms of the recording; NULL: no memory. */
 static struct change *add_change(struct what_if *f, enum cause cause)
 {
-	struct change c = {
+	const struct change fresh = {
 	        .row = {.cause = (uint8_t)cause,
 	                .memory_bytes = WHAT_IF_UNKNOWN,
 	                .spawn_ns = WHAT_IF_UNKNOWN},
-	        .without = calloc(f->r->w->locks.n + 1, sizeof(*c.without)),
 	        .cpus = f->r->cpus,
 	        .left = {f->r->cpus, f->r->cpus},
 	        .gil = cause == CAUSE_GIL,
 	};
+	struct change *c;
 
-	if (c.gil)
-		c.start_ns = calloc(model_n_tasks(f->r->m) + 1, sizeof(*c.start_ns));
-	if (!c.without || (c.gil && !c.start_ns) || vec_push(&f->changes, c)) {
-		free(c.without);
-		free(c.start_ns);
+	if (vec_push(&f->changes, fresh))
 		return NULL;
-	}
-	return &f->changes.v[f->changes.n - 1];
+	c = &f->changes.v[f->changes.n - 1];
+	c->without = calloc(f->r->w->locks.n + 1, sizeof(*c->without));
+	if (c->gil)
+		c->start_ns = calloc(model_n_tasks(f->r->m) + 1, sizeof(*c->start_ns));
+	return c->without && (c->start_ns || !c->gil) ? c : NULL;
 }
 
 static int without_gil(struct what_if *f, const struct lock *l, bool only)
