@@ -72,7 +72,7 @@ enum {
 };
 
 /* Looks at a new task by a timer, see memory.bpf.c. */
-enum { LOOKS_THREAD = 4, LOOKS_PROCESS = 100 };
+enum { LOOKS_THREAD = 12 /* of both kinds */, LOOKS_PROCESS = 100 };
 
 /* The last page fault of the task on a CPU, see memory.bpf.c. */
 enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8, FAULT_ALLOCATED = 16 };

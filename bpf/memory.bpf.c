@@ -62,7 +62,7 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
  * not fault any more: so where none came for twice the time a timer takes one, if the process is
  * on the timer's CPU then. An interrupt costs more than a look, so each look puts the timer off,
  * and one that follows another comes later and later, as does one that found somebody else. A
- * thread begins soon: it gets few looks by the timer.
+ * thread begins soon: it gets few looks in all.
  */
 #define LOOK_UNTIL 2000000000ull
 #define IDLE_LOOKS 5
@@ -171,6 +171,8 @@ static __always_inline void look(struct task_state *s)
 	gap = look_gap(s, ts);
 	s->look_ts = ts + gap;
 	if (ts - s->born_ts > LOOK_UNTIL)
+		s->born_ts = 0;
+	if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
 		s->born_ts = 0;
 	seen = look_now(s, ts);
 	if (seen == LOOK_NOTHING)
