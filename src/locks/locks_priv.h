@@ -48,14 +48,14 @@ struct build {
 	const struct model *m;
 	struct waits *w;
 	const char *arch;
-	VEC(uint16_t) calls;        /* by site: CALL_* */
-	struct hmap far_calls;      /* the same, of large ids */
-	struct hmap stack_kinds;    /* user stack -> struct kind_vote, packed */
-	VEC(struct word) words;     /* by futex index */
-	VEC(uint32_t) futex_locks;  /* futex index -> lock index + 1 */
-	VEC(uint32_t) lock_futex;   /* by lock index: one of its words, as futex index + 1 */
-	struct hmap joins;          /* task waited for, or address -> lock index + 1 */
-	struct hmap holds;          /* lock id -> task that memory says holds it at the end */
+	VEC(uint16_t) calls;       /* by site: CALL_* */
+	struct hmap far_calls;     /* the same, of large ids */
+	struct hmap stack_kinds;   /* user stack -> struct kind_vote, packed */
+	VEC(struct word) words;    /* by futex index */
+	VEC(uint32_t) futex_locks; /* futex index -> lock index + 1 */
+	VEC(uint32_t) lock_futex;  /* by lock index: one of its words, as futex index + 1 */
+	struct hmap joins;         /* task waited for, or address -> lock index + 1 */
+	struct hmap holds;         /* lock id -> task that memory says holds it at the end */
 	struct hmap channel_ids;
 	VEC(uint32_t) file_channels; /* file index -> channel index + 1 */
 	VEC(uint32_t) order;         /* places in w->waits, by lock */
@@ -131,8 +131,9 @@ static inline const struct slice *wait_last_slice(const struct build *b, const s
 /* --- blame.c, holders.c ------------------------------------------------------------------- */
 
 int waits_blame(struct build *b);
-/* One lock, the places of its waits in w->waits, task by task in the order of time, and the pieces that
- * they get. Locks are gone through side by side: of what they share, each changes only its own waits. */
+/* One lock, the places of its waits in w->waits, task by task in the order of time, and the pieces
+ * that they get. Locks are gone through side by side: of what they share, each changes only its own
+ * waits. */
 struct lock_blame {
 	const struct build *b;
 	struct lock *l;

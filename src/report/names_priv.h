@@ -44,9 +44,9 @@ char *folded_name(char *out, size_t n, const char *name);
 /* --- a place in one line ------------------------------------------------------------------ */
 
 /* "resize.py:31 scale ← :44 run": the innermost frame that is the program's own (not the waiting
- * code of libraries; a Python line when there is one) and its caller; for a function that comes with
- * Python, the program's own one that it is called for. ustack, then kstack; false
- * and "" = no stack says so. At most n bytes, made safe. */
+ * code of libraries; a Python line when there is one) and its caller; for a function that comes
+ * with Python, the program's own one that it is called for. ustack, then kstack; false and "" = no
+ * stack says so. At most n bytes, made safe. */
 bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack);
 /* Is the function one that all waits of a kind pass through: futex_wait, pthread_mutex_lock …? */
 bool frame_is_wait_code(const char *frame);
