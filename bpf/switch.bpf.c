@@ -299,8 +299,12 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 	struct mt_gil gil = {};
 	u64 exec, delay;
 
-	if (s->born_ts && py_spaces_n)
+	if (s->born_ts && py_spaces_n && ts >= s->look_ts) {
+		s->look_ts = ts + MT_LOOK_NS + ((ts - s->born_ts) >> MT_LOOK_SHIFT);
+		if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
+			s->born_ts = 0;
 		look_now(s, ts);
+	}
 	e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
 	take_growth(prev, s, &exec, &delay);
 	s->slot = SITE_SLOTS;
