@@ -45,7 +45,7 @@ struct unwind_cpu {
 	u64 words[15];
 	u64 sp0, places; /* see unwind_places() */
 	u32 n_places, pad;
-	u64 print[PRINT_WORDS + 1];
+	u64 print[PRINT_WORDS + 1]; /* word 1 is at the stack pointer */
 	struct frame_slot slots[FRAME_SLOTS];
 };
 
@@ -460,14 +460,14 @@ u64 unwind_print(u64 sp, u64 places)
 	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
 	u64 h = 0;
 
-	if (!u || bpf_probe_read_user(u->print, (places >> PLACES_LAST & 63) * 8, (void *)sp))
+	if (!u || bpf_probe_read_user(&u->print[1], (places >> PLACES_LAST & 63) * 8, (void *)sp))
 		return 0;
 	for (u32 i = 0; i < PRINT_PLACES; i++) {
 		u32 at = (places >> i * 8) & 63;
 
 		if (!at)
 			break;
-		h = (h ^ u->print[at - 1]) * 0x9e3779b97f4a7c15ULL;
+		h = (h ^ u->print[at]) * 0x9e3779b97f4a7c15ULL;
 	}
 	return h;
 }

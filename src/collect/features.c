@@ -142,7 +142,7 @@ static void check_session(struct rows *r, bool able)
 	f = row(r, "BPF programs load and attach", true, !rc);
 	if (rc) {
 		detail(f, "%s", able ? err.msg : "not tried: see above");
-		remedy(f, "%s", able ? "mpvtrace -vv check shows the kernel's own words" : "");
+		remedy(f, "%s", able ? "mpvtrace check -vv shows the kernel's own words" : "");
 	} else {
 		detail(f, "all of them, with ring buffers, task storage and task iterator");
 	}
