@@ -205,9 +205,6 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user) __hidden;
 /* The same with Python's frames only: a third of the cost. 0: no Python here. */
 u64 stack_take_python(struct task_state *s, u64 ts) __hidden;
-/* Looks at what a new task's interpreter is about: LOOK_*. Not static: see hash_frames(). */
-u32 look_now(struct task_state *s, u64 ts);
-enum { LOOK_OTHER /* no Python here */, LOOK_NOTHING /* not yet */, LOOK_SEEN };
 /* Did the user stack just taken on this CPU end where a table was missing that is on its way? A
  * later look will see more. */
 bool stack_wanted(void) __hidden;

@@ -32,19 +32,6 @@ static __always_inline struct page_wait *my_wait(void)
 	return &page_waits[bpf_get_smp_processor_id() & (MT_MAX_CPUS - 1)];
 }
 
-static __always_inline void send_touch(struct task_state *s, u32 what, u64 bytes, u64 ustack)
-{
-	struct mt_touch *e = ring_reserve(mt_touch, bpf_ktime_get_ns(), MT_EV_TOUCH, s->id);
-
-	if (!e)
-		return;
-	e->bytes = bytes;
-	e->ustack = ustack;
-	e->what = what;
-	e->pad = 0;
-	ring_submit(e);
-}
-
 /*
  * A stack for each touch_bytes that a task touches or copies: exact in sum, sampled in place.
  * It is taken where the page is allocated, and only there: what takes stacks is long to verify.
@@ -85,19 +72,7 @@ struct {
 
 u32 look_now(struct task_state *s, u64 ts)
 {
-	u64 stack;
-	u32 space;
-
-	if (!s)
-		return LOOK_OTHER;
-	space = s->space;
-	if (!bpf_map_lookup_elem(&py_spaces, &space))
-		return LOOK_OTHER;
-	stack = stack_take_python(s, ts);
-	if (!stack)
-		return LOOK_NOTHING;
-	send_touch(s, TOUCH_LOOK, 0, stack);
-	return LOOK_SEEN;
+	return s ? look_here(s, ts) : LOOK_OTHER;
 }
 
 static __always_inline u64 look_gap(const struct task_state *s, u64 ts)

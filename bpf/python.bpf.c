@@ -171,16 +171,11 @@ __noinline u32 py_search_some(struct py_scratch *sc, const struct mt_py_layout *
 
 /* All threads of all interpreters from the one at `interp` on (0: the newest), for the state that
  * is this thread's now. Its key, when it was not known yet, is in sc->key then. */
-__noinline u64 py_search(u32 space, u64 fs, u64 interp)
+__noinline u64 py_search(struct mt_py_space *sp, const struct mt_py_layout *l, u64 fs, u64 interp)
 {
-	const struct mt_py_layout *l;
-	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
 	struct py_scratch *sc = py_frames();
 
-	if (!sp || !sc)
-		return 0;
-	l = layout_of(sp);
-	if (!l)
+	if (!sp || !l || !sc)
 		return 0;
 	sc->interp = interp ? interp : word_at(sp->runtime + l->interp_head);
 	sc->thread = sc->interp ? word_at(sc->interp + l->interp_threads) : 0;
@@ -209,7 +204,7 @@ static __always_inline u64 search_and_learn(struct mt_py_space *sp, const struct
 		if (!known->tstate && now - known->walk_ns < WALK_AGAIN)
 			return 0;
 	}
-	new.tstate = py_search(space, fs, 0);
+	new.tstate = py_search(sp, l, fs, 0);
 	new.walk_ns = now;
 	if (new.tstate && sc->key) {
 		sp->tss_key = sc->key;
@@ -313,7 +308,7 @@ __noinline u64 py_outer(u32 space, u64 fs, u64 interp)
 		return first_frame(l, known->tstate);
 	if (known && !known->tstate && new.walk_ns - known->walk_ns < WALK_AGAIN)
 		return 0;
-	new.tstate = py_search(space, fs, sp->main);
+	new.tstate = py_search(sp, l, fs, sp->main);
 	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
 	return new.tstate ? first_frame(l, new.tstate) : 0;
 }

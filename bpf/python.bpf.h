@@ -110,6 +110,39 @@ static __always_inline u64 py_mix(u64 native, u64 py, u64 epoch)
 	return h ? h : 1;
 }
 
+static __always_inline void send_touch(struct task_state *s, u32 what, u64 bytes, u64 ustack)
+{
+	struct mt_touch *e = ring_reserve(mt_touch, bpf_ktime_get_ns(), MT_EV_TOUCH, s->id);
+
+	if (!e)
+		return;
+	e->bytes = bytes;
+	e->ustack = ustack;
+	e->what = what;
+	e->pad = 0;
+	ring_submit(e);
+}
+
+enum { LOOK_OTHER /* no Python here */, LOOK_NOTHING /* not yet */, LOOK_SEEN };
+
+/* Looks at what a new task's interpreter is about: LOOK_*. In place, for who has no room on the
+ * stack for one call more (6.1 rounds each up to 32 bytes). */
+static __always_inline u32 look_here(struct task_state *s, u64 ts)
+{
+	u32 space = s->space;
+	u64 stack;
+
+	if (!bpf_map_lookup_elem(&py_spaces, &space))
+		return LOOK_OTHER;
+	stack = stack_take_python(s, ts);
+	if (!stack)
+		return LOOK_NOTHING;
+	send_touch(s, TOUCH_LOOK, 0, stack);
+	return LOOK_SEEN;
+}
+/* The same. Not static: see hash_frames(). */
+u32 look_now(struct task_state *s, u64 ts);
+
 /* A forked child's interpreter is where its parent's was. */
 static __always_inline void py_fork(u32 parent, u32 child)
 {

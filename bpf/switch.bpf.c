@@ -303,7 +303,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 		s->look_ts = ts + MT_LOOK_NS + ((ts - s->born_ts) >> MT_LOOK_SHIFT);
 		if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
 			s->born_ts = 0;
-		look_now(s, ts);
+		look_here(s, ts);
 	}
 	e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
 	take_growth(prev, s, &exec, &delay);

@@ -67,7 +67,7 @@ static void check_callers(const char *const *command)
 	truth = (double)seldom / (double)(seldom + often);
 	share = (double)found / (double)(found + folded_sum_of(p.out, "often"));
 	cr_expect(share > truth - 0.07 && share < truth + 0.07,
-	          "%s: seldom waited for %.3f of the time, found %.3f", command[0], truth, share);
+	          "%s: seldom waits for %.3f of the time, found %.3f", command[0], truth, share);
 }
 
 Test(unwind, waits_are_their_callers)
