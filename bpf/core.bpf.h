@@ -25,8 +25,9 @@ struct site_slot {
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
 	u64 places, print; /* of the stack's return addresses, see unwind_print() */
+	u32 used, checked; /* when it was last waited at, and `print` looked at: ~us */
 	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
-	u32 used; /* when it was last waited at, ~ms */
+	u32 lasting; /* there was a wait that lasted, see CHECK_US */
 };
 
 /* A file that a descriptor of the task referred to, see file_of(). */

@@ -101,7 +101,7 @@ static int look_late(void *map, u32 *cpu, struct look_timer *v)
 		gap = look_gap(s, ts);
 		s->look_ts = ts + gap;
 		s->looks--;
-		look_now(s, ts);
+		look_here(s, ts);
 		if (ts - s->born_ts > LOOK_UNTIL)
 			s->born_ts = 0;
 		after = next_late(s, gap);

@@ -126,11 +126,22 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 /* How often a stack may be found the same until it is looked at as seldom as can be. */
 #define KNOWN_MOST 3
 
-/* Is it this site, reached by the same calls, as far as a look at the stack tells? */
-static __always_inline bool site_is(const struct site_slot *slot, u64 key, u64 sp)
+/*
+ * Is it this site, reached by the same calls, as far as a look at the stack tells? Where all waits
+ * were short and the last look was just now, it is not looked at: that would cost as much as
+ * all else here, and little time can be told of the wrong caller.
+ */
+#define CHECK_US   64
+#define LASTING_NS 250000
+
+static __always_inline bool site_is(struct site_slot *slot, u64 key, u64 sp, u32 us)
 {
-	return slot->key == key && slot->known &&
-	       (!slot->places || unwind_print(sp, slot->places) == slot->print);
+	if (slot->key != key || !slot->known)
+		return false;
+	if (!slot->places || (!slot->lasting && us - slot->checked < CHECK_US))
+		return true;
+	slot->checked = us;
+	return unwind_print(sp, slot->places) == slot->print;
 }
 
 /* Where the site is remembered, + SITE_SLOTS; or will be: in one of two places, where it takes
@@ -138,18 +149,18 @@ static __always_inline bool site_is(const struct site_slot *slot, u64 key, u64 s
  * looks at them once. */
 __noinline u32 site_find(struct task_state *s, u64 key, u64 sp, u64 ts)
 {
-	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1;
+	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1, us = (u32)(ts >> 10);
 	bool same;
 
 	if (!s)
 		return 0;
-	same = site_is(&s->slots[i], key, sp);
+	same = site_is(&s->slots[i], key, sp, us);
 	if (!same) {
-		same = site_is(&s->slots[j], key, sp);
+		same = site_is(&s->slots[j], key, sp, us);
 		if (same || (s32)(s->slots[j].used - s->slots[i].used) < 0)
 			i = j;
 	}
-	s->slots[i].used = (u32)(ts >> 20);
+	s->slots[i].used = us;
 	return same ? i + SITE_SLOTS : i;
 }
 
@@ -198,7 +209,7 @@ static __always_inline void wait_stack(void *ctx, struct mt_switch *e, struct ta
 		return;
 	}
 	if (slot->key != key)
-		slot->kstack = 0;
+		slot->kstack = slot->lasting = 0;
 	if (!same) {
 		slot->key = key;
 		slot->known = 0;
@@ -358,6 +369,7 @@ static __always_inline void switch_out(void *ctx, struct task_struct *prev, stru
 
 static __always_inline void switch_in(struct task_struct *next, struct task_state *s, u64 ts)
 {
+	struct site_slot *slot;
 	u64 blocked;
 
 	if (!(s->flags & TS_BASED))
@@ -370,8 +382,12 @@ static __always_inline void switch_in(struct task_struct *next, struct task_stat
 	s->credit_ns += blocked;
 	if (s->credit_ns > 64 * cfg.stack_price_ns)
 		s->credit_ns = 64 * cfg.stack_price_ns;
-	if (s->slot < SITE_SLOTS)
-		s->slots[s->slot & (SITE_SLOTS - 1)].blocked_ns += blocked;
+	if (s->slot < SITE_SLOTS) {
+		slot = &s->slots[s->slot & (SITE_SLOTS - 1)];
+		slot->blocked_ns += blocked;
+		if (blocked > LASTING_NS)
+			slot->lasting = 1;
+	}
 }
 
 static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct task_struct *next,
