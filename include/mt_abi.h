@@ -364,7 +364,7 @@ struct mt_cfg {
 	__u32 unwind;		/* by tables; else by frame pointers only */
 	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
-	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew */
+	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew; up to four times that when it stays the same */
 	__u64 rss_interval_ns;	/* RSS of a process at most this often */
 	__u64 touch_bytes;	/* a stack for each so many bytes touched or copied; 0 = none */
 	__u64 pages;		/* allocations behind page faults are seen */

@@ -27,7 +27,7 @@
 /* To copy and to remove page tables: measured 3.0 to 3.7 ms for 500 MB to copy. */
 #define PROCESS_NS_BY_BYTE (12e3 / (1 << 20))
 /* A process that multiprocessing spawns imports its modules, too: CPython 3.8, 3.11 and 3.13
- * took 1.1 to 1.8 times the CPU time of spawn_ns. */
+ * took 1.0 to 2.2 times the CPU time of spawn_ns. */
 #define SPAWN_MORE 1.5
 /* To copy a page that is written to: about 2 µs for 4 KiB. */
 #define COPY_NS_BY_BYTE (2000.0 / 4096)
