@@ -65,6 +65,8 @@ int invoker_named(const char *name, struct invoker *who, struct err *err);
 int invoker_become(const struct invoker *who);
 /* Keeps only what a running recording needs (reading /proc of the workload, BPF statistics). */
 int privileges_reduce(struct err *err);
+/* Keeps only what makes the kernel measure its BPF programs. 0 or -errno. */
+int privileges_for_statistics(void);
 /* NULL, or the name of a capability that recording needs and we lack. */
 const char *privileges_missing(void);
 
@@ -104,15 +106,16 @@ int session_follow(struct session *s, const uint32_t *pids, size_t n, uint32_t f
 void session_stopping(struct session *s);
 /* Second half: the counters of tasks that did not switch meanwhile; then silence. */
 int session_stop(struct session *s);
-/* Ends the measuring of the programs' cost (it costs itself); called again it does nothing. */
-void session_cost_window_end(struct session *s);
+/* Opens and closes the windows in which the programs' cost is measured (that costs itself). */
+void session_cost_round(struct session *s, uint64_t now);
+void session_cost_end(struct session *s);
 
 struct session_totals {
 	uint64_t seen, lost_ring, lost_task, lost_missed, no_stack, stacks, bad_stack;
 };
 void session_totals(struct session *s, struct session_totals *t);
-/* What a program cost, estimated from the measuring window (measuring costs too): one that writes
- * records by the number of records, one that only counts by time. */
+/* What a program cost: exact while a window was open, the time up to the next one by that one's
+ * rate: of a program that writes records for each event, of one that only counts for the time. */
 struct session_cost {
 	char name[32];
 	uint64_t runs, ns;

@@ -23,7 +23,6 @@
 
 #define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
 #define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
-#define COST_WINDOW_NS 250000000  /* the programs' cost is measured so long */
 #define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
 #define PATIENCE_NS    2000000000ull /* after Ctrl-C: when to say how to end the recording */
 #define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
@@ -139,8 +138,7 @@ static int one_round(struct recording_run *r, uint64_t now)
 		drain_jit_maps(r->d);
 		rc = trace_writer_flush(r->w);
 	}
-	if (now - r->start_ns > COST_WINDOW_NS)
-		session_cost_window_end(r->session);
+	session_cost_round(r->session, now);
 	if (r->root_gone || !r->o->argv)
 		sweep(r, now);
 	if ((r->root_gone || !r->o->argv) && !drain_alive(r->d))

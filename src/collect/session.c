@@ -453,9 +453,10 @@ int session_new(struct session **out, const struct collect_opts *o, struct err *
 
 	if (!s)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
-	s->finish_fd = s->stats_fd = s->types_fd = -1;
+	s->finish_fd = s->meter.sock = s->types_fd = -1;
 	for (size_t i = 0; i < RINGS_MAX; i++)
 		s->ring_fds[i] = -1;
+	costs_switch_start(s);
 	rc = load_all(s, o, err);
 	if (!rc)
 		rc = attach_programs(s, err);
@@ -464,8 +465,7 @@ int session_new(struct session **out, const struct collect_opts *o, struct err *
 		return rc;
 	}
 	attach_samples(s, o->freq_hz);
-	s->window_start_ns = now_ns();
-	s->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	costs_init(s);
 	*out = s;
 	return 0;
 }
@@ -479,8 +479,7 @@ void session_free(struct session *s)
 	free(s->links);
 	if (s->finish_fd >= 0)
 		close(s->finish_fd);
-	if (s->stats_fd >= 0)
-		close(s->stats_fd);
+	costs_release(s);
 	if (s->types_fd >= 0)
 		close(s->types_fd);
 	bpf_link__destroy(s->attach_link);
@@ -490,6 +489,5 @@ void session_free(struct session *s)
 		if (s->ring_fds[i] >= 0)
 			close(s->ring_fds[i]);
 	mpvtrace_bpf__destroy(s->skel);
-	vec_release(&s->costs);
 	free(s);
 }

@@ -9,6 +9,30 @@
 #define RINGS_MAX    16
 #define UNWIND_WORDS (2u << 20) /* 16 MiB: the tables of some 100 large libraries */
 
+/* A program's cost so far, and what the last window saw of it. */
+struct program_cost {
+	int fd;
+	const char *name;
+	bool only_counts; /* writes no records */
+	uint64_t last_runs, last_ns; /* the kernel's counters, when last read */
+	uint64_t window_runs, window_ns;
+	double runs, ns;
+};
+
+/* The kernel measures its BPF programs only while it is told to, as that costs two looks at a clock
+ * a run: in windows. See costs.c. */
+struct cost_meter {
+	int sock; /* to the process `pid`, which tells the kernel to; -1 = none */
+	pid_t pid;
+	bool open; /* a window is */
+	bool known; /* all that was to be measured could be */
+	uint64_t start_ns, open_ns, next_ns, told_ns, end_ns;
+	uint64_t open_seen, told_seen; /* events */
+	uint64_t window_ns, window_seen; /* the last one's */
+	double by_time, by_seen;
+	VEC(struct program_cost) programs;
+};
+
 struct session {
 	struct mpvtrace_bpf *skel;
 	struct bpf_link **links;
@@ -20,13 +44,17 @@ struct session {
 	int finish_fd;
 	int types_fd; /* see programs_open() */
 	bool unwind;
-	int stats_fd; /* cost measuring window, -1 = over */
-	uint64_t window_seen, window_start_ns, window_ns;
-	VEC(struct session_cost) costs;
+	struct cost_meter meter;
 	size_t n_samples;
 	bool find_vma;
 	char features[512];
 };
+
+/* costs.c: before the session gets large: forks what needs CAP_SYS_ADMIN. */
+void costs_switch_start(struct session *s);
+/* The meter begins to measure, with a first window. */
+void costs_init(struct session *s);
+void costs_release(struct session *s);
 
 /* loader.c: opens the skeleton; its programs then want programs_load(), which writes the types to
  * relocate by to types_fd, the caller's empty memfd. NULL with errno set. */

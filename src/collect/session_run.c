@@ -60,7 +60,7 @@ int session_stop(struct session *s)
 	int rc = iterate(s->finish_fd);
 
 	s->skel->bss->phase = MT_PHASE_IDLE;
-	session_cost_window_end(s);
+	session_cost_end(s);
 	return rc;
 }
 
@@ -141,64 +141,6 @@ void session_totals(struct session *s, struct session_totals *t)
 		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &len))
 			t->lost_missed += info.recursion_misses;
 	}
-}
-
-void session_cost_window_end(struct session *s)
-{
-	struct session_totals totals;
-	struct bpf_program *p;
-
-	if (s->stats_fd < 0)
-		return;
-	close(s->stats_fd);
-	s->stats_fd = -1;
-	session_totals(s, &totals);
-	s->window_seen = totals.seen;
-	s->window_ns = now_ns() - s->window_start_ns;
-	bpf_object__for_each_program(p, s->skel->obj)
-	{
-		struct bpf_prog_info info = {};
-		struct session_cost c = {};
-		uint32_t len = sizeof(info);
-		int fd = bpf_program__fd(p);
-
-		if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &len) || !info.run_cnt)
-			continue;
-		snprintf(c.name, sizeof(c.name), "%s", bpf_program__name(p));
-		c.runs = info.run_cnt;
-		c.ns = info.run_time_ns;
-		vec_push(&s->costs, c);
-	}
-}
-
-/* Programs that run without writing a record. */
-static bool only_counts(const char *name)
-{
-	static const char *const names[] = {"mt_fault", "mt_timer", "mt_irq", "mt_softirq"};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (!strncmp(name, names[i], strlen(names[i])))
-			return true;
-	return false;
-}
-
-size_t session_costs(struct session *s, struct session_cost *out, size_t max)
-{
-	size_t n = s->costs.n < max ? s->costs.n : max;
-	struct session_totals totals;
-	double by_time, by_seen;
-
-	session_totals(s, &totals);
-	by_time = s->window_ns ? (double)(now_ns() - s->window_start_ns) / (double)s->window_ns : 0;
-	by_seen = s->window_seen ? (double)totals.seen / (double)s->window_seen : 0;
-	for (size_t i = 0; i < n; i++) {
-		double scale = only_counts(s->costs.v[i].name) ? by_time : by_seen;
-
-		out[i] = s->costs.v[i];
-		out[i].runs = (uint64_t)((double)out[i].runs * scale);
-		out[i].ns = (uint64_t)((double)out[i].ns * scale);
-	}
-	return n;
 }
 
 bool session_unwind(struct session *s, struct session_unwind *out)

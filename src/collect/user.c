@@ -229,3 +229,10 @@ int privileges_drop(struct err *err)
 {
 	return become_with(NULL, 0, err);
 }
+
+int privileges_for_statistics(void)
+{
+	static const cap_value_t keep[] = {CAP_SYS_ADMIN};
+
+	return become_with(keep, ARRAY_LEN(keep), NULL);
+}

@@ -145,6 +145,19 @@ static void index_report(json_t *report)
 	};
 }
 
+uint64_t part_count(json_t *report, const char *name)
+{
+	json_t *parts = at(report, "quality.overhead.parts"), *part;
+	size_t i;
+
+	json_array_foreach(parts, i, part)
+	{
+		if (!strcmp(json_string_value(json_object_get(part, "name")), name))
+			return (uint64_t)json_integer_value(json_object_get(part, "count"));
+	}
+	return 0;
+}
+
 json_t *task_by_tid(json_t *report, uint64_t tid)
 {
 	index_report(report);

@@ -5,6 +5,7 @@
 #include "live.h"
 
 #include <glob.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,43 @@ Test(counts, ping_pong_of_threads)
 	cr_expect_eq(r.p.status, 0);
 	check_recording(r.json, 0);
 	check_truth(&r);
+}
+
+/* Processes and threads that were made since the machine's start. */
+static uint64_t forks(void)
+{
+	const char *line = strstr(slurp("/proc/stat"), "\nprocesses ");
+
+	cr_assert(line);
+	return strtoull(line + strlen("\nprocesses "), NULL, 10);
+}
+
+/* What our programs cost is measured all along, not in the beginning and extended: it is not what
+ * follows. Here that is an exec, much of nothing, then switches. */
+Test(counts, costs_are_those_of_the_whole_run)
+{
+	uint64_t switches = 0, runs, others = forks();
+	struct recording r;
+	json_t *t;
+	size_t i;
+
+	if (slow_machine())
+		cr_skip_test("a switch takes longer than the windows");
+	r = record(NONE, ARGS("/bin/sh", "-c", "sleep 1; exec \"$0\" \"$@\"", workload("pingpong"),
+	                      "--rounds", "100000", "--pin", "0"));
+	others = forks() - others;
+	check_recording(r.json, 0);
+	json_array_foreach(at(r.json, "tasks"), i, t)
+	{
+		switches += u64_at(t, "switches.voluntary") + u64_at(t, "switches.involuntary");
+	}
+	runs = part_count(r.json, "mt_switch");
+	cr_expect(runs > switches * 7 / 10 && runs < switches * 16 / 10,
+	          "%" PRIu64 " runs for %" PRIu64 " switches", runs, switches);
+	/* In the first window sh and sleep; and what the machine starts meanwhile. */
+	runs = part_count(r.json, "mt_exec");
+	cr_expect(runs >= 2 && runs < 9 + 3 * others, "%" PRIu64 " runs for 3 execs of %" PRIu64,
+	          runs, others);
 }
 
 /* Many wakes from and to, with every stack taken. */

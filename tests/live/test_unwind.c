@@ -88,19 +88,6 @@ Test(unwind, waits_are_their_python_callers)
 	check_callers(ARGS("/usr/bin/python3", workload("callers.py"), NULL, NULL, NULL, NULL));
 }
 
-static uint64_t part_count(json_t *report, const char *name)
-{
-	json_t *parts = at(report, "quality.overhead.parts"), *part;
-	size_t i;
-
-	json_array_foreach(parts, i, part)
-	{
-		if (!strcmp(json_string_value(json_object_get(part, "name")), name))
-			return (uint64_t)json_integer_value(json_object_get(part, "count"));
-	}
-	return 0;
-}
-
 /* More programs, one after the other, than there is room for their tables: the last ones have
  * whole stacks as the first ones have. (Each has 64,000 rows.) */
 Test(unwind, tables_give_way)
