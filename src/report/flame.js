@@ -5,7 +5,7 @@
 "use strict";
 const svg = document.currentScript.closest("svg"), doc = document;
 const $ = id => doc.getElementById(id);
-const ROW = 18, PAD = 10, CHAR = 7.23, TOP = +svg.dataset.top, UNIT = svg.dataset.unit;
+const ROW = 18, PAD = 10, CHAR = 7.23, UNIT = svg.dataset.unit;
 const alone = doc.documentElement === svg;
 
 // Frames in depth-first order: their weights are in data-v, their place in the tree follows.
@@ -22,7 +22,7 @@ for (const g of $("f").children) {
 		 runtime: g.classList.contains("r") });
 }
 let deepest = F.reduce((m, f) => Math.max(m, f.depth), 0);
-let zoom = 0, at = -1, width = 1200, flipped = false, hiding = false, query = null;
+let top = +svg.dataset.top, lines = 1, zoom = 0, at = -1, width = 1200, flipped = false, hiding = false, query = null;
 const back = [];
 
 // --- numbers ---------------------------------------------------------------
@@ -67,7 +67,7 @@ const fitting = (s, px) => {
 	return out.length > 1 ? out + "…" : "";
 };
 const place = (f, x, w, old) => {
-	const y = TOP + (flipped ? deepest - f.level : f.level) * ROW;
+	const y = top + (flipped ? deepest - f.level : f.level) * ROW;
 	f.g.classList.toggle("o", old);
 	f.rect.setAttribute("x", x.toFixed(2));
 	f.rect.setAttribute("y", y);
@@ -116,33 +116,99 @@ const draw = () => {
 		if (b)
 			b.disabled = zoom === 0 && !back.length;
 };
+// --- the head --------------------------------------------------------------
+// Text in as many lines as it needs, broken between its parts. Returns how many.
+const wrap = (text, parts, room, most) => {
+	const x = text.getAttribute("x"), out = [];
+	let n = 0, line;
+	const begin = () => {
+		line = doc.createElementNS(svg.namespaceURI, "tspan");
+		line.setAttribute("x", x);
+		line.setAttribute("dy", n++ ? 16 : 0);
+		out.push(line);
+		text.append(line);
+	};
+	text.textContent = "";
+	begin();
+	for (const part of parts) {
+		const before = line.textContent;
+		line.textContent = before + part;
+		if (before && n < most && line.getComputedTextLength() > room) {
+			line.textContent = before;
+			begin();
+			line.textContent = part.replace(/^[ ·]+/, "");
+		}
+	}
+	for (const l of out)
+		shorten(l, l.textContent, room);
+	return n;
+};
+const shorten = (text, full, room) => {
+	text.textContent = full;
+	for (let n = full.length; n > 8 && text.getComputedTextLength() > room; n = Math.floor(n * 0.93))
+		text.textContent = full.slice(0, n) + "…";
+};
+const whole = e => e.dataset.full || (e.dataset.full = e.textContent);
+// The legend's pairs of a sample and its text, from left to right in as many rows as it takes.
+const legend = (y, room) => {
+	const all = [...$("legend").children];
+	let x = PAD;
+	for (let i = 0; i + 1 < all.length; i += 2) {
+		const w = 17 + all[i + 1].getComputedTextLength();
+		if (x > PAD && x + w > PAD + room)
+			x = PAD, y += 18;
+		const rect = all[i].firstElementChild;
+		rect.setAttribute("x", x);
+		rect.setAttribute("y", y - 10);
+		all[i + 1].setAttribute("x", x + 17);
+		all[i + 1].setAttribute("y", y);
+		x += w + 16;
+	}
+	return y;
+};
+// From top to bottom: title, what is counted, (in a narrow window) the tools, legend, details.
+const head = () => {
+	const bar = $("bar"), wide = Math.min(540, width - 2 * PAD), narrow = width < 960;
+	const title = svg.querySelector(".t"), sub = svg.querySelector(".s"), room = width - 2 * PAD;
+	bar.setAttribute("width", wide);
+	bar.setAttribute("x", narrow ? PAD : width - PAD - wide);
+	shorten(title, whole(title), narrow ? room : room - wide - PAD);
+	let y = 48 + 16 * (wrap(sub, whole(sub).split(/(?= · )/), room, 4) - 1);
+	bar.setAttribute("y", narrow ? y + 6 : 10);
+	$("tools").style.justifyContent = narrow ? "flex-start" : "flex-end";
+	y = legend(y + (narrow ? 58 : 20), room) + 22;
+	$("d").setAttribute("y", y);
+	lines = width < 600 ? 3 : narrow ? 2 : 1;
+	top = y + 14 + 16 * (lines - 1);
+	const ground = svg.querySelector(".h"), edge = svg.querySelector(".e");
+	ground.setAttribute("height", top - 4);
+	edge.setAttribute("y1", top - 4.5);
+	edge.setAttribute("y2", top - 4.5);
+};
 const resize = () => {
 	if (alone) {
-		const view = doc.defaultView, height = TOP + (deepest + 1) * ROW + PAD;
-		const scroll = height > view.innerHeight ? 18 : 0; /* else it makes for another one below */
-		width = Math.max(360, (view.innerWidth || 1200) - scroll);
+		const view = doc.defaultView;
+		const fit = bar => {
+			width = Math.max(360, (view.innerWidth || 1200) - bar);
+			head();
+			return top + (deepest + 1) * ROW + PAD;
+		};
+		const height = fit(0) > view.innerHeight ? fit(18) : fit(0); /* a bar on the right makes for one below */
 		svg.removeAttribute("viewBox");
 		svg.setAttribute("width", width);
 		svg.setAttribute("height", height);
+	} else {
+		head();
+		svg.setAttribute("viewBox", "0 0 " + width + " " + (top + (deepest + 1) * ROW + PAD));
 	}
 	for (const line of svg.querySelectorAll(".full"))
 		line.setAttribute(line.localName === "rect" ? "width" : "x2", width);
-	const bar = $("bar"), wide = Math.min(540, width - 2 * PAD);
-	bar.setAttribute("width", wide);
-	bar.setAttribute("x", width - PAD - wide);
-	const narrow = width < 900;
-	bar.setAttribute("y", narrow ? 62 : 10);
-	$("legend").style.display = narrow ? "none" : "";
-	const title = svg.querySelector(".t"), full = title.dataset.full || (title.dataset.full = title.textContent);
-	const space = (narrow ? width : width - wide) - 3 * PAD;
-	title.textContent = full;
-	for (let n = full.length; n > 8 && title.getComputedTextLength() > space; n = Math.floor(n * 0.93))
-		title.textContent = full.slice(0, n) + "…";
 	draw();
 };
 
 // --- details --------------------------------------------------------------
 const HELP = "/ search · n N next, previous match · ←↑↓→ move · Enter zoom · Backspace back · r reset · i flip · h hide runtime · Esc clear";
+const write = text => { wrap($("d"), text.split(/(?= )/), width - 2 * PAD, lines); };
 const tell = i => {
 	const f = F[i];
 	let text = f ? "" : F.length > 1 ? "Point at a frame for its figures, click to zoom; ? shows the keys." :
@@ -155,11 +221,11 @@ const tell = i => {
 			text += " · itself " + amount(f.self);
 		if (f.g.dataset.b)
 			text += " · was " + amount(Number(f.g.dataset.b));
-		const room = width - 2 * PAD - columns(text) * CHAR;
+		const room = (width - 2 * PAD) * lines - columns(text) * CHAR;
 		f.title.textContent = f.name + text;
 		text = fitting(f.name, Math.max(room, 160)) + text;
 	}
-	$("d").textContent = text;
+	write(text);
 };
 const select = i => {
 	if (at >= 0)
@@ -236,7 +302,7 @@ const show = i => {
 		return;
 	select(i);
 	const y = +F[i].rect.getAttribute("y"), win = doc.defaultView;
-	if (alone && (y < win.scrollY + TOP || y > win.scrollY + win.innerHeight - 2 * ROW))
+	if (alone && (y < win.scrollY + top || y > win.scrollY + win.innerHeight - 2 * ROW))
 		win.scrollTo(0, Math.max(0, y - win.innerHeight / 2));
 };
 const beside = by => {
@@ -276,7 +342,7 @@ const keys = {
 		resize();
 		$("hide").setAttribute("aria-pressed", hiding);
 	},
-	"?": () => { $("d").textContent = HELP; },
+	"?": () => write(HELP),
 	Escape: () => {
 		if (query) {
 			$("search").value = "";
@@ -335,11 +401,12 @@ const toolbar = () => {
 	bar.setAttribute("height", 32);
 	const style = make("style", {}, "#tools{display:flex;gap:6px;justify-content:flex-end;align-items:center;" +
 		"font:12px system-ui,sans-serif;color:#5b6470;margin:2px}#tools *{font:inherit}" +
+		"@media (prefers-color-scheme:dark){#tools{color:#b4bcc5}#tools #found{color:#ff6fae}}" +
 		"#tools input{flex:1;min-width:60px;max-width:190px;padding:4px 8px;border:1px solid #b9c0c8;border-radius:5px;" +
 		"background:transparent;color:inherit}#tools input.bad{border-color:#d93025}" +
 		"#tools input:focus{outline:2px solid #d81b72;border-color:transparent}" +
 		"#tools button{padding:4px 9px;border:1px solid #b9c0c8;border-radius:5px;background:transparent;color:inherit;" +
-		"cursor:pointer}#tools button[aria-pressed=true]{background:#5b6470;color:#fff}#tools button:disabled{opacity:.4;cursor:default}#found{color:#d81b72;font-weight:600;white-space:nowrap}");
+		"cursor:pointer}#tools button[aria-pressed=true]{background:#5b6470;color:#fff}#tools button:disabled{opacity:.4;cursor:default}#found{color:#d81b72;font-weight:600;white-space:nowrap}#found:empty{display:none}");
 	const div = make("div", { id: "tools" });
 	const input = make("input", { id: "search", type: "text", placeholder: "search: regex",
 				      spellcheck: "false", "aria-label": "search frames by regular expression" });

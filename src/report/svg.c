@@ -79,10 +79,8 @@ static const char *view_help(const char *view)
 	return "";
 }
 
-static char *fmt_total(char *out, size_t n, const struct flame *f)
+static char *fmt_total(char *out, size_t n, const struct flame *f, uint64_t total)
 {
-	uint64_t total = f->nodes.v[0].total;
-
 	if (!strcmp(f->unit, "us"))
 		return fmt_ns(out, n, total);
 	if (!strcmp(f->unit, "bytes"))
@@ -90,10 +88,11 @@ static char *fmt_total(char *out, size_t n, const struct flame *f)
 	return fmt_n(out, n, total, "sample", "samples");
 }
 
-static void put_title(FILE *out, const struct flame *f)
+/* The command that was recorded; false = the trace does not tell. */
+static bool put_command(FILE *out, const struct report *r)
 {
 	const uint8_t *p = NULL;
-	size_t n = model_meta_bytes(f->r->m, META_ARGV, &p), at = 0;
+	size_t n = model_meta_bytes(r->m, META_ARGV, &p), at = 0;
 	char arg[256], raw[128];
 
 	for (unsigned i = 0; p && at < n && i < 40; i++) {
@@ -105,9 +104,26 @@ static void put_title(FILE *out, const struct flame *f)
 		put_text(out, fmt_safe(arg, sizeof(arg), raw));
 		at += len + 1;
 	}
-	if (!p || !n)
-		put_text(out, f->o->trace_path ? fmt_safe(arg, sizeof(arg), f->o->trace_path)
+	return p && n;
+}
+
+static void put_title(FILE *out, const struct flame *f)
+{
+	char path[256];
+
+	if (!put_command(out, f->r))
+		put_text(out, f->o->trace_path ? fmt_safe(path, sizeof(path), f->o->trace_path)
 		                               : "mpvtrace");
+}
+
+static void put_base(FILE *out, const struct flame *f)
+{
+	char total[48];
+
+	fputs(" · difference from ", out);
+	if (!put_command(out, f->o->base))
+		fputs("another recording", out);
+	fprintf(out, " (%s)", fmt_total(total, sizeof(total), f, f->nodes.v[0].base_total));
 }
 
 static void put_subtitle(FILE *out, const struct flame *f)
@@ -115,7 +131,7 @@ static void put_subtitle(FILE *out, const struct flame *f)
 	char total[48], tasks[48], name[256];
 
 	fprintf(out, "%s: %s · %s", f->view, view_help(f->view),
-	        fmt_total(total, sizeof(total), f));
+	        fmt_total(total, sizeof(total), f, f->nodes.v[0].total));
 	fprintf(out, " in %s", fmt_n(tasks, sizeof(tasks), f->n_tasks, "task", "tasks"));
 	if (f->o->task) {
 		fputs(" · only ", out);
@@ -126,7 +142,7 @@ static void put_subtitle(FILE *out, const struct flame *f)
 	if (f->o->reverse)
 		fputs(" · innermost frames first", out);
 	if (f->o->base)
-		fputs(" · difference from another recording", out);
+		put_base(out, f);
 }
 
 /* How much a frame has grown or shrunk, of the larger of both. */

@@ -525,8 +525,10 @@ Test(compare, nothing_known_at_all)
 /* One process that waits `wait` ms below lock_wait, and, when asked, elsewhere without a stack. */
 static struct model *waiting(unsigned wait, bool elsewhere)
 {
+	static const char args[] = "/usr/bin/app\0-x";
 	struct tb *tb = tb_new();
 
+	argv(tb, args, sizeof(args));
 	tb_task(tb, 1, "app");
 	app_symbols(tb, 1);
 	tb_run(tb, 1, 0, 1 * MS);
@@ -582,6 +584,8 @@ Test(compare, svg_difference)
 	cr_expect(memmem(frame - 80, 80, "data-b=\"2000000\"", 16), "%.160s", frame - 80);
 	cr_expect(memmem(frame - 80, 80, "class=\"g4\"", 10), "five times as much is red");
 	cr_expect(!strstr(text, "<title>[no stack"), "what is gone takes no room");
+	cr_expect(strstr(text, " · difference from /usr/bin/app -x (7 ms)</text>"),
+	          "it says from what");
 	free(text);
 	text = difference(before, after, "svg");
 	frame = strstr(text, "<title>lock_wait</title>");
