@@ -62,7 +62,7 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 	e = ring_reserve(mt_counters, ts, MT_EV_END, s->id);
 	if (!e)
 		return;
-	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0) | io_of(t, e);
+	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0) | (cfg.faults ? 0 : CNT_F_NO_FAULTS) | io_of(t, e);
 	e->state = t->__state;
 	e->voluntary = t->nvcsw;
 	e->involuntary = t->nivcsw;

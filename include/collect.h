@@ -19,6 +19,7 @@ struct collect_opts {
 	unsigned freq_hz;		/* on-CPU samples per second and CPU; 0 = off */
 	enum stacks_mode stacks;
 	bool wake_stacks;		/* of each waker, too */
+	bool no_pages;			/* no hooks on page faults: touched and copied pages stay unknown */
 	bool messages;			/* count messages and bytes of channels: each system call is seen */
 	uint64_t buffer_bytes;		/* all ring buffers together; 0 = default 16 MiB */
 	unsigned footprint_permille;	/* budget for PSS/USS reading, of wall time; default 5; 0 = off */

@@ -90,6 +90,7 @@ struct task {
 						 * less what was recorded outside the window (the faults
 						 * are those of the whole recording) */
 	uint64_t futex_waits, wakes_given, samples;
+	bool faults_known;			/* the next three were counted */
 	uint64_t first_read_faults, first_write_faults, wp_faults;
 	bool pages_known;			/* the next two were counted */
 	uint64_t touched_pages, cow_pages;	/* REC_END: of the whole recording, like the faults */
@@ -115,6 +116,7 @@ struct proc {
 	int exit_status;			/* of the whole process; -1 unknown */
 	uint64_t rss_peak_bytes;		/* the kernel's high-water mark; 0 = unknown */
 	bool rss_peak_from_kernel;		/* read at its end; else the largest sample */
+	bool faults_known;			/* of all its tasks: */
 	uint64_t wp_faults;
 	bool cow_known;				/* of all its tasks: */
 	uint64_t cow_pages, touched_pages;

@@ -368,6 +368,7 @@ struct mt_cfg {
 	__u64 rss_interval_ns;	/* RSS of a process at most this often */
 	__u64 touch_bytes;	/* a stack for each so many bytes touched or copied; 0 = none */
 	__u64 pages;		/* allocations behind page faults are seen */
+	__u64 faults;		/* page faults are */
 };
 
 /* Counters per CPU (.bss, mapped into the recorder). `seen` = written + lost_ring. */

@@ -53,6 +53,7 @@ enum { WK_F_IRQ = 1 << 0,		/* hard interrupt context: the task that was running 
        WK_F_KTHREAD = 1 << 6 };		/* waker is a kernel thread */
 enum { CNT_F_ALIVE = 1 << 0,		/* the task lives on; recording stopped */
        CNT_F_PAGES = 1 << 2,		/* touched and cow were counted */
+       CNT_F_NO_FAULTS = 1 << 4,	/* first_read, first_write and wp were not counted */
        CNT_F_IO = 1 << 3,		/* reads, writes and their bytes are known */
        CNT_F_ON_CPU = 1 << 1 };		/* … and was on a CPU: `run` is up to one tick old */
 enum { TOUCH_FIRST = 1,	/* memory that was not there before */

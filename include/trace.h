@@ -195,7 +195,7 @@
 /* The task's counters when its recording begins (BASE) and ends (END, at its last switch
  * or when recording stops): what the kernel's counters were. END: flags CNT_F_*; first_read,
  * first_write, wp: page faults by error code (read or write of a page not present; write to
- * a protected page), counted from the task's first event. With CNT_F_PAGES: touched, pages of memory that
+ * a protected page), counted from the task's first event, unless CNT_F_NO_FAULTS. With CNT_F_PAGES: touched, pages of memory that
  * its faults brought into being (a huge page counts as all of its pages); cow, pages that
  * its faults copied from a page shared since a fork. With CNT_F_IO (in both): reads, writes, calls of
  * the read and write families on whatever descriptor (send, recv and their kind are not among

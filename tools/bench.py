@@ -409,14 +409,14 @@ class Bench:
                      reads["count"], sum(samples) / max(len(samples), 1) / 2**20))
 
     def footprint(self):
-        """Recording with and without readings of PSS and USS, then what the rest of it costs."""
-        off = ("--footprint-budget", "0")
+        """Recording with and without all of it: readings of PSS and USS, hooks on page faults."""
+        off = ("--footprint-budget", "0", "--no-pages")
 
         def recorded(*options):
             return lambda: self.pingpong(self.recorder(self.path("mpv"), *options))
 
         ratio, note = self.paired(recorded(*off), recorded())
-        self.row("ping-pong, PSS read and not", ratio, note.replace("untraced", "not read"),
+        self.row("ping-pong, memory recorded and not", ratio, note.replace("untraced", "without"),
                  LIMITS["memory on ping-pong"])
         ping = [self.workload("pingpong"), "--pin", "0", "--rounds", str(self.rounds)]
         self.memory_cost("ping-pong", ping, self.pingpong()[1] * self.rounds)
@@ -431,8 +431,8 @@ class Bench:
 
         ratio, note = self.paired(lambda: take(self.traced_all(argv, *off)),
                                   lambda: take(self.traced_all(argv)))
-        self.row("four processes of 200 MB, PSS read and not", ratio,
-                 note.replace("untraced", "not read"), LIMITS["memory on processes"])
+        self.row("four processes of 200 MB, memory recorded and not", ratio,
+                 note.replace("untraced", "without"), LIMITS["memory on processes"])
         self.memory_cost("processes", argv, take(argv)[1])
 
     def messages(self):

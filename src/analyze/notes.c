@@ -122,11 +122,21 @@ static int of_kernel_counters(struct report *r)
 static int of_memory(struct report *r)
 {
 	const char *thp = model_meta(r->m, META_THP);
-	bool counted = false;
+	bool counted = false, ended = false, seen = false;
 
 	/* Each page behind a fault was seen, and how large it was. */
-	for (size_t i = 0; i < model_n_tasks(r->m); i++)
-		counted |= model_task_at(r->m, i)->pages_known;
+	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
+		const struct task *t = model_task_at(r->m, i);
+
+		counted |= t->pages_known;
+		ended |= t->has_end;
+		seen |= t->faults_known;
+	}
+	if (ended && !seen)
+		return note_add(r,
+		                "page faults were not looked at (--no-pages, or the kernel has no "
+		                "tracepoint of them): what tasks touched first and copied is not "
+		                "known");
 	/* With "madvise" only memory that a program asks to be so: rare, and said in the manual. */
 	if (!counted && thp && !strcmp(thp, "always"))
 		return note_add(r,

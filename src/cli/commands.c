@@ -102,6 +102,9 @@ static const struct opt record_opts[] = {
 	{ 0, "footprint-budget", "PERMILLE", OPT_UINT, TO(collect.footprint_permille), .max = 1000,
 	  .help = "share of wall time for reading PSS and USS, in thousandths (default "
 		  STR(DEFAULT_FOOTPRINT_PERMILLE) "); 0 = do not read them" },
+	{ 0, "no-pages", NULL, OPT_FLAG, TO(collect.no_pages),
+	  .help = "do not look at page faults: what tasks touch first and copy stays unknown; a program "
+		  "that does little but touch fresh memory, or start others, runs faster" },
 	{ 0, "no-symbols", NULL, OPT_FLAG, TO(collect.no_symbols),
 	  .help = "do not look up function names at the end" },
 	{ 0, "no-report", NULL, OPT_FLAG, TO(no_report),

@@ -194,10 +194,12 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	const struct optional_prog optional[] = {
 	        {k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes"},
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
-	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
-	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
 	        {k->progs.mt_flow, "inet_sock_set_state", FEATURE_TCP},
 	        {k->progs.mt_call, "percpu_alloc_percpu", "fork-calls"},
+	};
+	const struct optional_prog pages[] = {
+	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
+	        {k->progs.mt_fault_kernel, "page_fault_kernel", NULL},
 	        {k->progs.mt_fault_alloc, "mm_page_alloc", "pages"},
 	        {k->progs.mt_fault_rss, "rss_stat", NULL},
 	};
@@ -216,6 +218,8 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));
+	if (!o->no_pages)
+		choose_optional(s, btf, pages, ARRAY_LEN(pages));
 	choose_waking(s, btf, o->wake_stacks && o->stacks != STACKS_OFF);
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);
@@ -271,6 +275,7 @@ static void configure(struct session *s, const struct collect_opts *o)
 	cfg->pages = bpf_program__autoload(s->skel->progs.mt_fault_alloc) &&
 	             bpf_program__autoload(s->skel->progs.mt_fault_rss) &&
 	             bpf_program__autoload(s->skel->progs.mt_fault_user);
+	cfg->faults = bpf_program__autoload(s->skel->progs.mt_fault_user);
 }
 
 static int load_error(int rc, struct err *err)

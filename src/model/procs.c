@@ -68,6 +68,7 @@ static void add_task(struct proc *p, const struct task *t)
 		p->end_ns = t->end_ns;
 	p->n_tasks++;
 	p->alive |= t->alive;
+	p->faults_known = (p->n_tasks == 1 || p->faults_known) && t->faults_known;
 	p->cow_known = (p->n_tasks == 1 || p->cow_known) && t->pages_known;
 	p->cow_pages = sat_add(p->cow_pages, t->cow_pages);
 	p->touched_pages = sat_add(p->touched_pages, t->touched_pages);

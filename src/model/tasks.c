@@ -188,6 +188,7 @@ int on_end(struct model *m, uint64_t ts, const struct rec_end *r)
 	};
 	if (r->flags & CNT_F_ON_CPU)
 		lt->t.kernel_run_exact = false;
+	lt->t.faults_known = !(r->flags & CNT_F_NO_FAULTS);
 	lt->t.first_read_faults = r->first_read;
 	lt->t.first_write_faults = r->first_write;
 	lt->t.wp_faults = r->wp;

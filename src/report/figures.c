@@ -46,7 +46,7 @@ bool counters_known(const struct task *t)
 
 bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes)
 {
-	if (!counters_known(t) || !page_size)
+	if (!counters_known(t) || !t->faults_known || !page_size)
 		return false;
 	*bytes = sat_mul(t->pages_known ? t->touched_pages : t->first_write_faults, page_size);
 	return true;

@@ -37,9 +37,9 @@ static json_t *task_faults(struct jout *j, const struct task *t)
 	j_set(j, o, "minor", j_known(known, t->kernel.minflt));
 	j_set(j, o, "major", j_known(known, t->kernel.majflt));
 	j_set(j, o, "cow", j_known(known && t->pages_known, t->cow_pages));
-	j_set(j, o, "write_protect", j_known(known, t->wp_faults));
-	j_set(j, o, "first_read", j_known(known, t->first_read_faults));
-	j_set(j, o, "first_write", j_known(known, t->first_write_faults));
+	j_set(j, o, "write_protect", j_known(known && t->faults_known, t->wp_faults));
+	j_set(j, o, "first_read", j_known(known && t->faults_known, t->first_read_faults));
+	j_set(j, o, "first_write", j_known(known && t->faults_known, t->first_write_faults));
 	return o;
 }
 
@@ -186,7 +186,7 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	j_set(j, o, "swap_bytes", j_known(f, f ? f->swap_bytes : 0));
 	j_set(j, o, "cow_bytes",
 	      j_known(p->cow_known, sat_mul(p->cow_pages, model_recording(j->m)->page_size)));
-	j_set(j, o, "cow_faults", j_u64(p->wp_faults));
+	j_set(j, o, "cow_faults", j_known(p->faults_known, p->wp_faults));
 	j_set(j, o, "args", j_text(p->args && p->args[0] ? p->args : NULL));
 	j_set(j, o, "spawn", json_spawn(j, p->id));
 	j_set(j, o, "samples", samples(j, p));

@@ -89,6 +89,7 @@ struct sums {
 	size_t n, n_known; /* n_known: with the kernel's counters */
 	uint64_t life, run, runnable, blocked, steal;
 	uint64_t by_cause[BLOCK_N];
+	bool faults_known; /* of one of them, so of all: touched_pages counts */
 	uint64_t voluntary, involuntary, futex_waits, minor, major, touched_pages, cow;
 	uint64_t run_min, run_max;
 };
@@ -113,6 +114,7 @@ static void sums_add(struct sums *s, const struct task *t)
 	s->n_known++;
 	s->minor = sat_add(s->minor, t->kernel.minflt);
 	s->major = sat_add(s->major, t->kernel.majflt);
+	s->faults_known |= t->faults_known;
 	s->touched_pages = sat_add(s->touched_pages,
 	                           t->pages_known ? t->touched_pages : t->first_write_faults);
 	if (t->pages_known)
@@ -245,7 +247,7 @@ static void add_values(struct table *tab, const struct causes *c, const struct s
 	table_count(tab, mean(s->futex_waits, s->n));
 	known(tab, s, s->minor, false);
 	known(tab, s, s->major, false);
-	if (page_size)
+	if (page_size && s->faults_known)
 		known(tab, s, sat_mul(s->touched_pages, page_size), true);
 	else
 		table_nothing(tab, "?");

@@ -168,6 +168,29 @@ Test(truth, faults)
 	          "%llu pages first touched", (unsigned long long)touched);
 }
 
+/* What was not looked at is not known, and not none. */
+Test(truth, no_pages)
+{
+	static const char *const unknown[] = {"faults.cow", "faults.write_protect",
+	                                      "faults.first_read", "faults.first_write",
+	                                      "first_touch_bytes"};
+	struct recording r =
+	        record(ARGS("--no-pages"), ARGS(workload("faults"), "--file", "/usr/bin/python3"));
+	json_t *child = truth_line(r.truth, "begin", NULL, 0), *t;
+
+	check_recording(r.json, 0);
+	check_truth(&r);
+	cr_assert(child);
+	t = task_by_tid(r.json, u64_at(child, "tid"));
+	cr_assert(t);
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+		cr_expect(null_at(t, unknown[i]), "%s", unknown[i]);
+	cr_expect(null_at(r.json, "processes[0].cow_faults"));
+	cr_expect_geq(u64_at(t, "faults.minor"), 2200);
+	cr_expect_eq(part_count(r.json, "mt_fault_user"), 0);
+	cr_expect(strstr(r.p.out, "page faults were not looked at (--no-pages"), "%s", r.p.out);
+}
+
 #define HUGE_BYTES (2u << 20)
 
 static bool huge_pages_always(void)
