@@ -75,6 +75,9 @@ static struct spawn_row row_of(const struct model *m, const struct task *t)
 
 	if (!t->exit_ns)
 		s.teardown_ns = SPAWN_UNKNOWN;
+	/* The event of its first switch is missing: nobody calls exec without a CPU. */
+	if (t->exec_ns && t->first_in_ns > t->exec_ns)
+		s.first_run_ns = SPAWN_UNKNOWN;
 	return s;
 }
 

@@ -46,6 +46,31 @@ Test(spawn, text_has_a_row_per_method)
 	model_free(m);
 }
 
+/* What first tells of it says that it left a CPU, after it had called exec there. */
+Test(spawn, no_run_after_exec)
+{
+	struct tb *tb = tb_new();
+	struct report r = {0};
+	struct err err = {0};
+	struct model *m;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_fork(tb, 2, 1, "worker", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_exec(tb, 2, 12 * MS, "/bin/other", "other");
+	tb_run(tb, 2, 13 * MS, 19 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.spawns.n, 1);
+	cr_expect_eq(r.spawns.v[0].first_run_ns, SPAWN_UNKNOWN);
+	cr_expect_eq(r.spawns.v[0].exec_ns, 2 * MS);
+	report_release(&r);
+	model_free(m);
+}
+
 Test(spawn, only_of_the_tasks_asked_for)
 {
 	struct model *m = loaded(family());
