@@ -315,6 +315,9 @@ size_t model_frames(const struct model *m, uint32_t stack_id, struct frame *out,
  * library, the loader, the kernel; plumbing: interpreter and C++ library, too. */
 bool model_is_libc(const char *module);
 bool model_is_plumbing(const char *module);
+/* Code of C++'s or Rust's standard library, which templates, generics and inlining put into the program
+ * itself: told by its source file, else by its name. */
+bool model_is_std(const struct frame *f);
 #define MODEL_FRAMES_MAX 1024	/* enough for nearly every stack */
 
 /* Name of a system call of the recording machine's architecture: "futex"; NULL unknown. */

@@ -149,6 +149,8 @@ struct report {
 	VEC(struct share_row) shares, proc_shares;	/* by height; proc_shares.task = proc id */
 	VEC(struct serial_row) serial;		/* by ns */
 	VEC(struct path_row) path;
+	uint32_t path_of;		/* the path is not that of the run's end, where everybody lives on, but of
+					 * this task, as the one that ran most; 0 = of the end, or as asked */
 	VEC(struct deadlock) deadlocks;
 	VEC(struct graph_row) graph;	/* tasks that live when recording ends, in order of appearance */
 	enum verdict verdict;

@@ -182,12 +182,16 @@ struct waits {
 	VEC(struct blame) blames;
 	VEC(uint32_t) task_waits;	/* first wait of each task of model_task_at, and the end */
 	struct hmap task_index;		/* task id -> its place in task_waits */
+	struct hmap enders;		/* process -> waits_ender() */
 };
 /* m was loaded with MODEL_SLICES. NULL on error (*err). Free with waits_free. */
 struct waits *waits_build(const struct model *m, struct err *err);
 void waits_free(struct waits *w);
 /* The waits of a task: *n of them, in time order. */
 const struct wait *waits_of(const struct waits *w, uint32_t task, size_t *n);
+/* The thread that ended its process by exit_group and took the others along; 0 = none that is known.
+ * Who waits for a process's end waits for this one: whichever goes last only went away. */
+uint32_t waits_ender(const struct waits *w, uint32_t proc);
 /* The blame segment of this wait at time t; NULL: t is in none. */
 const struct blame *wait_blame_at(const struct waits *w, const struct wait *x, uint64_t t);
 

@@ -29,7 +29,7 @@ const char *who(const struct model *m, uint32_t task, char *out, size_t n)
 
 static bool is_plumbing(const struct frame *f)
 {
-	return f->kind != FRAME_PYTHON && model_is_plumbing(f->module);
+	return f->kind != FRAME_PYTHON && (model_is_plumbing(f->module) || model_is_std(f));
 }
 
 static void frame_text(const struct frame *f, char *out, size_t n)

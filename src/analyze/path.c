@@ -2,8 +2,10 @@
 /*
  * The critical path: from the start to the end of the run, at each moment the one task
  * whose doing the run's end waited for. It begins at the task that ends last, not counting those
- * that were killed while they waited, as a process's exit does with its pools: where that
- * runs or is ready, the path is its own; where it was blocked, the path is what those did
+ * that were killed while they waited, or that another thread's exit_group took along. Where all
+ * live on, it is the first process's main thread; but where that did nothing than wait for
+ * the outside (a server's master, an event loop without events), the task that ran most. Where
+ * that task runs or is ready, the path is its own; where it was blocked, the path is what those did
  * meanwhile that it waited for, and so on down the chain. Before a task's birth the path
  * is its creator's. So it tiles the wall, however deep the chain, in time linear in the
  * spans that it touches.
@@ -19,6 +21,7 @@
 #include "spans_priv.h"
 
 #define DEEPEST 64
+#define BUSIER  4 /* so many times the main thread's CPU time is worth looking at instead */
 
 /* One task being followed over [at, hi]. */
 struct follow {
@@ -234,6 +237,13 @@ static bool ends_later(const struct task *a, uint64_t a_ns, const struct task *b
 	return task_is_first(a) && !task_is_first(b);
 }
 
+static bool taken_along(const struct report *r, const struct task *t)
+{
+	uint32_t ender = waits_ender(r->w, t->proc);
+
+	return ender && ender != t->id;
+}
+
 /* Killed ones only if they are asked for. */
 static const struct task *last_to_end(const struct report *r, bool killed_too)
 {
@@ -244,7 +254,7 @@ static const struct task *last_to_end(const struct report *r, bool killed_too)
 		const struct task *t = model_task_at(r->m, i);
 		uint64_t t_ns = killed_too ? t->end_ns : done_ns(r, t);
 
-		if (!t->slices.n)
+		if (!t->slices.n || (!killed_too && taken_along(r, t)))
 			continue;
 		if (!last || ends_later(t, t_ns, last, last_ns)) {
 			last = t;
@@ -252,6 +262,36 @@ static const struct task *last_to_end(const struct report *r, bool killed_too)
 		}
 	}
 	return last;
+}
+
+/* For half of the run it waited for nothing of ours. */
+static bool mostly_outside(const struct report *r, const struct task *t)
+{
+	size_t n;
+	const struct wait *waits = waits_of(r->w, t->id, &n);
+	uint64_t left = r->wall_ns / 2;
+
+	for (size_t i = 0; i < n && left; i++)
+		if (waits[i].kind == WAIT_EXTERNAL || waits[i].kind == WAIT_POLL ||
+		    waits[i].kind == WAIT_TIMER)
+			left -= waits[i].blocked_ns < left ? waits[i].blocked_ns : left;
+	return !left;
+}
+
+/* The one to look at instead of a thread that lives on and has had little to do; itself if none. */
+static const struct task *busy_instead(const struct report *r, const struct task *t)
+{
+	const struct task *busiest = t;
+
+	if (!t || !t->alive || !mostly_outside(r, t))
+		return t;
+	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
+		const struct task *o = model_task_at(r->m, i);
+
+		if (o->alive && o->slices.n && o->run_ns > busiest->run_ns)
+			busiest = o;
+	}
+	return busiest->run_ns / BUSIER > t->run_ns ? busiest : t;
 }
 
 static int walk(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
@@ -269,11 +309,13 @@ static int walk(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
 static int walk_all(struct walk *w)
 {
 	const struct recording *rec = model_recording(w->r->m);
-	const struct task *end = last_to_end(w->r, false);
+	const struct task *last = last_to_end(w->r, false), *end = busy_instead(w->r, last);
 	uint64_t until = end && !end->alive && end->end_ns < rec->wall_end_ns ? end->end_ns
 	                                                                      : rec->wall_end_ns;
 	int err = walk(w, end, rec->wall_start_ns, until);
 
+	if (end != last)
+		w->r->path_of = end->id;
 	return err ? err : walk(w, last_to_end(w->r, true), until, rec->wall_end_ns);
 }
 

@@ -249,12 +249,30 @@ static unsigned in_turn(const struct report *r, const struct cause_row *top)
 	return top->cause == CAUSE_SERIAL && top->ns < ns / 2 ? n : 0;
 }
 
+/* It is the sum of all waits for each other that decides: each of them may be less than, say, the
+ * lack of CPUs, which is one. */
+static bool is_one_of_many(const struct report *r, const struct tally *t)
+{
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (row->cause != CAUSE_WORK && row->cause != CAUSE_NO_TASK && row->ns > t->top->ns)
+			return true;
+	}
+	return false;
+}
+
 static void say_serialized(struct report *r, const struct tally *t, const char *cpus)
 {
 	unsigned n = in_turn(r, t->top);
 	char by[200], name[64];
 
 	row_text(r, t->top, by, sizeof(by));
+	if (!n && is_one_of_many(r, t)) {
+		say(r, t, "SERIALIZED by waits for each other (%.0f %%), most for %s (%.0f %%): %s",
+		    percent(r, t->held), by, percent(r, (double)t->top->ns), cpus);
+		return;
+	}
 	if (n)
 		snprintf(by, sizeof(by), "what %u tasks called %s do one at a time", n,
 		         fmt_safe(name, sizeof(name), model_task(r->m, t->top->id)->comm));

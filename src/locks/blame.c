@@ -25,12 +25,25 @@ int blame_add(struct blames *to, struct wait *x, struct blame piece)
 	return vec_push(&to->v, piece);
 }
 
+/* Of another process that ended meanwhile, the thread that ended it. */
+static uint32_t ender_of(const struct build *b, const struct wait *x, uint32_t task)
+{
+	const struct task *t = model_task(b->m, task), *waiter = model_task(b->m, x->task);
+	uint32_t ender;
+
+	if (!t || t->proc == waiter->proc || !t->exit_ns || t->exit_ns > x->end_ns)
+		return task;
+	ender = waits_ender(b->w, t->proc);
+	return ender ? ender : task;
+}
+
 /* One answer for the whole wait. */
 static int blame_whole(const struct build *b, struct blames *to, struct wait *x, struct blame piece)
 {
 	const struct slice *s = &model_task(b->m, x->task)->slices.v[x->slice];
 	int err = 0;
 
+	piece.task = ender_of(b, x, piece.task);
 	if (piece.task == x->task) /* nonsense: nobody wakes itself */
 		piece.task = 0;
 	if (!piece.task)

@@ -39,10 +39,10 @@ static int gil_build(struct build *b)
 static int build(struct build *b)
 {
 	static int (*const steps[])(struct build *) = {
-	        gil_build,        calls_gather, words_gather,  locks_group,
-	        channels_group,   waits_stitch, locks_compact, channels_compact,
-	        locks_find_holds, waits_blame,  waits_sum,     locks_find_families,
-	        locks_name,       traffic_sum,
+	        gil_build,           calls_gather,     waits_find_enders, words_gather,
+	        locks_group,         channels_group,   waits_stitch,      locks_compact,
+	        channels_compact,    locks_find_holds, waits_blame,       waits_sum,
+	        locks_find_families, locks_name,       traffic_sum,
 	};
 	int err = 0;
 
@@ -106,6 +106,7 @@ void waits_free(struct waits *w)
 	vec_release(&w->blames);
 	vec_release(&w->task_waits);
 	hmap_release(&w->task_index);
+	hmap_release(&w->enders);
 	free(w);
 }
 

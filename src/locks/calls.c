@@ -152,12 +152,12 @@ bool slice_posted(const struct build *b, const struct task *t, const struct slic
 	unsigned bits = call_bits(b, s->waker_site);
 	const struct task *waker;
 
-	if (s->cause != BLOCK_FUTEX && s->cause != BLOCK_JOIN)
-		return s->waker;
 	if (bits & CALL_EXIT_GROUP) {
 		waker = model_task(b->m, s->waker);
 		return waker && waker->proc != t->proc;
 	}
+	if (s->cause != BLOCK_FUTEX && s->cause != BLOCK_JOIN)
+		return s->waker;
 	if (bits & CALL_KNOWN)
 		return bits & (CALL_FUTEX_WAKE | CALL_EXIT);
 	return s->waker;

@@ -73,8 +73,7 @@ static void vote(const char *name, struct kind_vote *v)
 	bool go = !strncmp(name, "runtime.", 8);
 	size_t n;
 
-	while (*name == '_')
-		name++;
+	name += strspn(name, "_<");     /* Rust: "<std::…::Mutex>::lock_contended" */
 	if (!strncmp(name, "GI___", 5)) /* glibc's own way to its functions */
 		name += 5;
 	n = go ? strlen(name) : strcspn(name, "@.");

@@ -79,6 +79,10 @@ bool slice_timed_out(const struct slice *s);
 uint32_t slice_owner(const struct build *b, const struct task *t, const struct slice *s,
                      bool shared);
 
+/* --- enders.c --- */
+
+int waits_find_enders(struct build *b); /* after calls_gather */
+
 /* --- kinds.c: what the functions on a stack say --------------------------------------------- */
 
 struct kind_vote {

@@ -43,13 +43,19 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 {
 	const struct futex_key *key =
 	        l->shared && f ? model_futex_key(b->m, f->space, f->word) : NULL;
+	const char *end;
+	int n;
 
 	if (!key || !key->file[0])
 		return false;
+	/* What it was called; multiprocessing removes the name of each of its semaphores at once.
+	 */
+	end = strstr(key->file, " (deleted)");
+	n = end && !end[strlen(" (deleted)")] ? (int)(end - key->file) : (int)strlen(key->file);
 	if (l->offset)
-		snprintf(l->name, sizeof(l->name), "%s+0x%" PRIx64, key->file, l->offset);
+		snprintf(l->name, sizeof(l->name), "%.*s+0x%" PRIx64, n, key->file, l->offset);
 	else
-		snprintf(l->name, sizeof(l->name), "%s", key->file);
+		snprintf(l->name, sizeof(l->name), "%.*s", n, key->file);
 	l->name_from = "file";
 	return true;
 }
@@ -60,16 +66,37 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 static bool is_machinery(const struct frame *f)
 {
 	static const char *const functions[] = {
-	        "os::Platform", "PosixSemaphore::", "PGSemaphore", "uv_mutex_",  "uv_cond_",
-	        "uv_sem_",      "Monitor::",        "Mutex::",     "uv_rwlock_", "Parker::"};
+	        /* Java, PostgreSQL, Node */
+	        "os::Platform",
+	        "PosixSemaphore::",
+	        "PGSemaphore",
+	        "uv_mutex_",
+	        "uv_cond_",
+	        "uv_sem_",
+	        "Monitor::",
+	        "Mutex::",
+	        "uv_rwlock_",
+	        "Parker::",
+	        /* Go */
+	        "runtime.futex",
+	        "runtime.note",
+	        "runtime.mPark",
+	        "runtime.semasleep",
+	        "runtime.lock",
+	        /* Rust's crates */
+	        "parking_lot",
+	        "lock_api::",
+	};
 
-	for (size_t i = 0; f->name && i < ARRAY_LEN(functions); i++)
-		if (!strncmp(f->name, functions[i], strlen(functions[i])))
+	const char *name = f->name ? f->name + strspn(f->name, "<&") : "";
+
+	for (size_t i = 0; i < ARRAY_LEN(functions); i++)
+		if (!strncmp(name, functions[i], strlen(functions[i])))
 			return true;
 	if (f->kind == FRAME_PYTHON)
 		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
 		       strstr(f->module, "/multiprocessing/");
-	return model_is_plumbing(f->module);
+	return model_is_plumbing(f->module) || model_is_std(f);
 }
 
 static const struct frame *pick(const struct frame *frames, size_t n)

@@ -116,6 +116,31 @@ bool model_is_plumbing(const char *module)
 	return model_is_libc(module) || begins_as(module, begins, ARRAY_LEN(begins));
 }
 
+static bool has(const char *s, const char *part)
+{
+	return s && strstr(s, part);
+}
+
+bool model_is_std(const struct frame *f)
+{
+	static const char *const begins[] = {
+	        "std::", "core::", "alloc::", "__gnu_cxx::", "__gthread_"};
+	const char *name = f->name ? f->name : "";
+
+	if (f->kind != FRAME_NATIVE && f->kind != FRAME_INLINED)
+		return false;
+	if (has(f->src, "/rustc/") || has(f->src, "/rustlib/src/") || has(f->src, "/include/c++/"))
+		return true;
+	/* A trait's function that the program wrote for a type of the library's. */
+	if (has(f->src, ".rs") && *f->src == '/')
+		return false;
+	name += strspn(name, "<&"); /* Rust's "<std::…::Mutex>::lock" */
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++)
+		if (!strncmp(name, begins[i], strlen(begins[i])))
+			return true;
+	return false;
+}
+
 enum part { PART_OTHER, PART_LOOP, PART_MAYBE };
 
 static enum part part_of(const struct frame *f)

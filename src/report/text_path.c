@@ -219,6 +219,13 @@ void text_path(struct tx *t)
 		tx_items(t, TX_PLAIN, "critical path", line);
 		label = "";
 	}
+	if (t->r->path_of) {
+		task_label(safe, sizeof(safe), t->r->m, t->r->path_of);
+		snprintf(line, sizeof(line), "of %s %" PRIu32 ", the task that ran most", safe,
+		         model_task(t->r->m, t->r->path_of)->tid);
+		tx_items(t, TX_PLAIN, label, line);
+		label = "";
+	}
 	if (!print_steps(t, label)) {
 		print_tally(t, label, "running", true);
 		print_tally(t, "", "waiting", false);
@@ -229,6 +236,20 @@ void text_path(struct tx *t)
 /* --- serial sections -----------------------------------------------------------------------------
  */
 
+/* Does another one that is listed have this name? */
+static bool has_namesake(const struct report *r, const struct task *task)
+{
+	enum { MAX_LISTED = 50 };
+
+	for (size_t i = 0; i < r->serial.n && i < MAX_LISTED; i++) {
+		const struct task *o = model_task(r->m, r->serial.v[i].task);
+
+		if (o && o != task && !strcmp(o->comm, task->comm))
+			return true;
+	}
+	return false;
+}
+
 void text_serial(struct tx *t)
 {
 	char name[160], where[400], ns[32], count[48], line[800], share[16];
@@ -237,14 +258,17 @@ void text_serial(struct tx *t)
 	for (size_t i = 0; i < t->r->serial.n && shown < 3; i++) {
 		const struct serial_row *s = &t->r->serial.v[i];
 		const struct task *task = model_task(t->r->m, s->task);
+		char tid[16] = "";
 		int n;
 
 		if (s->ns < t->r->wall_ns / 50 || !task || !task_wanted(task, t->o->task))
 			continue;
 		if (!shown)
 			tx_section(t);
-		n = snprintf(line, sizeof(line), "%s %s of the run (%s) in %s",
-		             task_label(name, sizeof(name), t->r->m, s->task),
+		if (has_namesake(t->r, task))
+			snprintf(tid, sizeof(tid), " %" PRIu32, task->tid);
+		n = snprintf(line, sizeof(line), "%s%s %s of the run (%s) in %s",
+		             task_label(name, sizeof(name), t->r->m, s->task), tid,
 		             fmt_share(share, sizeof(share), s->ns, t->r->wall_ns),
 		             fmt_ns(ns, sizeof(ns), s->ns),
 		             fmt_n(count, sizeof(count), s->count, "stretch", "stretches"));

@@ -71,13 +71,15 @@ static bool is_python_wait(const struct frame *f)
 	return !strcmp(file, "threading.py") || !strncmp(file, "<frozen ", 8);
 }
 
-static bool tells(const struct frame *f, bool python)
+static bool tells(const struct frame *f, bool python, bool std)
 {
 	if (f->kind == FRAME_PYTHON)
 		return !is_python_wait(f);
 	if (python || f->kind == FRAME_KERNEL || !f->name || !f->name[0])
 		return false;
-	return !frame_is_wait_code(f->name) && !model_is_plumbing(f->module);
+	if (frame_is_wait_code(f->name) || model_is_plumbing(f->module))
+		return false;
+	return std || !model_is_std(f);
 }
 
 bool frame_is_own_python(const struct frame *f)
@@ -107,7 +109,8 @@ static void put_frame(char *out, size_t n, const struct frame *f, const struct f
 	         strlen(safe) > strlen(cut) ? "…" : "");
 }
 
-static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
+/* std: those of a language's standard library, too. */
+static bool put_frames(char *out, size_t n, const struct frame *f, size_t count, bool std)
 {
 	const struct frame *before = NULL, *own = NULL;
 	unsigned told = 0;
@@ -119,7 +122,7 @@ static bool put_frames(char *out, size_t n, const struct frame *f, size_t count)
 			own = &f[i];
 	}
 	for (size_t i = 0; i < count && told < NAMED_FRAMES; i++) {
-		if (!tells(&f[i], python) || !f[i].name)
+		if (!tells(&f[i], python, std) || !f[i].name)
 			continue;
 		/* From a library's function to the program's that called for it. */
 		if (told && own > &f[i])
@@ -167,7 +170,8 @@ bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uin
 	if (f && ustack) {
 		size_t count = model_frames(m, ustack, f, STACK_MAX_FRAMES);
 
-		told = put_frames(out, n, f, count) || put_unnamed(out, n, f, count);
+		told = put_frames(out, n, f, count, false) || put_frames(out, n, f, count, true) ||
+		       put_unnamed(out, n, f, count);
 	}
 	if (f && !told && kstack)
 		told = put_kernel(out, n, f, model_frames(m, kstack, f, STACK_MAX_FRAMES));

@@ -31,6 +31,33 @@ Test(causes, mutex_is_charged_while_its_holder_runs)
 	drop(&b);
 }
 
+/* Two locks together cost more than the lack of CPUs, which is more than either: both are told. */
+Test(causes, sum_of_locks_decides)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "beta", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, US);
+	tb_owner(tb, 2, 1);
+	tb_futex_wait(tb, 2, MUTEX, 10 * MS, 1);
+	tb_run(tb, 2, 10 * MS, 10 * MS + US);
+	tb_futex_wait(tb, 2, COOL, 20 * MS, 1);
+	tb_run(tb, 2, 33 * MS, 40 * MS); /* ready at 20 ms */
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 40 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), 13 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 20 * MS - 2 * US);
+	expect_verdict(&b, VERDICT_SERIALIZED,
+	               "SERIALIZED by waits for each other (25 %), most for ");
+	expect_verdict(&b, VERDICT_SERIALIZED, "no CPU free 16 %");
+	drop(&b);
+}
+
 /* Of three waiters for a hot and one for a cool lock, and one idle CPU of four. */
 Test(causes, idle_cpus_are_shared_by_weight)
 {

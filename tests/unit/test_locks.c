@@ -168,7 +168,7 @@ Test(locks, shared_locks_by_what_they_are)
 	tb_on(tb, 4, 3);
 	tb_futex_key(tb, 1, BASE, 99, 0x20, "/dev/shm/queue");
 	tb_futex_key(tb, 4, 2 * BASE, 99, 0x20, "/dev/shm/queue");
-	tb_futex_key(tb, 4, 2 * BASE + 64, 99, 0x60, "/dev/shm/queue");
+	tb_futex_key(tb, 4, 2 * BASE + 64, 99, 0x60, "/dev/shm/queue (deleted)");
 	wait_at(tb, 2, 0, BASE, TB_FUTEX_SHARED_BITSET, 0, "sem_wait");
 	tb_run(tb, 4, 0, MS);
 	tb_futex(tb, 4, 2 * BASE, TB_FUTEX_SHARED_BITSET, 0, 0, 5 * MS, 1);
@@ -181,6 +181,7 @@ Test(locks, shared_locks_by_what_they_are)
 	cr_expect(lock_of_wait(&b, 4, 0)->shared);
 	cr_expect_str_eq(lock_of_wait(&b, 4, 0)->name, "/dev/shm/queue+0x20");
 	cr_expect_eq(lock_of_wait(&b, 4, 0)->waiters.n, 2);
+	cr_expect_str_eq(lock_of_wait(&b, 4, 1)->name, "/dev/shm/queue+0x60");
 	built_free(&b);
 }
 
@@ -296,7 +297,14 @@ Test(locks, names)
 	wait_at(tb, 2, 10 * MS, BASE + 0x108, TB_FUTEX_WAIT, 2, NULL);
 	wait_at(tb, 2, 15 * MS, BASE + 0x200, TB_FUTEX_WAIT, 2, "__lll_lock_wait");
 	wait_at(tb, 2, 20 * MS, BASE + 0x300, TB_FUTEX_WAIT, 2, NULL);
+	wait_at(tb, 2, 25 * MS, BASE + 0x400, TB_FUTEX_WAIT, 2,
+	        "<std::sys::sync::mutex::futex::Mutex>::lock_contended");
+	wait_at(tb, 2, 30 * MS, BASE + 0x500, TB_FUTEX_WAIT, 2, "std::mutex::lock()");
+	wait_at(tb, 2, 35 * MS, BASE + 0x600, TB_FUTEX_WAIT, 0, "runtime.notesleep");
 	b = build_waits(tb);
+	for (unsigned i = 5; i < 8; i++)
+		cr_expect_str_eq(lock_of_wait(&b, 2, i)->name, "waited for in work (app)");
+	cr_expect_eq(lock_of_wait(&b, 2, 5)->kind, LOCK_MUTEX);
 	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "cache_lock");
 	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name_from, "symbol");
 	cr_expect_str_eq(lock_of_wait(&b, 2, 1)->name, "pool+0x20");

@@ -79,6 +79,74 @@ Test(path, not_through_those_killed_waiting)
 	drop(&b);
 }
 
+/* A worker ends the process (as in Go, where any thread may run main): main, asleep, and a clock,
+ * that ran a moment ago, are taken along. Who waits for the process waits for the worker. */
+Test(path, through_who_called_exit_group)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},  {3000, 2, 'R', CAUSE_WORK},
+	        {20000, 3, 'R', CAUSE_WORK}, {22000, 3, 'B', CAUSE_CHILD},
+	        {24000, 1, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "shell");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_fork(tb, 2, 1, "main", 1 * MS);
+	tb_thread(tb, 3, 2, "worker", 3 * MS);
+	tb_thread(tb, 4, 2, "clock", 3 * MS);
+	for (uint32_t id = 2; id <= 4; id++)
+		tb_on(tb, id, id);
+	tb_call(tb, 1, TB_NR_wait4, (uint64_t)-1, FD_UNKNOWN, 22 * MS, 4);
+	tb_run(tb, 1, 22 * MS, 24 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 1 * MS, 4 * MS);
+	tb_futex(tb, 2, COND, TB_FUTEX_BITSET, 0, 0, 20 * MS, 3);
+	tb_run(tb, 2, 20 * MS, 21 * MS);
+	tb_exit(tb, 2, 0);
+	tb_wakes_by(tb, 3, tb_site(tb, TB_NR_exit_group, 0, 0, 0, FD_UNKNOWN), 0);
+	tb_run(tb, 3, 3 * MS, 20 * MS);
+	tb_exit(tb, 3, 0);
+	tb_run(tb, 4, 3 * MS, 4 * MS);
+	tb_call(tb, 4, TB_NR_nanosleep, 0, FD_UNKNOWN, 20 * MS, 3);
+	tb_run(tb, 4, 20 * MS, 22 * MS);
+	tb_exit(tb, 4, 0);
+	b = build(tb);
+	cr_expect_eq(waits_ender(b.r.w, 2), 3);
+	cr_expect_eq(waits_ender(b.r.w, 1), 0);
+	expect_path(&b, want, 5);
+	cr_expect_eq(b.r.path_of, 0);
+	drop(&b);
+}
+
+/* Attached to a server: its main thread waits for signals, a worker does what there is to do. */
+Test(path, of_the_busiest_where_main_has_nothing_to_do)
+{
+	for (int busy = 0; busy < 2; busy++) {
+		struct tb *tb = tb_new_attach();
+		struct built b;
+
+		tb_attached(tb, 1, 1, "main", TASK_F_ON_CPU, 0, -1, 0, 0);
+		tb_run(tb, 1, 0, 1 * MS);
+		tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, busy ? 70 * MS : TB_NEVER, 0);
+		tb_attached(tb, 2, 1, "idle", 0, 1, TB_NR_epoll_wait, 4, 0);
+		tb_attached(tb, 3, 1, "worker", TASK_F_ON_CPU, 0, -1, 0, 0);
+		tb_on(tb, 3, 1);
+		tb_run(tb, 3, 0, 30 * MS);
+		tb_call(tb, 3, TB_NR_epoll_wait, 5, FD_UNKNOWN, 60 * MS, 0);
+		tb_run(tb, 3, 60 * MS, 100 * MS);
+		if (busy) /* main has a third of that to do */
+			tb_run(tb, 1, 70 * MS, 95 * MS);
+		tb_stop(tb, 100 * MS);
+		b = build(tb);
+		cr_expect_eq(b.r.path_of, busy ? 0 : 3);
+		cr_assert_gt(b.r.path.n, 0);
+		cr_expect_eq(b.r.path.v[0].task, busy ? 1 : 3);
+		drop(&b);
+	}
+}
+
 /* The one that ends last was born late: before that, the path is its creator's. */
 Test(path, through_a_fork)
 {
