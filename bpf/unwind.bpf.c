@@ -474,7 +474,7 @@ u64 unwind_print(u64 sp, u64 places)
 
 /* Of what it goes on with where the table is missing. */
 struct copy_cpu {
-	u64 sent_ns;
+	u64 next_ns; /* … at the pace of one in MT_COPY_EVERY */
 	struct mt_copy copy;
 };
 struct {
@@ -484,31 +484,43 @@ struct {
 	__type(value, struct copy_cpu);
 } unwind_copies SEC(".maps");
 
+/* The stack from sp on, page by page, as it may end anywhere. How many bytes. */
+__noinline u32 copy_pages(struct mt_copy *e, u64 sp)
+{
+	u64 at = 0, n = 4096 - (sp & 4095);
+
+	if (!e)
+		return 0;
+	for (u32 i = 0; i < MT_COPY_PAGES; i++) {
+		asm volatile("" : "+r"(at));
+		if (at > MT_COPY_BYTES - 4096 || n > 4096 ||
+		    bpf_probe_read_user(e->data + at, n, (void *)(sp + at)))
+			break;
+		at += n;
+		n = 4096;
+	}
+	return at;
+}
+
 /* The stack from its last frame on. mt_stack.wanted: the copy's id, or 1 = not this time. */
 __noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
 {
-	u32 zero = 0, cpu = bpf_get_smp_processor_id(), bytes = MT_COPY_BYTES;
+	u32 zero = 0, cpu = bpf_get_smp_processor_id(), bytes;
 	struct copy_cpu *c = bpf_map_lookup_elem(&unwind_copies, &zero);
 	u64 now = bpf_ktime_get_ns();
 	struct mt_copy *e;
 	void *ring;
 
-	if (!u || !c || now - c->sent_ns < MT_COPY_EVERY)
+	if (!u || !c || (s64)(c->next_ns - now) > 0)
 		return 1;
 	/* Not in the way of events: where the recorder is behind, there is no room for copies. */
 	ring = my_ring(cpu);
 	if (!ring || bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > cfg.wake_bytes)
 		return 1;
 	e = &c->copy;
-	/* The stack may end before: on a page's end then. */
-	if (bpf_probe_read_user(e->data, bytes, (void *)u->sp)) {
-		bytes = 8192 - (u->sp & 4095);
-		if (bpf_probe_read_user(e->data, bytes, (void *)u->sp)) {
-			bytes = 4096 - (u->sp & 4095);
-			if (bpf_probe_read_user(e->data, bytes, (void *)u->sp))
-				return 1;
-		}
-	}
+	bytes = copy_pages(e, u->sp);
+	if (!bytes || bytes > MT_COPY_BYTES)
+		return 1;
 	e->h.ts = now;
 	e->h.kind = MT_EV_COPY;
 	e->h.cpu = cpu;
@@ -526,7 +538,9 @@ __noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
 		count_one(my_stats()->lost_ring);
 		return 1;
 	}
-	c->sent_ns = now;
+	if ((s64)(now - c->next_ns) > (MT_COPY_BURST - 1) * MT_COPY_EVERY)
+		c->next_ns = now - (MT_COPY_BURST - 1) * MT_COPY_EVERY;
+	c->next_ns += MT_COPY_EVERY;
 	return e->id;
 }
 

@@ -302,10 +302,13 @@ struct mt_want {
  * the stack from there on. User space goes on with it when the table is there. Only then: where
  * a file has no information there is nothing to go on by in user space either, and what the
  * kernel side cannot follow (MT_UNW_UNSUPPORTED) it cannot. Not more than one a CPU in
- * MT_COPY_EVERY ns.
+ * MT_COPY_EVERY ns, but for MT_COPY_BURST that come at once: a library that is being loaded is
+ * waited for several times in a row, and mostly deep below an interpreter's import.
  */
-#define MT_COPY_BYTES 8192
+#define MT_COPY_PAGES 6
+#define MT_COPY_BYTES (MT_COPY_PAGES * 4096)
 #define MT_COPY_EVERY 500000
+#define MT_COPY_BURST 8
 #define MT_COPY_FIRST (1u << 31)
 struct mt_copy {
 	struct mt_hdr h;

@@ -8,7 +8,7 @@
 
 #include "builder_priv.h"
 
-#define LATE_MAX 128 /* at once; some 10 KiB each */
+#define LATE_MAX 128 /* at once; up to 25 KiB each */
 
 struct late;
 struct late *late_new(struct tables *t); /* NULL: no memory */

@@ -403,8 +403,15 @@ void tables_resolve(struct tables *t, struct proc_maps *maps)
 	for (size_t i = 0; i < maps->n && t->b.sock >= 0; i++) {
 		struct proc_map *m = &maps->v[i];
 
-		if (m->inode)
-			m->file = lasting_id(t, want(t, maps->pid, m->start, m->end, 0));
+		uint64_t *slot;
+
+		if (!m->inode)
+			continue;
+		m->file = lasting_id(t, want(t, maps->pid, m->start, m->end, 0));
+		/* The process may exit halfway: then what was found before has to do. */
+		slot = m->file ? hmap_put(&t->by_inode, m->dev, m->inode, NULL) : NULL;
+		if (slot)
+			*slot = m->file;
 	}
 }
 

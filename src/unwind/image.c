@@ -149,6 +149,8 @@ static void note_place(struct image *im, const Elf64_Shdr *s, const char *name)
 	        {".dynstr", &im->dynstr, NULL},
 	        {".rela.dyn", &im->rela, NULL},
 	        {".text", &im->text, &im->text_vaddr},
+	        {".init", &im->init, &im->init_vaddr},
+	        {".fini", &im->fini, &im->fini_vaddr},
 	        {".gopclntab", &im->pclntab, &im->pclntab_vaddr},
 	        {".data.rel.ro.gopclntab", &im->pclntab, &im->pclntab_vaddr},
 	        {".data.rel.ro", &im->relro, &im->relro_vaddr},

@@ -9,6 +9,7 @@
  *               stack ends
  *     gotable.c that table as bytes
  *     gofuncs.c names and lines from it (golang.h)
+ *     initfini.c  rows of .init and .fini, which have no call frame information
  *     build.c   rows of a whole file, sorted, with their index
  *     remote.c  walking a stack by tables
  *     needed.c  which libraries a program will load
@@ -46,7 +47,8 @@ struct image {
 	bool is_go, is_cgo;
 	struct image_place symtab, strtab, dynsym, dynstr; /* n 0 = none */
 	struct image_place pclntab, relro, rela, text;     /* Go's table; .data.rel.ro, .rela.dyn */
-	uint64_t pclntab_vaddr, relro_vaddr, text_vaddr;
+	struct image_place init, fini;
+	uint64_t pclntab_vaddr, relro_vaddr, text_vaddr, init_vaddr, fini_vaddr;
 	struct image_bytes go; /* the table's bytes; only where .debug_frame is missing */
 	uint64_t crosscall;    /* address of cgo's crosscall_amd64, 0 = none */
 	VEC(uint64_t) bottoms; /* addresses of functions that nobody called on this stack */
@@ -111,11 +113,12 @@ int cfa_run(const struct cie *cie, struct cfa_state *s, struct cursor *ins, uint
 /* --- cfi.c --- */
 
 /* Where a function's unwinding information is; of two that have it the first is taken. */
-enum fde_source { FDE_EH, FDE_DEBUG, FDE_GO, FDE_CODE /* its instructions */ };
+enum fde_source { FDE_EH, FDE_DEBUG, FDE_GO, FDE_CODE /* its instructions */, FDE_INITFINI };
 struct fde {
 	uint64_t start, end; /* code, [start, end) */
 	uint32_t ins, ins_n; /* its instructions (GO: its table of frame sizes): where in the
-	                        section's bytes */
+	                        section's bytes. INITFINI: where in the code the stack pointer has
+	                        been lowered, and where it is back */
 	uint32_t cie;        /* where its CIE is */
 	enum fde_source source;
 };
@@ -191,5 +194,12 @@ uint64_t golang_pointer_to(const struct image *im, uint64_t vaddr);
 int golang_list(struct image *im, fde_vec *out);
 /* The rows of such a function's code (FDE_GO, FDE_CODE), as cfa_run(). */
 int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx);
+
+/* --- initfini.c --- */
+
+/* Adds .init and .fini, where they are as the C library's start files make them. 0 or -ENOMEM. */
+int initfini_list(const struct image *im, fde_vec *out);
+/* The rows of one of them (FDE_INITFINI), as cfa_run(). */
+int initfini_rows(const struct fde *f, cfa_row fn, void *ctx);
 
 #endif

@@ -44,8 +44,9 @@ static inline void check_share(const char *const *opts, const char *const *cmd, 
 
 	if (!has_tables())
 		cr_skip_test("no tables on this machine");
-	/* A stack that was cut by chance, where a page was not there, is remembered for a while: of
-	 * a short recording that can be more than one in a hundred. */
+	/* Of a program whose files have to be read from disk, each library is waited for before its
+	 * table is there; not all of these stacks can be finished, and of a short recording they
+	 * can be more than one in a hundred. The second time the files are in memory. */
 	for (unsigned i = 0; i < 3 && (!m || c.complete * 100 < c.waits * percent); i++) {
 		if (m)
 			pyframes_free(m);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* test_complete.c: stacks of programs as people run them: 99 % of the waits of each have their
  * whole stack. What is not installed is skipped, and said so. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "complete.h"
 #include "live.h"
@@ -33,6 +35,58 @@ Test(complete, each_python)
 	}
 	if (!found)
 		cr_skip_test("no CPython but the system's");
+}
+
+/* From disk at the next use. */
+static void forget_pages(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fsync(fd), 0);
+	cr_assert_eq(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	close(fd);
+}
+
+/* Libraries that are loaded deep below main(), from disk: their first waits are in their .init, and
+ * before there are tables of them. */
+Test(complete, libraries_from_disk)
+{
+	enum { LIBS = 20 };
+	static char names[LIBS][512];
+	const char *cmd[LIBS + 2] = {workload("coldlibs")};
+	/* Far from each other in the file, so that no page is read along with another. */
+	const char *make = "echo 'void touch(void) {}' >l.c && "
+	                   "cc -shared -fPIC -Wl,-z,max-page-size=0x1000000 -o l l.c && "
+	                   "for i in $(seq 0 19); do cp --sparse=always l l$i.so || exit; done";
+	struct uframes_count c = {0};
+	struct model *m = NULL;
+	struct proc p;
+
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	if (!have_command("cc"))
+		cr_skip_test("no C compiler");
+	p = run(ARGS("/bin/sh", "-c", make));
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	/* The kernel may keep pages that it was asked to forget; a tmpfs keeps all. */
+	for (unsigned tries = 0; tries < 5 && c.deep < LIBS; tries++) {
+		for (int i = 0; i < LIBS; i++) {
+			snprintf(names[i], sizeof(names[i]), "%s/l%d.so", live_dir, i);
+			cmd[i + 1] = names[i];
+			forget_pages(names[i]);
+		}
+		if (m)
+			pyframes_free(m);
+		m = recorded(ARGS("--stacks=all"), cmd);
+		c = uframes_count(m, 20);
+	}
+	pyframes_free(m);
+	if (c.deep < LIBS)
+		cr_skip_test("the files stay in memory here");
+	cr_expect_geq(c.copied, 1, "no wait before the table was there");
+	cr_expect_geq(c.complete * 100, c.waits * 90, "%lu of %lu waits have a whole stack",
+	              (unsigned long)c.complete, (unsigned long)c.waits);
 }
 
 Test(complete, xz)

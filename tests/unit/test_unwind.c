@@ -314,6 +314,70 @@ static uint32_t info_by(const uint8_t *ins, uint8_t n, unsigned at)
 #define INFO(at, ...) \
 	info_by((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), at)
 
+/* A file whose .init at TEXT has these bytes, and no call frame information at all. */
+static uint32_t info_of_init(const uint8_t *code, size_t n, unsigned at)
+{
+	static const char names[] = "\0.init";
+	struct {
+		Elf64_Ehdr h;
+		Elf64_Phdr p;
+		Elf64_Shdr s[3];
+		char names[16];
+		uint8_t pad[TEXT];
+	} f = {.h = {.e_machine = EM_X86_64,
+	             .e_phentsize = sizeof(Elf64_Phdr),
+	             .e_phnum = 1,
+	             .e_phoff = offsetof(typeof(f), p),
+	             .e_shentsize = sizeof(Elf64_Shdr),
+	             .e_shnum = 3,
+	             .e_shoff = offsetof(typeof(f), s),
+	             .e_shstrndx = 2,
+	             .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB}},
+	       .p = {.p_type = PT_LOAD, .p_flags = PF_X, .p_filesz = sizeof(f)},
+	       .s = {{0},
+	             {.sh_name = 1, .sh_addr = TEXT, .sh_offset = TEXT, .sh_size = n},
+	             {.sh_offset = offsetof(typeof(f), names), .sh_size = sizeof(names)}}};
+	struct unwind_table t;
+	struct unwind_view v;
+	uint32_t info;
+	int fd, rc;
+
+	memcpy(f.names, names, sizeof(names));
+	memcpy((uint8_t *)&f + TEXT, code, n);
+	fd = file_of(&f, sizeof(f));
+	rc = unwind_table_build(&t, fd);
+	close(fd);
+	v = view_of(&t);
+	info = rc ? 0xffffffff : unwind_find(&v, TEXT + at);
+	unwind_table_release(&t);
+	return info;
+}
+#define INIT(at, ...) \
+	info_of_init((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}), at)
+
+Test(unwind, init_of_the_start_files)
+{
+	const uint32_t entry = MT_INFO(MT_UNW_RSP, 0, 1, 0), in = MT_INFO(MT_UNW_RSP, 0, 2, 0);
+
+	/* sub rsp, 8; call rax; add rsp, 8; ret */
+	for (unsigned at = 0; at < 11; at++)
+		cr_expect_eq(INIT(at, 0x48, 0x83, 0xec, 8, 0xff, 0xd0, 0x48, 0x83, 0xc4, 8, 0xc3),
+		             at >= 4 && at < 10 ? in : entry, "at %u", at);
+	cr_expect_eq(
+	        MT_INFO_KIND(INIT(11, 0x48, 0x83, 0xec, 8, 0xff, 0xd0, 0x48, 0x83, 0xc4, 8, 0xc3)),
+	        MT_UNW_NONE, "behind it");
+	/* endbr64; push rax; pop rax; ret */
+	for (unsigned at = 0; at < 7; at++)
+		cr_expect_eq(INIT(at, 0xf3, 0x0f, 0x1e, 0xfa, 0x50, 0x58, 0xc3),
+		             at == 5 ? in : entry, "at %u", at);
+	/* What is made in another way is not guessed at. */
+	cr_expect_eq(INIT(0, 0x55, 0x5d, 0xc3), 0xffffffff);
+	cr_expect_eq(INIT(0, 0x50, 0xc3), 0xffffffff);
+	cr_expect_eq(INIT(0, 0x48, 0x83, 0xec, 8, 0x58, 0xc3), 0xffffffff);
+	cr_expect_eq(INIT(0, 0xf3, 0x0f, 0x1e, 0xfa), 0xffffffff);
+	cr_expect_eq(INIT(0, 0xf3), 0xffffffff);
+}
+
 Test(unwind, instructions)
 {
 	const uint32_t entry = MT_INFO(MT_UNW_RSP, 0, 1, 0),
