@@ -431,6 +431,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define FEATURE_RUN_DELAY "run-delay"		/* … in it: the kernel counts sched_info.run_delay */
 #define FEATURE_FIND_VMA "futex-key-bpf"	/* … in it: shared futexes are identified as they are waited for */
 #define FEATURE_MESSAGES "messages"		/* … in it: TRAFFIC of all pipes, sockets and queues was counted */
+#define FEATURE_FORK_CALLS "fork-calls"		/* … in it: when a fork began to copy the address space is told */
 #define FEATURE_TCP "tcp-bytes"			/* … in it: FLOW of TCP sockets was written */
 #define META_SEEN "recorder.seen"		/* events that the hooks offered (written + lost = this) */
 #define META_WRITTEN "recorder.written"		/* of these, events that reached the file */

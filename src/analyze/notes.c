@@ -9,6 +9,9 @@
 
 #include "analyze_priv.h"
 
+#define CLONE_VM     0x100
+#define CLONE_THREAD 0x10000
+
 static const char *plural(uint64_t n)
 {
 	return n == 1 ? "" : "s";
@@ -145,6 +148,26 @@ static int of_memory(struct report *r)
 	return 0;
 }
 
+/* Before Linux 6.2, see mt_call. */
+static int of_forks(struct report *r)
+{
+	const char *features = model_meta(r->m, META_FEATURES);
+	size_t forks = 0;
+
+	if (!features || !*features || strstr(features, FEATURE_FORK_CALLS))
+		return 0;
+	for (size_t i = 0; i < r->spawns.n; i++)
+		forks += !(model_task(r->m, r->spawns.v[i].task)->clone_flags &
+		           (CLONE_VM | CLONE_THREAD));
+	if (!forks)
+		return 0;
+	return note_add(r,
+	                "this kernel does not tell when a fork begins: how long %zu fork%s copied "
+	                "page tables is not known, and what is told of the new processes counts "
+	                "from when they were there",
+	                forks, plural(forks));
+}
+
 static int of_stacks(struct report *r)
 {
 	const char *stacks = model_meta(r->m, META_STACKS);
@@ -221,9 +244,9 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_what_if,         of_file,     of_losses,  of_oddities,
-	        of_kernel_counters, of_memory,   of_stacks,  cut_stacks_note,
-	        of_futexes,         of_channels, of_machine, of_recorder,
+	        of_what_if,  of_file,    of_losses,   of_oddities,     of_kernel_counters,
+	        of_memory,   of_forks,   of_stacks,   cut_stacks_note, of_futexes,
+	        of_channels, of_machine, of_recorder,
 	};
 	int rc = 0;
 

@@ -112,6 +112,9 @@ static void check_all_tracepoints(struct rows *r, const struct btf *btf)
 	static const char *const life[] = {"task_newtask", "sched_process_exec", "task_rename",
 	                                   "sched_process_exit", NULL};
 	static const char *const faults[] = {"page_fault_user", "page_fault_kernel", NULL};
+	static const char *const pages[] = {"mm_page_alloc", "rss_stat", NULL};
+	static const char *const calls[] = {"sys_exit", NULL};
+	static const char *const tcp[] = {"inet_sock_set_state", NULL};
 	static const char *const irqs[] = {"hrtimer_expire_entry", "irq_handler_entry",
 	                                   "softirq_entry", NULL};
 
@@ -121,6 +124,14 @@ static void check_all_tracepoints(struct rows *r, const struct btf *btf)
 	                  "nothing can be recorded without");
 	check_tracepoints(r, btf, "first touch, copy-on-write", false, faults,
 	                  "reported as null; minor and major faults are counted all the same");
+	check_tracepoints(r, btf, "pages behind the faults", false, pages,
+	                  "copies and huge pages cannot be told: first-touch bytes are a lower "
+	                  "bound, copied ones null");
+	check_tracepoints(r, btf, "--messages", false, calls,
+	                  "messages and bytes of channels cannot be counted: recording with "
+	                  "--messages is refused");
+	check_tracepoints(r, btf, "bytes of TCP connections", false, tcp,
+	                  "those of connections that are closed while recording are null");
 	check_tracepoints(r, btf, "wakes by timers and devices", false, irqs,
 	                  "a timer's wake may be charged to the task that it interrupted");
 }
@@ -188,6 +199,41 @@ static void check_kallsyms(struct rows *r)
 		close(fd);
 }
 
+/* What newer kernels tell, and what follows where this one does not. */
+static void check_newer(struct rows *r, const struct btf *btf)
+{
+	struct feature_status *f;
+	bool ok;
+
+	ok = btf && btf_tracepoint_args(btf, "sched_switch") >= 4;
+	f = row(r, "state at a switch", false, ok);
+	detail(f, "%s", ok ? "an argument of sched_switch" : "this kernel is before 5.18");
+	if (!ok)
+		remedy(f, "read from the task a moment later: one that is woken right then may "
+		          "seem to have slept in another state (D, S)");
+	ok = btf && btf_has_helper(btf, "BPF_FUNC_find_vma");
+	f = row(r, "locks between processes", false, ok);
+	detail(f, "%s",
+	       ok ? "the mapping is found as they are waited for (bpf_find_vma)"
+	          : "this kernel is before 5.17 (bpf_find_vma)");
+	if (!ok)
+		remedy(f, "the mapping is looked up in /proc/PID/maps a little later: what a "
+		          "process unmaps at once, or dies with, stays an address of its own");
+	ok = btf && btf__find_by_name_kind(btf, "mm_rss_stat", BTF_KIND_STRUCT) < 0;
+	f = row(r, "copied pages, exactly", false, ok);
+	detail(f, "%s", ok ? "faults tell of each change of the RSS" : "this kernel is before 6.2");
+	if (!ok)
+		remedy(f, "the first write to a page of a file or to the zero page counts as a "
+		          "copy, not as first touch");
+	ok = btf && btf_tells_of_forks(btf);
+	f = row(r, "beginning of forks", false, ok);
+	detail(f, "%s",
+	       ok ? "tracepoint percpu_alloc_percpu" : "this kernel is before 6.2, or hides it");
+	if (!ok)
+		remedy(f, "how long fork() copied page tables is null; times of forked processes "
+		          "count from when they exist");
+}
+
 static void check_kernel_counters(struct rows *r, const struct btf *btf)
 {
 	struct feature_status *f =
@@ -215,6 +261,7 @@ size_t collect_features(struct feature_status *out, size_t max)
 	btf = check_btf(&r);
 	able &= btf != NULL;
 	check_all_tracepoints(&r, btf);
+	check_newer(&r, btf);
 	check_session(&r, able);
 	check_maps(&r, able);
 	check_kernel_counters(&r, btf);

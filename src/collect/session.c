@@ -65,8 +65,16 @@ bool btf_counts_run_delay(const struct btf *btf)
 	return t && btf_vlen(t) > 0; /* an empty structure without CONFIG_SCHED_INFO */
 }
 
+/* Since 6.2 (f1a7941243c1) the counters of an address space are per CPU, and to allocate them is
+ * among the first things that fork does: see mt_call. */
+bool btf_tells_of_forks(const struct btf *btf)
+{
+	return btf_tracepoint_args(btf, "percpu_alloc_percpu") &&
+	       btf__find_by_name_kind(btf, "mm_rss_stat", BTF_KIND_STRUCT) < 0;
+}
+
 /* The kernel's list of functions for programs says which it has. */
-static bool btf_has_helper(const struct btf *btf, const char *name)
+bool btf_has_helper(const struct btf *btf, const char *name)
 {
 	int id = btf__find_by_name_kind(btf, "bpf_func_id", BTF_KIND_ENUM);
 	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
@@ -195,7 +203,6 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	        {k->progs.mt_timer_in, "hrtimer_expire_entry", "timer-wakes"},
 	        {k->progs.mt_timer_out, "hrtimer_expire_exit", NULL},
 	        {k->progs.mt_flow, "inet_sock_set_state", FEATURE_TCP},
-	        {k->progs.mt_call, "percpu_alloc_percpu", "fork-calls"},
 	};
 	const struct optional_prog pages[] = {
 	        {k->progs.mt_fault_user, "page_fault_user", "first-touch"},
@@ -220,6 +227,10 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));
 	if (!o->no_pages)
 		choose_optional(s, btf, pages, ARRAY_LEN(pages));
+	if (btf_tells_of_forks(btf)) {
+		bpf_program__set_autoload(k->progs.mt_call, true);
+		session_feature(s, FEATURE_FORK_CALLS);
+	}
 	choose_waking(s, btf, o->wake_stacks && o->stacks != STACKS_OFF);
 	if (o->freq_hz)
 		bpf_program__set_autoload(k->progs.mt_sample, true);

@@ -53,6 +53,9 @@ static void record_kind(struct recording *r, const char *python, const char *kin
 static void check_cpu4(const struct recording *r, const char *python)
 {
 	uint64_t held = 0, wall = u64_at(r->json, "workload.wall_ns");
+	/* What else the program did: start, import; where that takes ten times as long as the
+	 * threads, half of their time. */
+	uint64_t least = slow_machine() ? SEC * 3 / 2 : wall / 3;
 	struct err err = {0};
 	struct gil_facts f;
 
@@ -72,8 +75,7 @@ static void check_cpu4(const struct recording *r, const char *python)
 		cr_assert_gt(h->wait_ns, 0, "%s: thread %zu never waited for it", python, i);
 		held += h->hold_ns;
 	}
-	/* What else the program did: start, import. */
-	cr_assert_gt(held, wall / 3, "%s: held for %.1f of %.1f ms", python, (double)held / 1e6,
+	cr_assert_gt(held, least, "%s: held for %.1f of %.1f ms", python, (double)held / 1e6,
 	             (double)wall / 1e6);
 	cr_assert_leq(held, wall);
 	cr_assert_leq(f.unknown_ns, held / 20, "%s: holder unknown for %.1f ms", python,
@@ -156,8 +158,8 @@ Test(gil, forked)
 	size_t n = pythons(py, 16);
 
 	for (size_t i = 0; i < n; i++) {
-		struct recording r =
-		        record(NONE, ARGS(py[i].program, workload("gils.py"), "fork", "0.4"));
+		struct recording r = record(NONE, ARGS(py[i].program, workload("gils.py"), "fork",
+		                                       slow_machine() ? "3" : "0.4"));
 
 		cr_assert_eq(r.p.status, 0, "%s: %s", py[i].program, r.p.err);
 		check_apart(&r, 6, 3);
@@ -176,7 +178,8 @@ Test(gil, sub_interpreters)
 
 		if (p.status)
 			continue;
-		r = record(NONE, ARGS(py[i].program, workload("gils.py"), "sub", "0.4"));
+		r = record(NONE, ARGS(py[i].program, workload("gils.py"), "sub",
+		                      slow_machine() ? "3" : "0.4"));
 		cr_assert_eq(r.p.status, 0, "%s: %s", py[i].program, r.p.err);
 		check_apart(&r, 4, 3);
 		tested++;

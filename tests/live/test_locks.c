@@ -76,7 +76,7 @@ Test(locks, each_kind_is_one_object_with_its_waits)
 
 Test(locks, owners_of_a_contended_mutex)
 {
-	struct recording r = record(NONE, ARGS(workload("locks"), "--contend", rounds(600)));
+	struct recording r = record(NONE, ARGS(workload("locks"), "--contend", "600"));
 	struct lock_facts *f = facts_of(&r);
 	struct lock_fact hot = the_lock(f, "hot", "mutex");
 	struct lock_hold *holds = calloc(json_array_size(r.truth) + 1, sizeof(*holds));

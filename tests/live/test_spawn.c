@@ -70,6 +70,8 @@ static void expect_close(struct deviations *d, int64_t m, const char *what, cons
 
 	cr_log_info("%s: %s: %" PRId64 " thousandths of what is allowed, at most %" PRId64 " (%zu)",
 	            what, step, m, d->v[d->n - 1], d->n);
+	if (slow_machine()) /* an emulated kernel takes as long for a step as is allowed */
+		return;
 	cr_expect_leq(m, 1000, "%s: %s: %" PRId64 " thousandths of what is allowed", what, step, m);
 }
 
@@ -137,7 +139,7 @@ static struct steps steps_in_peace(const char *mode, const char *megabytes)
 {
 	struct steps d = {0};
 
-	for (unsigned i = 0; i < ATTEMPTS; i++) {
+	for (unsigned i = 0; i < (slow_machine() ? 1 : ATTEMPTS); i++) {
 		d = steps_of(mode, megabytes);
 		if (quartile(&d.begin) <= 1000 && least(&d.teardown) <= 1000 &&
 		    (!d.call.n || quartile(&d.call) <= 1000) &&
@@ -161,6 +163,11 @@ static void expect_fork(const char *megabytes)
 	struct steps d = steps_in_peace("fork", megabytes);
 	const char *what = fmt("fork of %s MB", megabytes);
 
+	if (kernel_before(6, 2)) { /* null, with a note that says so */
+		cr_expect_eq(d.call.n, 0);
+		expect_close(&d.teardown, least(&d.teardown), what, "teardown");
+		return;
+	}
 	cr_assert_eq(d.call.n, d.begin.n, "the call's length is known of each");
 	expect_close(&d.begin, quartile(&d.begin), what, "begin");
 	expect_close(&d.call, quartile(&d.call), what, "call");
@@ -220,7 +227,7 @@ static void check_call(const struct recording *r, json_t *call)
 	uint64_t start = trace_facts(r->trace).start_ts + u64_at(s, "start_ns");
 
 	cr_expect_geq(start, u64_at(call, "before"));
-	if (strcmp(str_at(s, "method"), "thread") != 0) {
+	if (strcmp(str_at(s, "method"), "thread") != 0 && !kernel_before(6, 2)) {
 		cr_expect_not(null_at(s, "fork_ns"));
 		cr_expect_leq(start + u64_at(s, "fork_ns"), u64_at(call, "after"));
 	}

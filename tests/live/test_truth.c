@@ -213,6 +213,8 @@ Test(truth, touched_and_copied)
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	/* libc's own data may come as huge pages, too. */
 	uint64_t others = huge_pages_always() ? 40 + 2 * HUGE_BYTES / page : 40;
+	/* Before 6.2 the first write to a page of a library's data is told from no copy. */
+	uint64_t most = kernel_before(6, 2) ? 60 : 20;
 	size_t i, n = 0;
 	json_t *l;
 
@@ -233,7 +235,7 @@ Test(truth, touched_and_copied)
 		cr_expect(touched >= want && touched <= want + others,
 		          "%s: %llu pages first touched, %llu were", str_at(l, "name"),
 		          (unsigned long long)touched, (unsigned long long)want);
-		cr_expect(cow >= copied && cow <= copied + 20, "%s: %llu pages copied, %llu were",
+		cr_expect(cow >= copied && cow <= copied + most, "%s: %llu pages copied, %llu were",
 		          str_at(l, "name"), (unsigned long long)cow, (unsigned long long)copied);
 		n++;
 	}
@@ -324,11 +326,15 @@ Test(truth, memory_of_a_family)
 	struct recording r = record(ARGS("--footprint-budget", "100"),
 	                            ARGS("/usr/bin/python3", workload("family.py")));
 	uint64_t start_ts = trace_facts(r.trace).start_ts, n = 0;
-	json_t *begin = family_line(r.truth, "begin"), *end = family_line(r.truth, "end"), *s;
-	double pss = real_at(end, "pss_kb") * 1024, peak = real_at(r.json, "memory.pss_peak_bytes");
+	json_t *begin, *end, *s;
+	double pss, peak;
 	size_t i;
 
 	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	begin = family_line(r.truth, "begin");
+	end = family_line(r.truth, "end");
+	pss = real_at(end, "pss_kb") * 1024;
+	peak = real_at(r.json, "memory.pss_peak_bytes");
 	json_array_foreach(at(r.json, "memory.samples"), i, s)
 	{
 		uint64_t t = start_ts + u64_at(s, "t_ns");

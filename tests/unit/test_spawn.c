@@ -71,6 +71,32 @@ Test(spawn, no_run_after_exec)
 	model_free(m);
 }
 
+static bool says_of_forks(const char *features)
+{
+	struct tb *tb = family();
+	struct report_opts o = {.width = 400};
+	struct model *m;
+	char *text;
+	bool said;
+
+	if (features)
+		tb_meta(tb, META_FEATURES, features);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	said = strstr(text, "does not tell when a fork begins: how long 3 fork");
+	free(text);
+	model_free(m);
+	return said;
+}
+
+/* What is null on kernels before 6.2, and why. */
+Test(spawn, beginning_of_forks_that_is_not_known)
+{
+	cr_expect(says_of_forks("prev-state,first-touch"));
+	cr_expect_not(says_of_forks("prev-state," FEATURE_FORK_CALLS));
+	cr_expect_not(says_of_forks(NULL));
+}
+
 Test(spawn, only_of_the_tasks_asked_for)
 {
 	struct model *m = loaded(family());
