@@ -9,8 +9,7 @@
 
 #include "analyze_priv.h"
 
-#define CLONE_VM     0x100
-#define CLONE_THREAD 0x10000
+#define CLONE_VM 0x100
 
 static const char *plural(uint64_t n)
 {
@@ -156,9 +155,12 @@ static int of_forks(struct report *r)
 
 	if (!features || !*features || strstr(features, FEATURE_FORK_CALLS))
 		return 0;
-	for (size_t i = 0; i < r->spawns.n; i++)
-		forks += !(model_task(r->m, r->spawns.v[i].task)->clone_flags &
-		           (CLONE_VM | CLONE_THREAD));
+	for (size_t i = 0; i < r->spawns.n; i++) {
+		const struct spawn_row *s = &r->spawns.v[i];
+
+		forks += strcmp(s->method, "thread") != 0 &&
+		         !(model_task(r->m, s->task)->clone_flags & CLONE_VM);
+	}
 	if (!forks)
 		return 0;
 	return note_add(r,

@@ -95,7 +95,8 @@ Test(locks, owners_of_a_contended_mutex)
 	cr_log_info("right %" PRIu64 " us, wrong %" PRIu64 " us, nobody %" PRIu64 " us",
 	            a.right_ns / 1000, a.wrong_ns / 1000, a.nobody_ns / 1000);
 	cr_expect_gt(a.right_ns, 0);
-	cr_expect_leq(a.wrong_ns * 100, a.right_ns + a.wrong_ns);
+	/* Who takes a lock that was let go is not seen: a moment, but for an emulated kernel. */
+	cr_expect_leq(a.wrong_ns * 100, (a.right_ns + a.wrong_ns) * (slow_machine() ? 5 : 1));
 	free(holds);
 	lock_facts_free(f);
 }

@@ -102,8 +102,8 @@ static void expect_moved(json_t *report, json_t *truth, const char *what, uint64
  * recording ends, and of one that closed with data that nobody read. */
 Test(traffic, bytes_of_connections)
 {
-	struct recording r =
-	        record(ARGS("-d", "3"), ARGS("/usr/bin/python3", workload("tcp_open.py")));
+	struct recording r = record(ARGS("-d", slow_machine() ? "30" : "3"),
+	                            ARGS("/usr/bin/python3", workload("tcp_open.py")));
 
 	cr_assert(truth_line(r.truth, "done", NULL, 0), "%s", r.p.err);
 	/* the early part is the same connection's */
@@ -119,12 +119,12 @@ Test(traffic, bytes_of_a_connection_that_was_there)
 	json_t *report;
 
 	proc_start(&w,
-	           ARGS("/usr/bin/python3", workload("tcp_open.py"), "--wait", "3", "--truth",
-	                fmt("%s/truth", live_dir)),
+	           ARGS("/usr/bin/python3", workload("tcp_open.py"), "--wait",
+	                slow_machine() ? "20" : "3", "--truth", fmt("%s/truth", live_dir)),
 	           NULL);
 	cr_assert(file_holds(fmt("%s/truth", live_dir), "early", 20));
-	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)w.pid), "-d", "4", "-o", "t.mpv",
-	             "--json", "a.json"));
+	p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", (int)w.pid), "-d",
+	             slow_machine() ? "30" : "4", "-o", "t.mpv", "--json", "a.json"));
 	cr_assert_eq(p.status, 0, "%s", p.err);
 	kill(w.pid, SIGKILL);
 	proc_wait(&w);
