@@ -45,6 +45,8 @@ static int run_lane(struct lanes *l, enum analysis_lane lane)
 			continue;
 		if (!err->msg[0])
 			err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
+		if (err->status == MT_EXIT_USAGE) /* what was asked for, not what was done */
+			return rc;
 		return err_wrap(err, rc, "analysis \"%s\"", analyses[i].name);
 	}
 	return 0;

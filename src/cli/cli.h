@@ -133,6 +133,7 @@ int fail_usage(const struct command *cmd, const char *fmt, ...) MT_PRINTF(2, 3);
 /* More operands than `max`: usage error. Returns -1 to go on. */
 int check_operands(const struct command *cmd, int argc, char **argv, int first, int max);
 
+struct session;
 /* A file that the user asked for besides the trace. Zeroed = none. */
 struct out_file {
 	const char *path;
@@ -141,6 +142,9 @@ struct out_file {
 };
 /* Opens path as the invoking user; NULL or "-" = stdout. 0 or -errno with *err. */
 int out_open(struct out_file *of, const char *path, bool overwrite, struct err *err);
+/* Is path, where something is to be written, the file that s reads, under whatever name? Usage
+ * error with *err, before out_open() empties it. path may be NULL. */
+int out_spares(const char *path, const struct session *s, struct err *err);
 /* Flushes and closes, and the file stays: 0 or -errno with *err. Leaves stdout alone. */
 int out_close(struct out_file *of, struct err *err);
 /* Closes, and removes what out_open() created, unless out_close() has finished it. */
@@ -151,11 +155,9 @@ struct session {
 	const char *path;
 	int fd;
 	struct trace_reader *reader;
-	struct analyze_opts wanted; /* set between opening and loading */
+	struct analyze_opts wanted; /* set between opening and loading; a task that is not one: ignored */
 	struct model *model;
 	struct report report;
-	struct analyze_opts
-	        analyze; /* set between open and load; a task that is not one: ignored */
 };
 /* Opens the file ("-" = stdin) with the caller's privileges. session_release() in any case. */
 int session_open(struct session *s, const char *path, struct err *err);

@@ -46,15 +46,20 @@ static int load_file(struct session *s, const struct compare_settings *set,
 	               : 0;
 }
 
-static int load_files(char **paths, const struct compare_settings *set, struct compare *c,
-                      int *status, struct err *err)
+static int load_files(char **paths, const struct compare_settings *set, struct out_file *json,
+                      struct compare *c, int *status, struct err *err)
 {
 	struct session s[2] = {{.fd = -1}, {.fd = -1}};
 	int rc = 0;
 
 	/* Both are opened while the caller's privileges last. */
-	for (unsigned i = 0; i < 2 && !rc; i++)
+	for (unsigned i = 0; i < 2 && !rc; i++) {
 		rc = session_open(&s[i], paths[i], err);
+		if (!rc)
+			rc = out_spares(set->view.json, &s[i], err);
+	}
+	if (!rc && set->view.json)
+		rc = out_open(json, set->view.json, set->out.overwrite, err);
 	for (unsigned i = 0; i < 2; i++) {
 		if (!rc)
 			rc = load_file(&s[i], set, &c->side[i], status, err);
@@ -85,10 +90,10 @@ static int compare(const struct compare_settings *set, char **paths, struct err 
 	struct compare c = {};
 	int rc = 0, status = MT_EXIT_OK;
 
-	if (set->view.json)
+	if (!paths && set->view.json)
 		rc = out_open(&json, set->view.json, set->out.overwrite, err);
 	if (!rc)
-		rc = paths ? load_files(paths, set, &c, &status, err)
+		rc = paths ? load_files(paths, set, &json, &c, &status, err)
 		           : compare_record(set, &c, err);
 	if (!rc)
 		rc = privileges_drop(err);

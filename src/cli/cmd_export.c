@@ -83,6 +83,10 @@ static int export_file(const char *path, const struct exporter *x,
 	if (!rc && set->base)
 		rc = session_open(&base, set->base, err);
 	if (!rc)
+		rc = out_spares(set->output, &s, err);
+	if (!rc && set->base)
+		rc = out_spares(set->output, &base, err);
+	if (!rc)
 		rc = out_open(out, set->output, set->out.overwrite, err);
 	if (!rc)
 		rc = session_load(&s, &opts, err);

@@ -12,6 +12,8 @@ static int report_file(const char *path, const struct report_settings *set, stru
 
 	view_model_opts(&set->view, &opts);
 	rc = session_open(&s, path, err);
+	if (!rc)
+		rc = out_spares(set->view.json, &s, err);
 	if (!rc && set->view.json)
 		rc = out_open(json, set->view.json, set->out.overwrite, err);
 	s.wanted.task = set->view.task;

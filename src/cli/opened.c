@@ -49,6 +49,17 @@ int out_open(struct out_file *of, const char *path, bool overwrite, struct err *
 	return 0;
 }
 
+int out_spares(const char *path, const struct session *s, struct err *err)
+{
+	struct stat in, out;
+
+	if (!path || !strcmp(path, "-") || fstat(s->fd, &in) || stat(path, &out) ||
+	    in.st_dev != out.st_dev || in.st_ino != out.st_ino)
+		return 0;
+	return err_set(err, -EINVAL, MT_EXIT_USAGE,
+	               "%s is the trace that is to be read: write to another file", path);
+}
+
 int out_close(struct out_file *of, struct err *err)
 {
 	bool bad;

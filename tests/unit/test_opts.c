@@ -557,6 +557,34 @@ Test(trace_name, that_exists_is_refused, .init = enter_directory, .fini = leave_
 	cr_expect(!rc && set.collect.overwrite);
 }
 
+/* A command that would empty the trace which it is to read does nothing, under any of its names. */
+Test(trace_name, is_not_written_over, .init = enter_directory, .fini = leave_directory)
+{
+	static const char *const lines[][7] = {
+	        {"report", "-f", "--json", "mine.mpv", "mine.mpv"},
+	        {"report", "-f", "--json", "mpvtrace.1.mpv", "mine.mpv"},
+	        {"export", "-f", "-o", "mine.mpv", "mine.mpv"},
+	        {"export", "-f", "-o", "mine.mpv", "--base", "mine.mpv", DEFAULT_TRACE},
+	        {"compare", "-f", "--json", "mine.mpv", DEFAULT_TRACE, "mine.mpv"},
+	};
+	struct stat st;
+	FILE *f = fopen("mine.mpv", "w");
+
+	cr_assert(f && fputs("trace", f) >= 0 && !fclose(f));
+	cr_assert(!link("mine.mpv", "mpvtrace.1.mpv"));
+	make_file(DEFAULT_TRACE);
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+		const struct command *cmd = command_find(lines[i][0]);
+		char *args[7] = {0};
+		int n = 0;
+
+		for (; n < 7 && lines[i][n]; n++)
+			args[n] = (char *)lines[i][n];
+		cr_expect_eq(cmd->run(cmd, n, args), MT_EXIT_USAGE, "%zu", i);
+		cr_expect(!stat("mine.mpv", &st) && st.st_size == 5, "%zu: it is whole", i);
+	}
+}
+
 /* What cannot be read back is refused before anything waits for it, with -f too. */
 Test(trace_name, must_be_a_regular_file, .init = enter_directory, .fini = leave_directory)
 {
