@@ -151,5 +151,8 @@ const char *path_base(const char *path);
 int read_file_at(int dirfd, const char *path, size_t limit, struct buf *b);
 int write_full(int fd, const void *p, size_t n);		/* 0 or -errno; restarts on EINTR */
 ssize_t pread_full(int fd, void *p, size_t n, uint64_t off);	/* bytes read (short only at EOF) or -errno */
+/* The end of an output: has all of it been written? Else -errno, and *err says of `what` ("the
+ * report") why not. */
+int stream_end(FILE *out, const char *what, struct err *err);
 
 #endif

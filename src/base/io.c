@@ -64,6 +64,20 @@ int write_full(int fd, const void *p, size_t n)
 	return 0;
 }
 
+int stream_end(FILE *out, const char *what, struct err *err)
+{
+	int code;
+
+	errno = 0;
+	if (!fflush(out) && !ferror(out))
+		return 0;
+	/* It was an earlier write that failed, and errno has gone. Another fails for the same. */
+	if (!errno && fputc('\n', out) != EOF)
+		fflush(out);
+	code = errno ? errno : EIO;
+	return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write %s: %s", what, strerror(code));
+}
+
 ssize_t pread_full(int fd, void *p, size_t n, uint64_t off)
 {
 	size_t done = 0;

@@ -117,7 +117,6 @@ static json_t *recommendation_json(struct jout *j, const struct compare *c)
 int compare_json(const struct compare *c, FILE *out, struct err *err)
 {
 	struct jout j = {.out = out};
-	int code;
 
 	fputs("{\n", out);
 	j_member(&j, "schema", j_text(SCHEMA));
@@ -132,11 +131,5 @@ int compare_json(const struct compare *c, FILE *out, struct err *err)
 	if (j.err)
 		return err_set(err, j.err, MT_EXIT_FAIL, "cannot make the JSON comparison: %s",
 		               strerror(-j.err));
-	errno = 0;
-	if (fflush(out) || ferror(out)) {
-		code = errno ? errno : EIO;
-		return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the JSON comparison: %s",
-		               strerror(code));
-	}
-	return 0;
+	return stream_end(out, "the JSON comparison", err);
 }

@@ -246,12 +246,5 @@ int compare_text_out(const struct compare *c, const struct report_opts *o, FILE 
 	if (t.err)
 		return err_set(err, t.err, MT_EXIT_FAIL, "cannot print the comparison: %s",
 		               strerror(-t.err));
-	errno = 0;
-	if (fflush(out) || ferror(out)) {
-		int code = errno ? errno : EIO;
-
-		return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the comparison: %s",
-		               strerror(code));
-	}
-	return 0;
+	return stream_end(out, "the comparison", err);
 }

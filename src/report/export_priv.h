@@ -7,7 +7,5 @@
 
 int export_folded(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
 int export_svg(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
-/* The end of each: is everything written? 0 or -errno of the stream. */
-int export_end(FILE *out, struct err *err);
 
 #endif

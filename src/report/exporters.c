@@ -41,14 +41,3 @@ const struct exporter *exporter_find(const char *name)
 	}
 	return NULL;
 }
-
-int export_end(FILE *out, struct err *err)
-{
-	int code;
-
-	errno = 0;
-	if (!fflush(out) && !ferror(out))
-		return 0;
-	code = errno ? errno : EIO;
-	return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the export: %s", strerror(code));
-}

@@ -67,7 +67,7 @@ static int prune_and_print(struct flame *f, FILE *out, struct err *err)
 	if (code)
 		return err_set(err, code, MT_EXIT_FAIL, "cannot export: %s", strerror(-code));
 	print_lines(f, out);
-	return export_end(out, err);
+	return stream_end(out, "the export", err);
 }
 
 int export_folded(const struct report *r, const struct export_opts *o, FILE *out, struct err *err)

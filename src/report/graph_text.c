@@ -270,5 +270,5 @@ int report_graph_text(const struct report *r, const struct report_opts *o, FILE 
 	free(g.shown);
 	if (rc)
 		return err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
-	return ferror(out) ? err_set(err, -EIO, MT_EXIT_OUTPUT, "cannot write the graph") : 0;
+	return stream_end(out, "the graph", err);
 }

@@ -133,7 +133,6 @@ static void put_members(struct jout *j)
 int report_json(const struct report *r, const struct report_opts *o, FILE *out, struct err *err)
 {
 	struct jout j = {.r = r, .m = r->m, .out = out};
-	int code;
 
 	(void)o; /* all tasks, always: a reader of data filters for himself */
 	j.err = stack_names_init(&j.names, r->m);
@@ -147,11 +146,5 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
 	if (j.err)
 		return err_set(err, j.err, MT_EXIT_FAIL, "cannot make the JSON report: %s",
 		               strerror(-j.err));
-	errno = 0;
-	if (fflush(out) || ferror(out)) {
-		code = errno ? errno : EIO;
-		return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the JSON report: %s",
-		               strerror(code));
-	}
-	return 0;
+	return stream_end(out, "the JSON report", err);
 }

@@ -367,7 +367,7 @@ static int draw(struct svg *s, struct err *err)
 	put_frames(s);
 	put_top(s);
 	fprintf(s->out, "<script><![CDATA[\n%s]]></script>\n</svg>\n", svg_script);
-	return export_end(s->out, err);
+	return stream_end(s->out, "the export", err);
 }
 
 int export_svg(const struct report *r, const struct export_opts *o, FILE *out, struct err *err)

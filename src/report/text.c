@@ -36,14 +36,7 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 	if (t.err)
 		return err_set(err, t.err, MT_EXIT_FAIL, "cannot make the report: %s",
 		               strerror(-t.err));
-	errno = 0;
-	if (fflush(out) || ferror(out)) {
-		int code = errno ? errno : EIO;
-
-		return err_set(err, -code, MT_EXIT_OUTPUT, "cannot write the report: %s",
-		               strerror(code));
-	}
-	return 0;
+	return stream_end(out, "the report", err);
 }
 
 /* --- headline -------------------------------------------------------------- */

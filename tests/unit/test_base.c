@@ -522,3 +522,46 @@ Test(runs, sorted_and_stable_whatever_the_length_of_runs)
 			for (unsigned keys = 1; keys <= 10000; keys *= 10)
 				expect_sorted(n, run, keys);
 }
+
+/* --- the end of an output ----------------------------------------------------------------------
+ */
+
+/* The first 100 bytes, then the error in *cookie. */
+static ssize_t write_some(void *cookie, const char *buf, size_t n)
+{
+	static size_t room = 100;
+
+	(void)buf;
+	if (n <= room) {
+		room -= n;
+		return (ssize_t)n;
+	}
+	errno = *(int *)cookie;
+	return -1;
+}
+
+static void expect_told(int code, unsigned lines, int status)
+{
+	FILE *f = fopencookie(&code, "w", (cookie_io_functions_t){.write = write_some});
+	struct err err = {0};
+
+	cr_assert(f && !setvbuf(f, NULL, _IOFBF, 64));
+	for (unsigned i = 0; i < lines; i++)
+		fputs("some text\n", f);
+	cr_expect_eq(stream_end(f, "the text", &err), status ? -code : 0);
+	cr_expect_eq(err.status, status);
+	if (status) {
+		cr_expect(strstr(err.msg, "the text"), "%s", err.msg);
+		cr_expect(strstr(err.msg, strerror(code)), "%s", err.msg);
+	}
+	fclose(f);
+}
+
+/* Why it could not be written is told, too, when it was found out long before the end. */
+Test(stream, end_tells_why)
+{
+	expect_told(ENOSPC, 5, 0);
+	expect_told(ENOSPC, 10, MT_EXIT_OUTPUT);
+	expect_told(ENOSPC, 500, MT_EXIT_OUTPUT);
+	expect_told(EPIPE, 500, MT_EXIT_OUTPUT);
+}
