@@ -14,6 +14,7 @@ struct rings_map rings SEC(".maps");
 /* python.bpf.c's; a map that several files name is defined in the one that is linked first. */
 struct py_scratch_map py_scratch SEC(".maps");
 struct py_spaces_map py_spaces SEC(".maps");
+struct py_layouts_map py_layouts SEC(".maps");
 
 /* The kernel may be built without these counters. */
 static __always_inline u32 io_of(struct task_struct *t, struct mt_counters *e)
@@ -62,7 +63,8 @@ void send_end(struct task_struct *t, struct task_state *s, u64 ts, u32 flags)
 	e = ring_reserve(mt_counters, ts, MT_EV_END, s->id);
 	if (!e)
 		return;
-	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0) | (cfg.faults ? 0 : CNT_F_NO_FAULTS) | io_of(t, e);
+	e->flags = flags | (cfg.pages ? CNT_F_PAGES : 0) | (cfg.faults ? 0 : CNT_F_NO_FAULTS) |
+	           io_of(t, e);
 	e->state = t->__state;
 	e->voluntary = t->nvcsw;
 	e->involuntary = t->nivcsw;

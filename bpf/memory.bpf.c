@@ -147,8 +147,7 @@ static __always_inline void look(struct task_state *s)
 	s->look_ts = ts + gap;
 	if (ts - s->born_ts > LOOK_UNTIL)
 		s->born_ts = 0;
-	if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
-		s->born_ts = 0;
+	look_spent(s);
 	seen = look_now(s, ts);
 	if (seen == LOOK_NOTHING)
 		s->look_ts = ts + gap / 4; /* soon it has frames */

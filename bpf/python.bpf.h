@@ -54,6 +54,13 @@ struct py_spaces_map {
 	__type(value, struct mt_py_space);
 };
 extern struct py_spaces_map py_spaces SEC(".maps");
+struct py_layouts_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MT_PY_LAYOUTS);
+	__type(key, u32);
+	__type(value, struct mt_py_layout);
+};
+extern struct py_layouts_map py_layouts SEC(".maps");
 
 /* How many spaces were ever put into py_spaces: while 0, nothing is looked up. */
 extern volatile __u32 py_spaces_n;
@@ -75,9 +82,8 @@ static __always_inline struct py_scratch *py_frames(void)
 	return bpf_map_lookup_elem(&py_scratch, &zero);
 }
 
-/* What identifies the Python code that waits: a hash of the innermost
- * PY_SITE_FRAMES, of which the first two are mostly the library's (Queue.get, Condition.wait); 0 =
- * none. */
+/* What identifies the Python code that waits: a hash of the innermost PY_SITE_FRAMES, of which the
+ * first two are mostly the library's (Queue.get, Condition.wait); 0 = none. */
 static __always_inline u64 py_site(u32 space, u64 ts)
 {
 	return py_walk_some(space, PY_SITE_FRAMES, ts);
@@ -121,6 +127,14 @@ static __always_inline void send_touch(struct task_state *s, u32 what, u64 bytes
 	e->what = what;
 	e->pad = 0;
 	ring_submit(e);
+}
+
+/* A new thread has few looks in all, whoever takes them: this is one, after the last it is no longer
+ * new. */
+static __always_inline void look_spent(struct task_state *s)
+{
+	if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
+		s->born_ts = 0;
 }
 
 enum { LOOK_OTHER /* no Python here */, LOOK_NOTHING /* not yet */, LOOK_SEEN };

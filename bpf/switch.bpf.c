@@ -312,8 +312,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 
 	if (s->born_ts && py_spaces_n && ts >= s->look_ts) {
 		s->look_ts = ts + MT_LOOK_NS + ((ts - s->born_ts) >> MT_LOOK_SHIFT);
-		if (s->looks && s->looks <= LOOKS_THREAD && !--s->looks)
-			s->born_ts = 0;
+		look_spent(s);
 		look_here(s, ts);
 	}
 	e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
