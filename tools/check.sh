@@ -113,6 +113,7 @@ man_page() {
 # The ordinary build is there already after `make test`. clang's warnings need no optimizer.
 step 'builds, warnings as errors' compiles "$build" "${CC:-cc}" '-O2 -g'
 step 'builds with clang, warnings as errors' compiles "$build/clang" clang -O0
+step 'stack of the BPF programs' tools/bpf-stack.py "$build/mpvtrace.bpf.o"
 step 'include direction' tools/check-layers.sh
 step 'licence lines' licences
 step_if cppcheck 'cppcheck' lint
