@@ -49,7 +49,8 @@ enum lock_kind {
 const char *lock_kind_key(enum lock_kind kind);
 
 /* What a wait is for. X(NAME, key). LOCK: lock is set. CHANNEL: channel is set. CHILD: wait4 and
- * the like, vfork. IO: disk and files. TIMER: sleep, or a timeout that was meant (no lock, no
+ * the like, vfork. IO: disk and files,
+ * and what io_uring has under way, if no task ended the wait. TIMER: sleep, or a timeout that was meant (no lock, no
  * channel). EXTERNAL: terminal, a socket or pipe whose other end is outside, signals. FAULT: page
  * fault. STOPPED. POLL: poll, epoll, select on what is not known. */
 #define WAIT_KINDS(X) \

@@ -46,7 +46,8 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 	const char *end;
 	int n;
 
-	if (!key || !key->file[0])
+	if (!key || !key->file[0] ||
+	    !strncmp(key->file, "/dev/zero", 9)) /* shared memory without a name */
 		return false;
 	/* What it was called; multiprocessing removes the name of each of its semaphores at once.
 	 */
@@ -63,7 +64,7 @@ static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 /* --- by place ------------------------------------------------------------------------ */
 
 /* Code that everybody's locks are waited for in. */
-static bool is_machinery(const struct frame *f)
+static bool is_lock_code(const struct frame *f)
 {
 	static const char *const functions[] = {
 	        /* Java, PostgreSQL, Node */
@@ -83,7 +84,8 @@ static bool is_machinery(const struct frame *f)
 	        "runtime.mPark",
 	        "runtime.semasleep",
 	        "runtime.lock",
-	        /* Rust's crates */
+	        /* Rust */
+	        "std::sys::",
 	        "parking_lot",
 	        "lock_api::",
 	};
@@ -93,6 +95,13 @@ static bool is_machinery(const struct frame *f)
 	for (size_t i = 0; i < ARRAY_LEN(functions); i++)
 		if (!strncmp(name, functions[i], strlen(functions[i])))
 			return true;
+	return false;
+}
+
+static bool is_machinery(const struct frame *f)
+{
+	if (is_lock_code(f))
+		return true;
 	if (f->kind == FRAME_PYTHON)
 		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
 		       strstr(f->module, "/multiprocessing/");
@@ -111,6 +120,13 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 		if (!frames[i].name && frames[i].kind == FRAME_NATIVE &&
 		    *path_base(frames[i].module) && !is_machinery(&frames[i]))
 			return &frames[i];
+	/* Nothing of the program's own: then of the library that it uses, even how that waits. */
+	for (unsigned any = 0; any < 2; any++)
+		for (size_t i = 0; i < n; i++)
+			if (frames[i].name && frames[i].kind != FRAME_KERNEL &&
+			    !model_is_plumbing(frames[i].module) &&
+			    (any || !is_lock_code(&frames[i])))
+				return &frames[i];
 	return NULL;
 }
 

@@ -25,7 +25,8 @@ static void set_io(struct build *b, const struct slice *s, struct wait *x)
 	else if (is_poll(s) && s->waker_flags & WK_F_TIMER)
 		x->kind = WAIT_TIMER;
 	else if (s->waker_flags & WK_INTERRUPT)
-		x->kind = WAIT_EXTERNAL;
+		/* Of the calls that poll, only io_uring's waits count as I/O with the kernel. */
+		x->kind = is_poll(s) && s->flags & SW_F_IOWAIT ? WAIT_IO : WAIT_EXTERNAL;
 	else if (x->channel)
 		x->kind = WAIT_CHANNEL; /* blame.c looks who else uses it */
 	else

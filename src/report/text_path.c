@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/figures_priv.h"
 #include "report/names_priv.h"
 #include "report/text_priv.h"
 
@@ -236,46 +237,74 @@ void text_path(struct tx *t)
 /* --- serial sections -----------------------------------------------------------------------------
  */
 
-/* Does another one that is listed have this name? */
-static bool has_namesake(const struct report *r, const struct task *task)
+enum { MAX_LISTED = 50, MAX_TOLD = 3 };
+
+/* A task alone at one place, however many stacks that place has. */
+struct alone {
+	const struct task *task;
+	uint64_t ns, count;
+	char where[400];
+};
+
+static size_t add_alone(struct alone *v, size_t n, const struct report *r,
+                        const struct serial_row *s, const struct task *task)
 {
-	enum { MAX_LISTED = 50 };
+	struct alone *x = &v[n];
 
-	for (size_t i = 0; i < r->serial.n && i < MAX_LISTED; i++) {
-		const struct task *o = model_task(r->m, r->serial.v[i].task);
+	*x = (struct alone){.task = task, .ns = s->ns, .count = s->count};
+	where_text(x->where, sizeof(x->where), r->m, s->ustack, s->kstack);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].task == task && !strcmp(v[i].where, x->where)) {
+			v[i].ns = sat_add(v[i].ns, x->ns);
+			v[i].count = sat_add(v[i].count, x->count);
+			return n;
+		}
+	return n + 1;
+}
 
-		if (o && o != task && !strcmp(o->comm, task->comm))
-			return true;
-	}
-	return false;
+static int by_time(const void *a, const void *b)
+{
+	const struct alone *x = a, *y = b;
+
+	return x->ns > y->ns ? -1 : x->ns < y->ns;
+}
+
+static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t which)
+{
+	char name[160], ns[32], count[48], line[800], share[16], tid[16] = "";
+	const struct alone *x = &v[which];
+
+	for (size_t i = 0; i < n; i++)
+		if (v[i].task != x->task && !strcmp(v[i].task->comm, x->task->comm))
+			snprintf(tid, sizeof(tid), " %" PRIu32, x->task->tid);
+	snprintf(line, sizeof(line), "%s%s %s of the run (%s) in %s%s%s",
+	         task_label(name, sizeof(name), t->r->m, x->task->id), tid,
+	         fmt_share(share, sizeof(share), x->ns, t->r->wall_ns),
+	         fmt_ns(ns, sizeof(ns), x->ns),
+	         fmt_n(count, sizeof(count), x->count, "stretch", "stretches"),
+	         x->where[0] ? "\nat " : "", x->where);
+	tx_items(t, TX_PLAIN, which ? "" : "alone, awaited", line);
 }
 
 void text_serial(struct tx *t)
 {
-	char name[160], where[400], ns[32], count[48], line[800], share[16];
-	size_t shown = 0;
+	struct alone *v = calloc(MAX_LISTED, sizeof(*v));
+	size_t n = 0;
 
-	for (size_t i = 0; i < t->r->serial.n && shown < 3; i++) {
+	for (size_t i = 0; v && i < t->r->serial.n && i < MAX_LISTED; i++) {
 		const struct serial_row *s = &t->r->serial.v[i];
 		const struct task *task = model_task(t->r->m, s->task);
-		char tid[16] = "";
-		int n;
 
-		if (s->ns < t->r->wall_ns / 50 || !task || !task_wanted(task, t->o->task))
-			continue;
-		if (!shown)
-			tx_section(t);
-		if (has_namesake(t->r, task))
-			snprintf(tid, sizeof(tid), " %" PRIu32, task->tid);
-		n = snprintf(line, sizeof(line), "%s%s %s of the run (%s) in %s",
-		             task_label(name, sizeof(name), t->r->m, s->task), tid,
-		             fmt_share(share, sizeof(share), s->ns, t->r->wall_ns),
-		             fmt_ns(ns, sizeof(ns), s->ns),
-		             fmt_n(count, sizeof(count), s->count, "stretch", "stretches"));
-		if (n > 0 && (size_t)n < sizeof(line) &&
-		    where_text(where, sizeof(where), t->r->m, s->ustack, s->kstack))
-			snprintf(line + n, sizeof(line) - (size_t)n, "\nat %s", where);
-		tx_items(t, TX_PLAIN, shown ? "" : "alone, awaited", line);
-		shown++;
+		if (task && task_wanted(task, t->o->task))
+			n = add_alone(v, n, t->r, s, task);
 	}
+	if (n)
+		qsort(v, n, sizeof(*v), by_time);
+	for (size_t i = 0; i < n && i < MAX_TOLD && v[i].ns >= t->r->wall_ns / 50; i++) {
+		if (!i)
+			tx_section(t);
+		print_alone(t, v, n, i);
+	}
+	t->err = v ? t->err : -ENOMEM;
+	free(v);
 }
