@@ -72,7 +72,7 @@ struct graph_row {
  * (and 2 MB). spawn_ns: from the process's exec through its imports to its first own work, less waiting for a CPU. */
 #define WHAT_IF_UNKNOWN UINT64_MAX
 struct what_if_row {
-	char change[96]; uint8_t cause; uint32_t id; double speedup, low, high;
+	char change[192]; uint8_t cause; uint32_t id; double speedup, low, high;
 	uint64_t wall_ns, wall_low_ns, wall_high_ns, free_ns;
 	uint32_t processes; uint64_t memory_bytes, spawn_ns;
 };

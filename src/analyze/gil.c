@@ -105,9 +105,10 @@ static int add_waits(struct gil_sums *g)
 	return err;
 }
 
-/* By its own count, from the first reading to the last one. */
+/* By its own count, from the first reading of the window to its last one. */
 static void count_switches(struct gil_sums *g)
 {
+	const struct recording *rec = model_recording(g->r->m);
 	const struct gil_sample *s;
 	size_t n = model_gil_samples(g->r->m, &s);
 	uint64_t *first = calloc(g->n, sizeof(*first));
@@ -115,6 +116,8 @@ static void count_switches(struct gil_sums *g)
 	for (size_t i = 0; first && i < n; i++) {
 		struct gil_row *row = &g->r->gils.v[s[i].gil];
 
+		if (s[i].ts < rec->wall_start_ns || s[i].ts > rec->wall_end_ns)
+			continue;
 		if (!first[s[i].gil])
 			first[s[i].gil] = s[i].switches + 1;
 		else if (s[i].switches + 1 > first[s[i].gil])

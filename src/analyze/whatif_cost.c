@@ -145,7 +145,8 @@ void whatif_cost(const struct model *m, const struct proc *p, struct what_if_row
 	uint64_t first;
 
 	row->processes = p ? find_workers(m, p, &first, start_ns) : 0;
-	if (!row->processes)
+	/* A window shows how neither the process nor its threads began. */
+	if (!row->processes || model_recording(m)->windowed)
 		return;
 	row->memory_bytes = own_bytes(p, first);
 	row->spawn_ns = start_ns_of(m, p);

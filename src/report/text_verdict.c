@@ -109,15 +109,17 @@ static void print_cost(struct tx *t, const struct what_if_row *w)
 static void print_what_if(struct tx *t)
 {
 	const struct what_if_row *w = main_what_if(t->r);
-	char ns[32], low[32], high[32], change[128], line[400];
+	char ns[32], low[32], high[32], faster[64], change[256], line[600];
 
 	if (!w)
 		return;
-	snprintf(line, sizeof(line),
-	         "%s, the same work would take about %s (%s to %s): %.1f times faster.",
+	snprintf(faster, sizeof(faster), ": %.1f times faster.", w->speedup);
+	snprintf(line, sizeof(line), "%s, the same work would take about %s (%s to %s)%s",
 	         fmt_safe(change, sizeof(change), w->change), fmt_ns(ns, sizeof(ns), w->wall_ns),
 	         fmt_ns(low, sizeof(low), w->wall_low_ns),
-	         fmt_ns(high, sizeof(high), w->wall_high_ns), w->speedup);
+	         fmt_ns(high, sizeof(high), w->wall_high_ns),
+	         w->wall_high_ns < t->r->wall_ns ? faster
+	                                         : "; faster or not, this run does not show.");
 	tx_items(t, TX_PLAIN, NULL, line);
 	print_cost(t, w);
 }

@@ -309,7 +309,15 @@ void tb_call(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, enum fd_kind f
 {
 	uint32_t site = tb_site(tb, nr, a0, 0, 0, fd);
 
-	wake(tb, leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL, 1, site, 0, 0), t_wake, waker);
+	wake(tb,
+	     leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL | tb_get(tb, id)->call_flags, 1, site, 0,
+	           0),
+	     t_wake, waker);
+}
+
+void tb_iowait(struct tb *tb, uint32_t id, bool on)
+{
+	tb_get(tb, id)->call_flags = on ? SW_F_IOWAIT : 0;
 }
 
 void tb_block(struct tb *tb, uint32_t id, uint64_t flags, uint64_t state, uint64_t t_wake,

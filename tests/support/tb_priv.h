@@ -48,6 +48,7 @@ struct item {
 };
 
 struct btask {
+	uint64_t call_flags; /* more SW_F_* of its calls */
 	uint32_t id, proc, space, cpu, ustack, kstack;
 	uint32_t owner, file, wake_site, wake_file, wake_flags;
 	uint64_t park;

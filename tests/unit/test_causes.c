@@ -368,6 +368,29 @@ Test(causes, bystanders_explain_nothing)
 	drop(&b);
 }
 
+/* io_uring's completions come by interrupts, and are I/O where the kernel counts them so; a poll
+ * that an interrupt ends waited for the outside. */
+Test(causes, io_uring_waits_for_io)
+{
+	enum { NR_io_uring_enter = 426 };
+
+	for (int uring = 0; uring < 2; uring++) {
+		struct tb *tb = tb_new();
+		struct built b;
+
+		tb_task(tb, 1, "server");
+		tb_run(tb, 1, 0, 10 * MS);
+		tb_iowait(tb, 1, uring);
+		tb_call(tb, 1, NR_io_uring_enter, 7, FD_UNKNOWN, 50 * MS, 0);
+		tb_run(tb, 1, 50 * MS, 51 * MS);
+		tb_exit(tb, 1, 0);
+		b = build(tb);
+		cr_expect_eq(of_cause(&b, CAUSE_IO), uring ? 40 * MS : 0);
+		cr_expect_eq(of_cause(&b, CAUSE_EXTERNAL), uring ? 0 : 40 * MS);
+		drop(&b);
+	}
+}
+
 /* One thread that is busy most of the time, and then waits for clients, is not idle. */
 Test(causes, more_work_than_rest_is_not_idle)
 {

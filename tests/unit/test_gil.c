@@ -388,6 +388,38 @@ Test(gil, rows)
 	model_free(m);
 }
 
+/* Readings before and after the window count elsewhere. */
+Test(gil, switches_of_a_window)
+{
+	static const struct {
+		uint64_t since_ms, until_ms, want;
+	} windows[] = {{0, 0, 20}, {15, 0, 10}, {0, 35, 10}, {25, 35, 0}};
+
+	for (size_t i = 0; i < ARRAY_LEN(windows); i++) {
+		const struct model_opts opts = {.since_ns = windows[i].since_ms * MS,
+		                                .until_ns = windows[i].until_ms * MS,
+		                                .flags = MODEL_SLICES};
+		struct tb *tb = threads();
+		struct report r = {0};
+		struct err err = {0};
+		struct model *m;
+
+		knows_all(tb);
+		tb_run(tb, 2, 0, 50 * MS);
+		tb_exit(tb, 2, 0);
+		for (uint64_t k = 0; k < 3; k++)
+			at(tb, (10 + 15 * k) * MS, 2, LOCKED, 2, 5 + 10 * k);
+		tb_stop(tb, 60 * MS);
+		m = load(tb, &opts);
+		cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+		cr_assert_eq(r.gils.n, 1);
+		cr_expect_eq(r.gils.v[0].switches, windows[i].want, "window %zu: %" PRIu64, i,
+		             r.gils.v[0].switches);
+		report_release(&r);
+		model_free(m);
+	}
+}
+
 /* --- what no recorder writes
  * ---------------------------------------------------------------------- */
 

@@ -185,6 +185,19 @@ Test(locks, shared_locks_by_what_they_are)
 	built_free(&b);
 }
 
+/* Memory that processes share without a file: only the place says what it is. */
+Test(locks, shared_memory_has_no_name)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_futex_key(tb, 1, BASE, 99, 0x20, "/dev/zero (deleted)");
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_SHARED_BITSET, 0, "sem_wait");
+	b = build_waits(tb);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "waited for in work (app)");
+	built_free(&b);
+}
+
 /* A forked process's copy of a private lock is a lock of its own. */
 Test(locks, private_locks_are_their_space_s)
 {

@@ -261,6 +261,27 @@ Test(whatif, processes_cost_by_their_memory)
 	drop(&b);
 }
 
+/* Where the recording is cut, what the process had when its threads began is not to be seen. */
+Test(whatif, nothing_of_processes_in_a_window)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	const struct model_opts opts = {.flags = MODEL_SLICES, .since_ns = 50 * MS};
+	struct tb *tb = gil_program(2, work);
+	const struct what_if_row *row;
+	struct err err = {0};
+	struct built b;
+
+	tb_rss(tb, 1, 9 * MS, 100 << 20, 1 << 20);
+	b = (struct built){.m = tb_load(tb, &opts)};
+	tb_free(tb);
+	cr_assert_eq(report_build(&b.r, b.m, &err), 0, "%s", err.msg);
+	row = row_of(&b, CAUSE_GIL);
+	cr_assert(row);
+	cr_expect_eq(row->memory_bytes, WHAT_IF_UNKNOWN);
+	cr_expect_eq(row->spawn_ns, WHAT_IF_UNKNOWN);
+	drop(&b);
+}
+
 static struct tb *with_others(struct tb *tb, const char *busy, const char *capacity)
 {
 	tb_meta(tb, META_BUSY, busy);
