@@ -5,6 +5,7 @@ peers that are installed. Needs root. --quick: fewer and shorter pairs, for a fi
 
 The workload is a pipe ping-pong pinned to CPU 0, the recorder is pinned to CPU 1."""
 import argparse
+import contextlib
 import glob
 import json
 import mmap
@@ -123,6 +124,18 @@ class Bench:
         print("%-52s %12s  %-4s %s" % (what, text, verdict, note), flush=True)
         self.rows.append({"what": what, "value": value, "limit": limit})
 
+    @contextlib.contextmanager
+    def beside(self, command, *args, on=()):
+        """A recording that goes on meanwhile, and is ended."""
+        r = subprocess.Popen([*on, self.mpvtrace, command, "-q", "-f", "-o", self.path("mpv"), *args],
+                             stdout=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(0.8)
+        try:
+            yield
+        finally:
+            os.killpg(r.pid, signal.SIGINT)
+            r.wait()
+
     def paired(self, plain, traced):
         """Median of traced/plain over neighbouring runs, and the middle half."""
         wall, cpu, base = [], [], []
@@ -190,15 +203,8 @@ class Bench:
 
         def recorded():
             out = self.path("json")
-            r = subprocess.Popen([self.mpvtrace, "attach", "-q", "-f", "-o", self.path("mpv"),
-                                  "--json", out, "-p", str(pid)], start_new_session=True,
-                                 stdout=subprocess.DEVNULL)
-            time.sleep(0.8)
-            try:
+            with self.beside("attach", "--json", out, "-p", str(pid)):
                 return rate(), out
-            finally:
-                os.killpg(r.pid, signal.SIGINT)
-                r.wait()
 
         time.sleep(1)
         ratios, bpf, before = [], [], rate()
@@ -258,14 +264,8 @@ class Bench:
             def traced():
                 with open(data + "/postmaster.pid") as f:
                     pid = f.readline().strip()
-                r = subprocess.Popen([self.mpvtrace, "attach", "--no-report", "-q", "-f", "-o",
-                                      self.path("mpv"), "-p", pid], start_new_session=True)
-                time.sleep(0.6)
-                try:
+                with self.beside("attach", "--no-report", "-p", pid):
                     return take()
-                finally:
-                    os.killpg(r.pid, signal.SIGINT)
-                    r.wait()
 
             ratio, note = self.paired(take, traced)
             self.row("pgbench -S, time of a transaction", ratio, note, LIMITS["programs"])
@@ -328,16 +328,8 @@ class Bench:
 
         def beside(loop):
             # The recorded workload sleeps: only what the hooks cost others is left.
-            r = subprocess.Popen(["taskset", "-c", "1", self.mpvtrace, "run", "--no-report", "-q",
-                                  "-f", "-o", self.path("mpv"), "--", "sleep", "60"],
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                 start_new_session=True)
-            time.sleep(0.6)
-            try:
+            with self.beside("run", "--no-report", "--", "sleep", "60", on=("taskset", "-c", "1")):
                 return loop()
-            finally:
-                os.killpg(r.pid, signal.SIGINT)
-                r.wait()
 
         ratio, note = self.paired(calls_loop, lambda: beside(calls_loop))
         self.row("system-call loop beside a recording", ratio, note.replace("untraced", "alone"),
@@ -454,15 +446,8 @@ class Bench:
                      "%d calls" % part["count"])
 
         def with_it():
-            r = subprocess.Popen([self.mpvtrace, "run", "--no-report", "-q", "-f", "-o", self.path("mpv"),
-                                  "--messages", "--", "taskset", "-c", "1", "sleep", "60"],
-                                 stdout=subprocess.DEVNULL, start_new_session=True)
-            time.sleep(0.6)
-            try:
+            with self.beside("run", "--no-report", "--messages", "--", "taskset", "-c", "1", "sleep", "60"):
                 return alone()
-            finally:
-                os.killpg(r.pid, signal.SIGINT)
-                r.wait()
 
         def alone():
             p = self.run(loop)

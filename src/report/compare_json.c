@@ -78,11 +78,8 @@ static json_t *side_json(struct jout *j, const struct compare *c, unsigned side)
 
 static json_t *parts_json(struct jout *j, const struct compare *c)
 {
-	json_t *a;
+	json_t *a = j_array_or_null(c->parts.n);
 
-	if (!c->parts.n)
-		return json_null();
-	a = json_array();
 	for (size_t i = 0; i < c->parts.n; i++) {
 		json_t *o = json_object();
 

@@ -113,11 +113,8 @@ json_t *json_lock(struct jout *j, const struct lock *l)
 /* What the kernel counted for TCP. */
 static json_t *channel_ends(struct jout *j, const struct channel *c)
 {
-	json_t *a;
+	json_t *a = j_array_or_null(c->ends.n);
 
-	if (!c->ends.n)
-		return json_null();
-	a = json_array();
 	for (size_t i = 0; i < c->ends.n; i++) {
 		json_t *o = json_object();
 

@@ -31,6 +31,7 @@ json_t *j_text_n(const void *s, size_t n);
 json_t *j_time(const struct jout *j, uint64_t abs_ns); /* since the start of the recording */
 void j_set(struct jout *j, json_t *o, const char *key, json_t *v);
 void j_add(struct jout *j, json_t *array, json_t *v);
+json_t *j_array_or_null(size_t n); /* for n elements; null when there are none */
 /* Frames of a stack as an array, outermost first; null = not known. */
 json_t *j_frames(struct jout *j, uint32_t text, const struct stack_names *names);
 

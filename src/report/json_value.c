@@ -111,3 +111,8 @@ void j_array_end(struct jout *j)
 {
 	fputc(']', j->out);
 }
+
+json_t *j_array_or_null(size_t n)
+{
+	return n ? json_array() : json_null();
+}

@@ -113,15 +113,17 @@ static int print_tasks(struct tx *t, const struct gil_row *g, const char *head)
 
 static void print_gil(struct tx *t, const struct gil_row *g)
 {
-	char name[48], wait[32], switches[32], share[16];
+	char name[48], wait[32], switches[32], share[16], line[160];
 
 	tx_section(t);
 	gil_name(name, sizeof(name), t->r, g);
 	t->err = print_tasks(t, g, name);
-	tx_line(t, TX_PLAIN, "%*sheld %s of the run, %s waited for in all, %s times handed over",
-	        TX_LABEL, "", fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
-	        fmt_ns(wait, sizeof(wait), g->wait_ns),
-	        fmt_count(switches, sizeof(switches), g->switches));
+	snprintf(line, sizeof(line),
+	         "held %s of the run, %s waited for in all, %s times handed over",
+	         fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
+	         fmt_ns(wait, sizeof(wait), g->wait_ns),
+	         fmt_count(switches, sizeof(switches), g->switches));
+	tx_items(t, TX_PLAIN, "", line);
 }
 
 void text_gil(struct tx *t)

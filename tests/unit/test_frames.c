@@ -23,6 +23,18 @@ struct given {
 	unsigned flags;
 };
 
+/* Task 1 waits once, with stack s, whose id is 900. */
+static struct model *waiting_with(struct tb *tb, const struct rec_stack *s)
+{
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, s);
+	tb_stacks(tb, 1, 900, 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
+	tb_run(tb, 1, 2 * MS, 3 * MS);
+	tb_exit(tb, 1, 0);
+	return load(tb, NULL);
+}
+
 /* A trace with that one stack; its frames' names, "p:" before Python's, joined by " < ". */
 static const char *merged(const struct given *g)
 {
@@ -62,13 +74,7 @@ static const char *merged(const struct given *g)
 	tb_symbol(tb, "/usr/lib/libc.so.6", 0x100, "futex_wait", 4, 0);
 	for (size_t i = 0; i < ARRAY_LEN(c); i++)
 		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c[i]);
-	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
-	tb_stacks(tb, 1, 900, 0);
-	tb_run(tb, 1, 0, 1 * MS);
-	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
-	tb_run(tb, 1, 2 * MS, 3 * MS);
-	tb_exit(tb, 1, 0);
-	m = load(tb, NULL);
+	m = waiting_with(tb, &s);
 	n = model_frames(m, 900, f, ARRAY_LEN(f));
 	out[0] = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -197,13 +203,7 @@ Test(frames, a_librarys_wait_is_its_callers)
 
 		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
 	}
-	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
-	tb_stacks(tb, 1, 900, 0);
-	tb_run(tb, 1, 0, 1 * MS);
-	tb_futex_wait(tb, 1, 0x1000, 2 * MS, 0);
-	tb_run(tb, 1, 2 * MS, 3 * MS);
-	tb_exit(tb, 1, 0);
-	m = load(tb, NULL);
+	m = waiting_with(tb, &s);
 	cr_expect(where_text(where, sizeof(where), m, 900, 0));
 	cr_expect_str_eq(where, "queue.py:7 Queue.get ← work.py:3 own");
 	model_free(m);

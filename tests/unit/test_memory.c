@@ -24,18 +24,26 @@ static struct peaks peaks_of(struct tb *tb)
 	return p;
 }
 
-/* Of 100 MB that a parent was read with, a child shares all but the 5 MB that it wrote. */
-static struct tb *forked(void)
+/* A parent that was read once, with `rss` MB, has a child from 200 ms on. */
+static struct tb *read_once(uint64_t rss)
 {
 	struct tb *tb = tb_new();
 
 	tb_task(tb, 1, "app");
 	tb_run(tb, 1, 0, 200 * MS);
-	tb_footprint(tb, 1, 100 * MS, 100 * MB, 98 * MB, 96 * MB);
+	tb_footprint(tb, 1, 100 * MS, rss * MB, (rss - 2) * MB, (rss - 4) * MB);
 	tb_fork(tb, 2, 1, "child", 200 * MS);
 	tb_on(tb, 2, 1);
-	tb_run(tb, 1, 200 * MS, 1000 * MS);
 	tb_run(tb, 2, 200 * MS, 1000 * MS);
+	return tb;
+}
+
+/* Of 100 MB that a parent was read with, a child shares all but the 5 MB that it wrote. */
+static struct tb *forked(void)
+{
+	struct tb *tb = read_once(100);
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
 	tb_footprint(tb, 2, 400 * MS, 105 * MB, 55 * MB, 5 * MB);
 	return tb;
 }
@@ -118,15 +126,9 @@ Test(memory, a_program_of_its_own_counts_whole)
 /* When the one that was read too early has gone, nobody else counts its pages. */
 Test(memory, the_end_of_a_parent_leaves_its_pages_to_the_child)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = read_once(20);
 	struct peaks p;
 
-	tb_task(tb, 1, "app");
-	tb_run(tb, 1, 0, 200 * MS);
-	tb_footprint(tb, 1, 100 * MS, 20 * MB, 18 * MB, 16 * MB);
-	tb_fork(tb, 2, 1, "child", 200 * MS);
-	tb_on(tb, 2, 1);
-	tb_run(tb, 2, 200 * MS, 1000 * MS);
 	tb_run(tb, 1, 200 * MS, 300 * MS);
 	tb_exit(tb, 1, 0);
 	tb_footprint(tb, 2, 400 * MS, 105 * MB, 55 * MB, 5 * MB);
