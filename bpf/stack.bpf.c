@@ -137,9 +137,6 @@ static __always_inline u64 take_python(struct mt_stack *sc, const struct task_st
 	if (!py)
 		return 0;
 	py_note_codes(s->space, ts, s->id);
-	n_py = py->n;
-	if (n_py > MT_MAX_PY_FRAMES)
-		n_py = MT_MAX_PY_FRAMES;
 	hash = py_mix(hash, py_hash, py_epoch(s->space) + ((u64)py->cut << 32));
 	sent = bpf_map_lookup_elem(&stacks_sent, &hash);
 	if (sent) {
@@ -149,6 +146,11 @@ static __always_inline u64 take_python(struct mt_stack *sc, const struct task_st
 	sc->flags |= py->flags;
 	asm volatile("" : "+r"(n)); /* or the bound is one of a copy, which 6.1's verifier loses */
 	n &= MT_MAX_USER_FRAMES;
+	/* Only here: 5.15 forgets the bounds of 32 bits that the compiler puts on the stack. */
+	n_py = py->n;
+	asm volatile("" : "+r"(n_py));
+	if (n_py > MT_MAX_PY_FRAMES)
+		n_py = MT_MAX_PY_FRAMES;
 	bpf_probe_read_kernel(&sc->frames[n], n_py * sizeof(struct mt_pyframe), py->frames);
 	send_stack(sc, hash, n_py, ts, s->id);
 	return hash;

@@ -391,10 +391,10 @@ Test(identity, deadlock_of_python_threads)
 	if (!n)
 		cr_skip_test("no CPython");
 	for (size_t i = 0; i < n; i++) {
-		struct recording r = record(ARGS("-d", slow_machine() ? "8" : "2"),
+		struct recording r = record(ARGS("-d", slow_machine() ? "25" : "2"),
 		                            ARGS(python[i], workload("deadlock.py"), "--kind",
 		                                 i % 2 ? "RLock" : "Lock", "--life",
-		                                 slow_machine() ? "20" : "8"));
+		                                 slow_machine() ? "60" : "8"));
 
 		check_cycle(r.trace, r.json, r.truth, python[i]);
 	}
