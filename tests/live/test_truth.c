@@ -358,7 +358,8 @@ Test(truth, memory_of_a_family)
 
 Test(truth, causes_of_blocking)
 {
-	struct recording r = record(NONE, ARGS(workload("blocked"), "--ms", "60"));
+	struct recording r =
+	        record(NONE, ARGS(workload("blocked"), "--ms", slow_machine() ? "400" : "60"));
 	size_t i, n = 0;
 	json_t *l;
 
