@@ -33,7 +33,8 @@
 	"worker-1         20 ms      23.8 %  27.5 ms    301\n" \
 	"worker-2         20 ms      23.8 %  27.5 ms    301\n" \
 	"worker-3         20 ms      23.8 %  27.5 ms    301\n" \
-	"                 held 95.2 % of the run, 110 ms waited for in all, 1,204 times…\n" \
+	"                 held 95.2 % of the run, 110 ms waited for in all, 1,204 times\n" \
+	"                 handed over\n" \
 	"\n" \
 	"channels           waits  total wait  to read  longest  waiters  other end\n" \
 	"pipe app | worker      3        9 ms     9 ms     4 ms  app      worker-3\n" \

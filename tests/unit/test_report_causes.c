@@ -296,6 +296,7 @@ Test(report_causes, every_width)
 
 		for (const char *p = text; *p && o.ascii; p++)
 			cr_assert(!(*p & 0x80), "ASCII only at %u columns:\n%s", width, text);
+		cr_assert(strstr(text, "over\n"), "the GIL's last line is whole:\n%s", text);
 		free(text);
 	}
 	report_release(&r);
