@@ -155,7 +155,8 @@ struct session {
 	const char *path;
 	int fd;
 	struct trace_reader *reader;
-	struct analyze_opts wanted; /* set between opening and loading; a task that is not one: ignored */
+	struct analyze_opts
+	        wanted; /* set between opening and loading; a task that is not one: ignored */
 	struct model *model;
 	struct report report;
 };
