@@ -7,6 +7,10 @@
  * cannot have been used, because there was no task for it (`no-task`), is left aside at
  * first: `usable` = capacity - no-task. In this order:
  *
+ * What is charged to rest, but was waited for behind a lock whose holder slept meanwhile or waited
+ * for the outside, counts as held: without the lock they would do so side by side. (With I/O it
+ * need not be so: the disk is one, too.)
+ *
  *   - a deadlock: serialized;
  *   - work is PARALLEL of usable or more, no-task less than SPARE: parallel (on one CPU:
  * cpu-bound);
@@ -18,7 +22,9 @@
  *   - the largest is rest, but less than work: parallel or cpu-bound, as above;
  *   - the largest is rest, or there is nothing of all that: idle.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analyze_priv.h"
@@ -32,6 +38,9 @@ struct tally {
 	double capacity, work, held, disk, rest, shortage, no_task, unknown;
 	double balance;              /* part of held: barriers, joins, children */
 	const struct cause_row *top; /* of what decides */
+	double behind;               /* of rest, what waited behind locks … */
+	struct cause_row lock;       /* … most behind this */
+	const char *holder;          /* what its holder did meanwhile */
 };
 
 const char *verdict_key(enum verdict v)
@@ -87,6 +96,7 @@ static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
 	const double *groups[] = {&t->held, &t->disk, &t->shortage, &t->rest};
+	const double shares[] = {t->held + t->behind, t->disk, t->shortage, t->rest - t->behind};
 	static const enum verdict verdicts[] = {VERDICT_SERIALIZED, VERDICT_IO_BOUND,
 	                                        VERDICT_CPU_STARVED, VERDICT_IDLE};
 	size_t best = 0;
@@ -96,11 +106,15 @@ static enum verdict judge(const struct report *r, struct tally *t)
 	if (t->work > 0 && t->work >= PARALLEL * usable)
 		return judge_busy(r, t);
 	for (size_t i = 1; i < ARRAY_LEN(groups); i++)
-		if (*groups[i] > *groups[best])
+		if (shares[i] > shares[best])
 			best = i;
 	if (groups[best] == &t->rest && t->work > t->rest)
 		return judge_busy(r, t);
 	t->top = top_of(r, t, groups[best]);
+	if (!best && t->lock.id && (!t->top || t->lock.ns > t->top->ns)) {
+		t->top = &t->lock;
+		return VERDICT_SERIALIZED;
+	}
 	if (!t->top)
 		return VERDICT_IDLE;
 	if (!best && t->balance > t->held / 2)
@@ -268,6 +282,10 @@ static void say_serialized(struct report *r, const struct tally *t, const char *
 	char by[200], name[64];
 
 	row_text(r, t->top, by, sizeof(by));
+	if (t->top == &t->lock) {
+		say(r, t, "SERIALIZED by %s, whose holder %s: %s", by, t->holder, cpus);
+		return;
+	}
 	if (!n && is_one_of_many(r, t)) {
 		say(r, t, "SERIALIZED by waits for each other (%.0f %%), most for %s (%.0f %%): %s",
 		    percent(r, t->held), by, percent(r, (double)t->top->ns), cpus);
@@ -298,6 +316,12 @@ static void say_cpu_bound(struct report *r, const struct tally *t, const char *c
 		say(r, t, "CPU-BOUND with fewer tasks than CPUs: %s", cpus);
 }
 
+static bool is_told(const struct tally *t, const struct cause_row *row)
+{
+	return row == t->top ||
+	       (t->top == &t->lock && row->cause == t->lock.cause && row->id == t->lock.id);
+}
+
 /* What else there is, in order; not what was named already, nor what nobody can use. */
 static void say_others(struct report *r, const struct tally *t)
 {
@@ -307,7 +331,7 @@ static void say_others(struct report *r, const struct tally *t)
 	for (size_t i = 0; i < r->breakdown.n && named < 3; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
 
-		if (row == t->top || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
+		if (is_told(t, row) || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
 		    (double)row->ns < MENTION * t->capacity)
 			continue;
 		row_text(r, row, text, sizeof(text));
@@ -421,6 +445,82 @@ static double balance_of(const struct sweep *s)
 	return ns;
 }
 
+/* --- behind locks --- */
+
+static bool is_rest_of_holder(const struct charge *c)
+{
+	return c->label > LABEL_LOCK &&
+	       (c->what.cause == CAUSE_SLEEP || c->what.cause == CAUSE_EXTERNAL);
+}
+
+/* The lock's own charge is part of what it cost; its place is that where the holder waited. */
+static void set_lock(const struct report *r, struct tally *t, uint32_t id, double ns,
+                     enum cause holder)
+{
+	const struct lock *l = &r->w->locks.v[id - 1];
+
+	t->holder = holder == CAUSE_SLEEP ? "slept" : "waited for the outside";
+	t->lock = (struct cause_row){.cause = CAUSE_LOCK, .id = id, .ns = (uint64_t)ns};
+	if (l->kind == LOCK_GIL)
+		t->lock.cause = CAUSE_GIL;
+	snprintf(t->lock.name, sizeof(t->lock.name), "%s", l->name);
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (row->cause == holder && !t->lock.task) {
+			t->lock.task = row->task;
+			t->lock.ustack = row->ustack;
+		}
+		if (row->cause == t->lock.cause && row->id == id)
+			t->lock.ns += row->ns;
+	}
+}
+
+/* ns: room for each lock. */
+static void sum_behind(const struct report *r, const struct sweep *s, struct tally *t, double *ns)
+{
+	enum cause holder = CAUSE_SLEEP;
+	uint32_t best = 0;
+	double most = 0;
+
+	for (size_t i = 0; i < s->chains.charges.n; i++) {
+		const struct charge *c = &s->chains.charges.v[i];
+		uint32_t id = c->label - LABEL_LOCK;
+
+		if (!is_rest_of_holder(c) || id > r->w->locks.n)
+			continue;
+		if (r->w->locks.v[id - 1].family)
+			id = r->w->locks.v[id - 1].family;
+		t->behind += c->ns;
+		ns[id] += c->ns;
+		if (ns[id] > ns[best])
+			best = id;
+	}
+	for (size_t i = 0; best && i < s->chains.charges.n; i++) {
+		const struct charge *c = &s->chains.charges.v[i];
+
+		if (is_rest_of_holder(c) && c->label == LABEL_LOCK + best && c->ns > most) {
+			most = c->ns;
+			holder = c->what.cause;
+		}
+	}
+	/* Charges are estimates that the account has evened out. */
+	t->behind = t->behind < t->rest ? t->behind : t->rest;
+	if (best)
+		set_lock(r, t, best, ns[best], holder);
+}
+
+static int find_behind(const struct report *r, const struct sweep *s, struct tally *t)
+{
+	double *ns = r->w ? calloc(r->w->locks.n + 1, sizeof(*ns)) : NULL;
+
+	if (!ns)
+		return r->w ? -ENOMEM : 0;
+	sum_behind(r, s, t, ns);
+	free(ns);
+	return 0;
+}
+
 int verdict_fill(struct report *r, const struct sweep *s)
 {
 	struct tally t = {.capacity = (double)r->capacity_ns, .balance = balance_of(s)};
@@ -429,6 +529,8 @@ int verdict_fill(struct report *r, const struct sweep *s)
 		return 0;
 	for (size_t i = 0; i < r->breakdown.n; i++)
 		*group_of(&t, r->breakdown.v[i].cause) += (double)r->breakdown.v[i].ns;
+	if (find_behind(r, s, &t))
+		return -ENOMEM;
 	r->verdict = judge(r, &t);
 	set_headline(r, &t);
 	set_next_step(r, &t);

@@ -75,14 +75,18 @@ void text_deadlocks(struct tx *t)
 
 /* A gain by less is nothing to tell. */
 #define WORTH_TELLING 1.05
+#define SMALL_CAUSE   33 /* one part of the capacity in so many */
 
-/* Of the largest cause that it is known for. */
+/* Of the largest cause that it is known for; not of a small one that may change nothing. */
 static const struct what_if_row *main_what_if(const struct report *r)
 {
 	for (size_t i = 0; i < r->breakdown.n; i++)
 		for (size_t k = 0; k < r->what_if.n; k++) {
 			const struct what_if_row *w = &r->what_if.v[k];
 
+			if (w->wall_high_ns >= r->wall_ns &&
+			    r->breakdown.v[i].ns < r->capacity_ns / SMALL_CAUSE)
+				continue;
 			if (w->cause == r->breakdown.v[i].cause && w->id == r->breakdown.v[i].id &&
 			    w->cause != CAUSE_WORK && w->speedup > WORTH_TELLING)
 				return w;

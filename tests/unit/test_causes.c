@@ -58,6 +58,38 @@ Test(causes, sum_of_locks_decides)
 	drop(&b);
 }
 
+/* Each sleeps for 10 ms with the lock in its hands: what is idle sleeps, but for the lock they
+ * would do so side by side. */
+Test(causes, sleeping_with_the_lock)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= 4; id++) {
+		uint64_t from = id - 2, at = from * 11 * MS + MS;
+
+		tb_thread(tb, id, 1, "w", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, from ? US : MS);
+		if (from) {
+			tb_owner(tb, id, id - 1);
+			tb_futex_wait(tb, id, MUTEX, at - MS, id - 1);
+			tb_run(tb, id, at - MS, at);
+		}
+		tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, at + 10 * MS - US, 0);
+		tb_run(tb, id, at + 10 * MS - US, at + 10 * MS);
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 1, 0, US);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_gt(of_cause(&b, CAUSE_SLEEP), of_cause(&b, CAUSE_LOCK));
+	expect_verdict(&b, VERDICT_SERIALIZED, "whose holder slept: ");
+	expect_verdict(&b, VERDICT_SERIALIZED, "besides: sleep");
+	drop(&b);
+}
+
 /* Of three waiters for a hot and one for a cool lock, and one idle CPU of four. */
 Test(causes, idle_cpus_are_shared_by_weight)
 {
