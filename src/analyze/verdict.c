@@ -5,11 +5,11 @@
  * Of capacity, `held` is what locks, the GIL, serial sections, channels and children took,
  * `disk` I/O and page faults, `rest` sleep and the outside, `short` CPU shortage. What
  * cannot have been used, because there was no task for it (`no-task`), is left aside at
- * first: `usable` = capacity - no-task. In this order:
- *
- * What is charged to rest, but was waited for behind a lock whose holder slept meanwhile or waited
- * for the outside, counts as held: without the lock they would do so side by side. (With I/O it
- * need not be so: the disk is one, too.)
+ * first: `usable` = capacity - no-task.
+ * What is charged to sleep, but was waited for behind a lock whose holder slept, counts as held:
+ * without the lock they would do so side by side. (With I/O it need not be so: the disk is one,
+ * too; and who waits for the outside with a lock is often the one whose turn it is to do so.)
+ * In this order:
  *
  *   - a deadlock: serialized;
  *   - work is PARALLEL of usable or more, no-task less than SPARE: parallel (on one CPU:
@@ -40,7 +40,6 @@ struct tally {
 	const struct cause_row *top; /* of what decides */
 	double behind;               /* of rest, what waited behind locks … */
 	struct cause_row lock;       /* … most behind this */
-	const char *holder;          /* what its holder did meanwhile */
 };
 
 const char *verdict_key(enum verdict v)
@@ -283,7 +282,7 @@ static void say_serialized(struct report *r, const struct tally *t, const char *
 
 	row_text(r, t->top, by, sizeof(by));
 	if (t->top == &t->lock) {
-		say(r, t, "SERIALIZED by %s, whose holder %s: %s", by, t->holder, cpus);
+		say(r, t, "SERIALIZED by %s, whose holder slept: %s", by, cpus);
 		return;
 	}
 	if (!n && is_one_of_many(r, t)) {
@@ -447,27 +446,21 @@ static double balance_of(const struct sweep *s)
 
 /* --- behind locks --- */
 
-static bool is_rest_of_holder(const struct charge *c)
-{
-	return c->label > LABEL_LOCK &&
-	       (c->what.cause == CAUSE_SLEEP || c->what.cause == CAUSE_EXTERNAL);
-}
-
-/* The lock's own charge is part of what it cost; its place is that where the holder waited. */
-static void set_lock(const struct report *r, struct tally *t, uint32_t id, double ns,
-                     enum cause holder)
+/* The lock's own charge is part of what it cost; its place is that where the holder slept. */
+static void set_lock(const struct report *r, struct tally *t, uint32_t id, double ns)
 {
 	const struct lock *l = &r->w->locks.v[id - 1];
 
-	t->holder = holder == CAUSE_SLEEP ? "slept" : "waited for the outside";
-	t->lock = (struct cause_row){.cause = CAUSE_LOCK, .id = id, .ns = (uint64_t)ns};
-	if (l->kind == LOCK_GIL)
-		t->lock.cause = CAUSE_GIL;
+	t->lock = (struct cause_row){
+	        .cause = l->kind == LOCK_GIL ? CAUSE_GIL : CAUSE_LOCK,
+	        .id = id,
+	        .ns = ns < t->capacity ? (uint64_t)ns : (uint64_t)t->capacity,
+	};
 	snprintf(t->lock.name, sizeof(t->lock.name), "%s", l->name);
 	for (size_t i = 0; i < r->breakdown.n; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
 
-		if (row->cause == holder && !t->lock.task) {
+		if (row->cause == CAUSE_SLEEP && !t->lock.task) {
 			t->lock.task = row->task;
 			t->lock.ustack = row->ustack;
 		}
@@ -479,15 +472,13 @@ static void set_lock(const struct report *r, struct tally *t, uint32_t id, doubl
 /* ns: room for each lock. */
 static void sum_behind(const struct report *r, const struct sweep *s, struct tally *t, double *ns)
 {
-	enum cause holder = CAUSE_SLEEP;
 	uint32_t best = 0;
-	double most = 0;
 
 	for (size_t i = 0; i < s->chains.charges.n; i++) {
 		const struct charge *c = &s->chains.charges.v[i];
 		uint32_t id = c->label - LABEL_LOCK;
 
-		if (!is_rest_of_holder(c) || id > r->w->locks.n)
+		if (c->what.cause != CAUSE_SLEEP || c->label <= LABEL_LOCK || id > r->w->locks.n)
 			continue;
 		if (r->w->locks.v[id - 1].family)
 			id = r->w->locks.v[id - 1].family;
@@ -496,18 +487,10 @@ static void sum_behind(const struct report *r, const struct sweep *s, struct tal
 		if (ns[id] > ns[best])
 			best = id;
 	}
-	for (size_t i = 0; best && i < s->chains.charges.n; i++) {
-		const struct charge *c = &s->chains.charges.v[i];
-
-		if (is_rest_of_holder(c) && c->label == LABEL_LOCK + best && c->ns > most) {
-			most = c->ns;
-			holder = c->what.cause;
-		}
-	}
 	/* Charges are estimates that the account has evened out. */
 	t->behind = t->behind < t->rest ? t->behind : t->rest;
 	if (best)
-		set_lock(r, t, best, ns[best], holder);
+		set_lock(r, t, best, ns[best]);
 }
 
 static int find_behind(const struct report *r, const struct sweep *s, struct tally *t)

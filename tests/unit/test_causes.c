@@ -90,6 +90,29 @@ Test(causes, sleeping_with_the_lock)
 	drop(&b);
 }
 
+/* Whose turn it is waits for clients, with the lock that says so: the server is idle. */
+Test(causes, accepting_with_the_lock)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "w", 0);
+	tb_on(tb, 2, 2);
+	tb_run(tb, 2, 0, 5 * MS);
+	tb_owner(tb, 2, 1);
+	tb_futex_wait(tb, 2, MUTEX, 90 * MS, 1);
+	tb_run(tb, 2, 90 * MS, 95 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, 90 * MS - US, 0);
+	tb_run(tb, 1, 90 * MS - US, 95 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_IDLE, "outside");
+	drop(&b);
+}
+
 /* Of three waiters for a hot and one for a cool lock, and one idle CPU of four. */
 Test(causes, idle_cpus_are_shared_by_weight)
 {
