@@ -85,7 +85,8 @@ __noinline u64 maple_step(struct unwind_cpu *u, u64 entry, u64 addr)
 	u64 node = entry & ~0xffULL, pivots, slots, next = 0;
 	u32 type = (entry >> 3) & 15, n, i;
 
-	/* Before 6.1 (763ecb035029) there is none: but the verifier looks at all global functions. */
+	/* Before 6.1 (763ecb035029) there is none: but the verifier looks at all global functions.
+	 */
 	if (!u || !bpf_core_type_exists(struct maple_range_64))
 		return 0;
 	if (type == 3) {
