@@ -17,10 +17,15 @@
 __noinline u64 py_word(u64 addr);
 #define word_at(addr) py_word(addr)
 
-/* The current thread's state, 0 = it has none. It is in sc's window then, see state_word(). fs: its
+/* Where glibc has the values of a thread's keys, see pythread.bpf.c. */
+#define TSS_VALUES   0x318 /* from pthread_self: value of key 0 */
+#define TSS_STRIDE   16
+#define TSS_KEYS     32
+
+/* The slow way to the current thread's state, and what is learned by it: 0 = it has none. fs: its
  * pthread_self. Global functions, as the verifier looks at them once. */
-__noinline u64 py_thread_state(struct mt_py_space *sp, const struct mt_py_layout *l,
-			       struct py_scratch *sc, u32 space, u64 fs);
+__noinline u64 py_search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
+				   struct py_scratch *sc, u32 space, u64 fs);
 /* A thread's state belongs to the interpreter `interp`. When that is not the main one: the first
  * frame of the thread's state there, which called it. */
 __noinline u64 py_outer(u32 space, u64 fs, u64 interp);
@@ -32,7 +37,7 @@ static __always_inline const struct mt_py_layout *layout_of(const struct mt_py_s
 	return bpf_map_lookup_elem(&py_layouts, &i);
 }
 
-/* A field of the state that py_thread_state() found. */
+/* A field of the state that is in the window. */
 static __always_inline u64 state_word(const struct py_scratch *sc, u32 field)
 {
 	return *(const u64 *)(sc->window + (field & 255));

@@ -240,11 +240,60 @@ static __always_inline u64 collect(struct py_scratch *sc, const struct mt_py_lay
 	return frame;
 }
 
+/* To 3.11: has another interpreter come up beside the first one? */
+static __always_inline bool several_interpreters(struct mt_py_space *sp,
+                                                 const struct mt_py_layout *l)
+{
+	u64 head;
+
+	if (l->tstate_current == MT_PY_NO)
+		return false;
+	head = word_at(sp->runtime + l->interp_head);
+	if (head != sp->head) {
+		sp->several = head && word_at(head + l->interp_next);
+		sp->head = sp->several ? 0 : head;
+	}
+	return sp->several;
+}
+
+/* The thread's state into the window, at one go: reading costs by the read. Is it this thread's? */
+static __always_inline bool load_state(struct py_scratch *sc, const struct mt_py_layout *l, u64 t,
+                                       u64 fs)
+{
+	u32 n = l->tstate_size;
+
+	sc->window_n = 0;
+	if (n > 256 || bpf_probe_read_user(sc->window, n, (void *)t))
+		return false;
+	return state_word(sc, l->tstate_thread_id) == fs;
+}
+
+/* The thread's state, which is in the window then; 0 = it has none. */
+static __always_inline u64 thread_state(struct mt_py_space *sp, const struct mt_py_layout *l,
+                                        struct py_scratch *sc, u32 space, u64 fs)
+{
+	u64 t;
+
+	if (several_interpreters(sp, l)) {
+		t = word_at(sp->runtime + l->tstate_current);
+		if (t && load_state(sc, l, t, fs))
+			return t;
+	} else if (sp->tss_key) {
+		t = word_at(fs + TSS_VALUES + ((sp->tss_key - 1) & (TSS_KEYS - 1)) * TSS_STRIDE);
+		if (!t)
+			return 0;
+		if (load_state(sc, l, t, fs))
+			return t;
+	}
+	t = py_search_and_learn(sp, l, sc, space, fs);
+	return t && load_state(sc, l, t, fs) ? t : 0;
+}
+
 /* Where the walk begins. 0: no Python here. */
 static __always_inline u64 begin(struct py_scratch *sc, struct mt_py_space *sp,
                                  const struct mt_py_layout *l, u32 space, u64 fs)
 {
-	u64 t = py_thread_state(sp, l, sc, space, fs), frame, interp;
+	u64 t = thread_state(sp, l, sc, space, fs), frame, interp;
 
 	if (!t)
 		return 0;

@@ -23,9 +23,6 @@
  */
 #include "pyread.bpf.h"
 
-#define TSS_VALUES   0x318 /* from pthread_self: value of key 0 */
-#define TSS_STRIDE   16
-#define TSS_KEYS     32
 #define WALK_STEPS   256
 #define SEARCH_STEPS 4
 #define INTERPRETERS 16
@@ -148,14 +145,15 @@ __noinline u64 py_search(struct mt_py_space *sp, const struct mt_py_layout *l, u
 	return sc->best;
 }
 
-/* The slow way, and what is learned by it. */
-static __always_inline u64 search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
-                                            struct py_scratch *sc, u32 space, u64 fs)
+__noinline u64 py_search_and_learn(struct mt_py_space *sp, const struct mt_py_layout *l,
+                                   struct py_scratch *sc, u32 space, u64 fs)
 {
 	struct py_thread_key key = {.fs = fs, .space = space};
 	struct py_thread *known = bpf_map_lookup_elem(&py_threads, &key), new = {};
 	u64 now = bpf_ktime_get_ns();
 
+	if (!sp || !l || !sc)
+		return 0;
 	if (known) {
 		if (known->tstate && !sp->several &&
 		    word_at(known->tstate + l->tstate_thread_id) == fs)
@@ -172,56 +170,6 @@ static __always_inline u64 search_and_learn(struct mt_py_space *sp, const struct
 	}
 	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
 	return new.tstate;
-}
-
-/* To 3.11: has another interpreter come up beside the first one? */
-static __always_inline bool several_interpreters(struct mt_py_space *sp,
-                                                 const struct mt_py_layout *l)
-{
-	u64 head;
-
-	if (l->tstate_current == MT_PY_NO)
-		return false;
-	head = word_at(sp->runtime + l->interp_head);
-	if (head != sp->head) {
-		sp->several = head && word_at(head + l->interp_next);
-		sp->head = sp->several ? 0 : head;
-	}
-	return sp->several;
-}
-
-/* The thread's state into the window, at one go: reading costs by the read. Is it this thread's? */
-static __always_inline bool load_state(struct py_scratch *sc, const struct mt_py_layout *l, u64 t,
-                                       u64 fs)
-{
-	u32 n = l->tstate_size;
-
-	sc->window_n = 0;
-	if (n > 256 || bpf_probe_read_user(sc->window, n, (void *)t))
-		return false;
-	return state_word(sc, l->tstate_thread_id) == fs;
-}
-
-__noinline u64 py_thread_state(struct mt_py_space *sp, const struct mt_py_layout *l,
-                               struct py_scratch *sc, u32 space, u64 fs)
-{
-	u64 t;
-
-	if (!sp || !l || !sc)
-		return 0;
-	if (several_interpreters(sp, l)) {
-		t = word_at(sp->runtime + l->tstate_current);
-		if (t && load_state(sc, l, t, fs))
-			return t;
-	} else if (sp->tss_key) {
-		t = word_at(fs + TSS_VALUES + ((sp->tss_key - 1) & (TSS_KEYS - 1)) * TSS_STRIDE);
-		if (!t)
-			return 0;
-		if (load_state(sc, l, t, fs))
-			return t;
-	}
-	t = search_and_learn(sp, l, sc, space, fs);
-	return t && load_state(sc, l, t, fs) ? t : 0;
 }
 
 /* The main interpreter: the last one of the list, as new ones come first. */
