@@ -155,8 +155,8 @@ struct session {
 	const char *path;
 	int fd;
 	struct trace_reader *reader;
-	struct analyze_opts
-	        wanted; /* set between opening and loading; a task that is not one: ignored */
+	/* Set between opening and loading. A task that is not exactly one is ignored. */
+	struct analyze_opts wanted;
 	struct model *model;
 	struct report report;
 };

@@ -123,8 +123,10 @@ int cmd_export(const struct command *cmd, int argc, char **argv)
 	if (!x)
 		return fail_usage(cmd, "%s", err.msg);
 	if (parse_min(set.min, &o.min_ratio))
-		return fail_usage(cmd, "--min: \"%s\" is neither percent (0.5%%) nor pixels (2px)",
-		                  set.min);
+		return fail_usage(
+		        cmd,
+		        "--min: \"%s\" is neither a share of all (0.5%%) nor pixels (2px) of 1200",
+		        set.min);
 	if (set.until_ns && set.since_ns >= set.until_ns)
 		return fail_usage(cmd, "--since is not before --until");
 	path = first < argc ? argv[first] : DEFAULT_TRACE;
