@@ -40,13 +40,15 @@ def main():
     touch(memory, 64)
     time.sleep(0.2)  # read once before it forks
     read, write = os.pipe()
+    stop, go_on = os.pipe()
     children = []
     for mb in (0, 8, 32):
         child = os.fork()
         if not child:
+            os.close(go_on)
             touch(memory, mb)
             os.write(write, b"x")
-            time.sleep(args.hold + 1)
+            os.read(stop, 1)
             os._exit(0)
         children.append(child)
     for _ in children:
@@ -56,6 +58,7 @@ def main():
     look(pids, "begin")
     time.sleep(args.hold)
     look(pids, "end")
+    os.close(go_on)
     for c in children:
         os.waitpid(c, 0)
 
