@@ -53,7 +53,8 @@ static void check_callers(const char *const *command)
 	                         command[0], command[1], command[2], command[3], command[4],
 	                         command[5], command[6]));
 	uint64_t often, seldom, found;
-	double truth, share;
+	/* What is asked for; an emulated kernel sleeps longer, which is more of a short sleep. */
+	double off = slow_machine() ? 0.2 : 0.07, truth, share;
 	char *text;
 
 	cr_assert_eq(p.status, 0, "%s", p.err);
@@ -66,7 +67,7 @@ static void check_callers(const char *const *command)
 	free(text);
 	truth = (double)seldom / (double)(seldom + often);
 	share = (double)found / (double)(found + folded_sum_of(p.out, "often"));
-	cr_expect(share > truth - 0.07 && share < truth + 0.07,
+	cr_expect(share > truth - off && share < truth + off,
 	          "%s: seldom waits for %.3f of the time, found %.3f", command[0], truth, share);
 }
 
