@@ -54,7 +54,7 @@ static void check_callers(const char *const *command)
 	                         command[5], command[6]));
 	uint64_t often, seldom, found;
 	/* What is asked for; an emulated kernel sleeps longer, which is more of a short sleep. */
-	double off = slow_machine() ? 0.2 : 0.07, truth, share;
+	double off = slow_machine() ? 0.4 : 0.07, truth, share;
 	char *text;
 
 	cr_assert_eq(p.status, 0, "%s", p.err);
