@@ -21,12 +21,12 @@
 
 #include "record_priv.h"
 
-#define SLACK_NS       1000000    /* a record may reach its ring this much after its time stamp */
-#define FLUSH_NS       1000000000 /* so much is lost at most when we are killed */
-#define TWICE_NS       1000000000ull /* two signals this close together are meant for us */
-#define PATIENCE_NS    2000000000ull /* after Ctrl-C: when to say how to end the recording */
-#define NEARLY_NS      200000000ull /* after the command's end: descendants that do not mean to stay */
-#define BEGINNING_NS   30000000     /* after an exec: until an interpreter has started */
+#define SLACK_NS     1000000       /* a record may reach its ring this much after its time stamp */
+#define FLUSH_NS     1000000000    /* so much is lost at most when we are killed */
+#define TWICE_NS     1000000000ull /* two signals this close together are meant for us */
+#define PATIENCE_NS  2000000000ull /* after Ctrl-C: when to say how to end the recording */
+#define NEARLY_NS    200000000ull /* after the command's end: descendants that do not mean to stay */
+#define BEGINNING_NS 30000000     /* after an exec: until an interpreter has started */
 
 /*
  * The terminal sends its signals to the workload, too, and what that does with them is its own

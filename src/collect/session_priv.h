@@ -13,7 +13,7 @@
 struct program_cost {
 	int fd;
 	const char *name;
-	bool only_counts; /* writes no records */
+	bool only_counts;            /* writes no records */
 	uint64_t last_runs, last_ns; /* the kernel's counters, when last read */
 	uint64_t window_runs, window_ns;
 	double runs, ns;
@@ -24,10 +24,10 @@ struct program_cost {
 struct cost_meter {
 	int sock; /* to the process `pid`, which tells the kernel to; -1 = none */
 	pid_t pid;
-	bool open; /* a window is */
+	bool open;  /* a window is */
 	bool known; /* all that was to be measured could be */
 	uint64_t start_ns, open_ns, next_ns, told_ns, end_ns;
-	uint64_t open_seen, told_seen; /* events */
+	uint64_t open_seen, told_seen;   /* events */
 	uint64_t window_ns, window_seen; /* the last one's */
 	double by_time, by_seen;
 	VEC(struct program_cost) programs;

@@ -110,7 +110,7 @@ bool null_at(json_t *root, const char *path);
 /* The first truth line of that type (and, when name is not NULL, member name == value). */
 json_t *truth_line(json_t *truth, const char *type, const char *name, int64_t value);
 uint64_t part_count(json_t *report, const char *name); /* of quality.overhead.parts; 0 = none */
-json_t *task_by_tid(json_t *report, uint64_t tid); /* the first; NULL when none */
+json_t *task_by_tid(json_t *report, uint64_t tid);     /* the first; NULL when none */
 
 /* --- what holds for every recording ----------------------------------------------------- */
 
