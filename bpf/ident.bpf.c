@@ -179,7 +179,7 @@ static __always_inline bool describe_socket(struct mt_file *e, struct file *f)
 		if (e->family == AF_INET) {
 			BPF_CORE_READ_INTO((u32 *)e->laddr, sk, __sk_common.skc_rcv_saddr);
 			BPF_CORE_READ_INTO((u32 *)e->raddr, sk, __sk_common.skc_daddr);
-		} else {
+		} else if (bpf_core_field_exists(sk->__sk_common.skc_v6_daddr)) {
 			BPF_CORE_READ_INTO(&e->laddr, sk, __sk_common.skc_v6_rcv_saddr);
 			BPF_CORE_READ_INTO(&e->raddr, sk, __sk_common.skc_v6_daddr);
 		}
