@@ -127,11 +127,10 @@ static void note_serial(struct sweep *s, uint64_t dt)
 }
 
 /* How much of a stretch there had been if the CPUs had been free: as much less as of the tasks that
- * could have run did not. Who would only have waited for a lock could not. */
+ * could have run did not. */
 static double undisturbed(const struct sweep *s, double dt)
 {
-	double running = (double)s->chains.running;
-	double ready = (double)(s->chains.ready - s->chains.futile);
+	double running = (double)s->chains.running, ready = (double)s->chains.ready;
 	double could = fmin(running + ready, s->cpus);
 
 	return could > running ? dt * running / could : dt;

@@ -320,8 +320,6 @@ static int leave(struct chains *c, uint32_t i)
 		c->running_sum -= i;
 	}
 	c->ready -= n->state == NODE_READY;
-	c->futile -= n->futile;
-	n->futile = false;
 	c->cycles -= n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
 		c->n_idle[n->bystander][n->self.cause]--;
@@ -344,7 +342,6 @@ static int enter_root(struct chains *c, uint32_t i)
 		c->running_sum += i;
 	}
 	c->ready += n->state == NODE_READY;
-	c->futile += n->futile;
 	c->cycles += n->state == NODE_CYCLE;
 	if (n->state == NODE_ALONE && !n->own)
 		c->n_idle[n->bystander][n->self.cause]++;
@@ -404,35 +401,90 @@ static int enter_latency(struct chains *c, uint32_t i, const struct span *s)
 	return enter_root(c, i);
 }
 
+static int take_piece(void *at, const struct gil_span *piece)
+{
+	*(struct gil_span *)at = *piece;
+	return 1;
+}
+
+/* May somebody else have what that wait is for, then? *holder: who, NOBODY = not known. */
+static bool held_by_other(const struct chains *c, const struct node *n, const struct wait *x,
+                          uint64_t t_ns, uint32_t *holder)
+{
+	const struct lock *l = lock_at(c, x->lock);
+	uint32_t gil = l->kind == LOCK_GIL ? model_gil_number(c->w->m, l->gil) : 0;
+	struct gil_span at = {.state = BLAME_NOBODY};
+
+	if (gil && c->w->gil) {
+		gil_segments(c->w->gil, gil - 1, t_ns, t_ns + 1, take_piece, &at);
+	} else {
+		const struct blame *b =
+		        wait_blame_at(c->w, x, t_ns > x->start_ns ? t_ns : x->start_ns);
+
+		if (b)
+			at = (struct gil_span){.task = b->task, .state = b->state};
+	}
+	*holder = at.state == BLAME_HELD ? chains_node(c, at.task) : NOBODY;
+	return at.state == BLAME_NOBODY || (at.state == BLAME_HELD && at.task != n->t->id);
+}
+
 /*
- * With a CPU it would only wait: on a turn within its wait for a lock (a timeout woke it), or on
- * its way to the GIL, from which the next holder's wake-up took the CPU away.
+ * A ready task that with a CPU would only wait for a lock: on a turn within such a wait (a timeout
+ * woke it), or on its way into one. The latter is seen by what it does when it gets the CPU: it
+ * waits at once, for the GIL that another one has, or again for the lock that it was woken for and
+ * that somebody had taken meanwhile. Then it is the lock that keeps it and no want of CPUs. Returns
+ * the wait, NULL = it would run.
  */
-static bool is_futile(const struct chains *c, const struct node *n, const struct span *s)
+static const struct wait *waits_anyway(const struct chains *c, const struct node *n,
+                                       const struct span *s)
 {
 	const struct spans *all = &n->spans;
-	size_t i = all->wait;
+	const struct wait *x = all->waits + all->wait, *end = all->waits + all->n_waits;
+	uint32_t holder;
 
-	if (i < all->n_waits && all->waits[i].lock && all->waits[i].start_ns <= s->start_ns &&
-	    s->start_ns < all->waits[i].end_ns)
-		return true;
-	while (i < all->n_waits && all->waits[i].start_ns < s->end_ns)
-		i++;
-	return i < all->n_waits && all->waits[i].lock &&
-	       c->w->locks.v[all->waits[i].lock - 1].kind == LOCK_GIL &&
-	       all->waits[i].start_ns - s->end_ns <= WAKE_LATENCY_NS;
+	if (x < end && x->lock && c->strong[x->lock - 1] && x->start_ns <= s->start_ns &&
+	    s->start_ns < x->end_ns)
+		return x;
+	while (x < end && x->start_ns < s->end_ns)
+		x++;
+	if (x == end || !x->lock || !c->strong[x->lock - 1] ||
+	    x->start_ns - s->end_ns > WAKE_LATENCY_NS)
+		return NULL;
+	if (lock_at(c, x->lock)->kind == LOCK_GIL)
+		return held_by_other(c, n, x, s->end_ns, &holder) ? x : NULL;
+	return s->woken && s->lock == x->lock ? x : NULL;
+}
+
+/* Its wait for the lock goes on. */
+static int enter_again(struct chains *c, uint32_t i, const struct span *s, const struct wait *x)
+{
+	struct node *n = &c->nodes.v[i];
+	uint32_t holder;
+
+	if (!held_by_other(c, n, x, s->start_ns, &holder) || holder == NOBODY)
+		holder = i;
+	n->own = 1;
+	n->size += n->own;
+	n->self = of_lock(c, x->lock);
+	n->culprit = holder;
+	n->state = NODE_ALONE;
+	return enter_root(c, i);
 }
 
 static int enter(struct chains *c, uint32_t i, const struct span *s)
 {
 	struct node *n = &c->nodes.v[i];
+	const struct wait *x = NULL;
 
 	if (s && s->state == SPAN_BLOCKED)
 		return enter_blocked(c, i, s);
 	if (s && s->state == SPAN_READY && s->woken && s->end_ns - s->start_ns <= WAKE_LATENCY_NS)
 		return enter_latency(c, i, s);
+	if (s && s->state == SPAN_READY)
+		x = waits_anyway(c, n, s);
+	if (x)
+		return enter_again(c, i, s, x);
 	n->state = !s ? NODE_ABSENT : s->state == SPAN_RUN ? NODE_RUN : NODE_READY;
-	n->futile = n->state == NODE_READY && is_futile(c, n, s);
 	return enter_root(c, i);
 }
 

@@ -86,7 +86,6 @@ struct node {
 	uint8_t own, own_join; /* its own part of these */
 	bool worker, drowsy;   /* does work by WEAK_DUTY; less than SLEEP_DUTY */
 	bool has_peers;        /* siblings ran beside it */
-	bool futile;           /* READY, but with a CPU it would only wait for a lock */
 	bool bystander;        /* took no part, see above */
 	struct what self;
 	uint32_t culprit; /* node to name for self; itself if none other */
@@ -111,7 +110,6 @@ struct chains {
 	uint64_t n_idle[2][CAUSE_N]; /* tasks that wait without weight, by cause; [1]: bystanders */
 	VEC(struct charge) charges;
 	struct hmap charge_ids;
-	uint64_t futile;                      /* of those ready */
 	uint64_t running, ready, running_sum; /* sum of indexes: the index when one runs */
 	uint32_t cycles;
 };

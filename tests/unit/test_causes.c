@@ -58,6 +58,67 @@ Test(causes, sum_of_locks_decides)
 	drop(&b);
 }
 
+/* Woken by an unlock, beta gets no CPU for 20 ms; when it has one, alpha has taken the lock again.
+ * A CPU would have been of no use to it: it is the lock that kept it. Where it goes on then, it was
+ * the CPU. */
+Test(causes, woken_for_a_lock_that_is_taken_again)
+{
+	for (unsigned taken = 0; taken < 2; taken++) {
+		struct tb *tb = tb_new();
+		struct built b;
+
+		tb_task(tb, 1, "alpha");
+		tb_thread(tb, 2, 1, "beta", 0);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 2, 0, US);
+		tb_owner(tb, 2, 1);
+		tb_futex_wait(tb, 2, MUTEX, 10 * MS, 1);
+		tb_run(tb, 2, 30 * MS, 30 * MS + (taken ? US : 2 * MS));
+		tb_futex_wait(tb, 2, MUTEX, 60 * MS, 1);
+		tb_run(tb, 2, 60 * MS, 61 * MS);
+		tb_exit(tb, 2, 0);
+		tb_run(tb, 1, 0, 61 * MS);
+		tb_exit(tb, 1, 0);
+		b = build(tb);
+		cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), taken ? 0 : 20 * MS);
+		cr_expect_eq(of_cause(&b, CAUSE_LOCK), taken ? 60 * MS - 2 * US : 38 * MS - US);
+		cr_expect_eq(first(&b, CAUSE_LOCK)->task, 1, "held by alpha");
+		drop(&b);
+	}
+}
+
+/* Preempted with the GIL in its hands, alpha gets no CPU; then it hands the GIL over at once, as it
+ * was asked to, and waits for it. Its 20 ms are want of a CPU. */
+Test(causes, the_gils_holder_wants_a_cpu)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "alpha");
+	tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+	tb_pythread(tb, 1, 0x100);
+	tb_thread(tb, 2, 1, "beta", 0);
+	tb_pythread(tb, 2, 0x200);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, US);
+	tb_reads_gil(tb, 2, 1, true, 0x100, 1);
+	tb_futex(tb, 2, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 40 * MS + 5 * US, 1);
+	tb_run(tb, 2, 40 * MS + 5 * US, 50 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_reads_gil(tb, 1, 1, true, 0x100, 1);
+	tb_preempt(tb, 1);
+	tb_run(tb, 1, 40 * MS, 40 * MS + 10 * US);
+	tb_reads_gil(tb, 1, 1, true, 0x200, 2);
+	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 50 * MS, 2);
+	tb_run(tb, 1, 50 * MS, 51 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), 20 * MS, "%" PRIu64,
+	             of_cause(&b, CAUSE_CPU_SHORTAGE));
+	drop(&b);
+}
+
 /* Each sleeps for 10 ms with the lock in its hands: what is idle sleeps, but for the lock they
  * would do so side by side. */
 Test(causes, sleeping_with_the_lock)
