@@ -520,6 +520,8 @@ def main():
     p.add_argument("--only", choices=PARTS, action="append")
     p.add_argument("--json", metavar="FILE", help="write the figures there too")
     a = p.parse_args()
+    # A shell starts what it leaves in the background with SIGINT ignored; recordings end by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() != 0:
         sys.exit("bench: recording needs root: sudo make bench")
     if os.cpu_count() < 2:
