@@ -402,7 +402,6 @@ void tables_resolve(struct tables *t, struct proc_maps *maps)
 {
 	for (size_t i = 0; i < maps->n && t->b.sock >= 0; i++) {
 		struct proc_map *m = &maps->v[i];
-
 		uint64_t *slot;
 
 		if (!m->inode)
