@@ -209,6 +209,7 @@ def recommendation(mpvtrace, sides, runs, log):
         die("compare: status %d\n%s" % (p.returncode, p.stderr.decode(errors="replace")))
     doc = json.loads(p.stdout)
     if log:
+        os.makedirs(log, exist_ok=True)
         with open(os.path.join(log, os.path.basename(sides[0].argv[2]) + ".json"), "wb") as f:
             f.write(p.stdout)
     return doc
