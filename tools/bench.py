@@ -214,10 +214,14 @@ class Bench:
             after = rate()
             ratios.append((before + after) / 2 / within)
             before = after
-            with open(out) as f:
-                report = json.load(f)
-            bpf.append(report["quality"]["overhead"]["bpf_ns"] / report["workload"]["wall_ns"])
+            bpf.append(self.bpf_share(out))
         return ratios, bpf
+
+    def bpf_share(self, path):
+        """Of a CPU, what the kernel measured of our programs, by a report as JSON."""
+        with open(path) as f:
+            report = json.load(f)
+        return report["quality"]["overhead"]["bpf_ns"] / report["workload"]["wall_ns"]
 
     def sysbench(self):
         if not shutil.which("sysbench"):
@@ -261,13 +265,20 @@ class Bench:
                 ns = 1e9 / float(out.split("tps = ")[1].split()[0])
                 return ns, ns
 
+            shares = []
+
             def traced():
                 with open(data + "/postmaster.pid") as f:
                     pid = f.readline().strip()
-                with self.beside("attach", "--no-report", "-p", pid):
-                    return take()
+                out = self.path("json")
+                with self.beside("attach", "--no-report", "--json", out, "-p", pid):
+                    got = take()
+                shares.append(self.bpf_share(out))
+                return got
 
             ratio, note = self.paired(take, traced)
+            note += "; BPF's own run time %.1f %% of the CPUs" % (
+                100 * statistics.median(shares) / len(os.sched_getaffinity(0)))
             self.row("pgbench -S, time of a transaction", ratio, note, LIMITS["programs"])
         finally:
             as_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
