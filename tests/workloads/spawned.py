@@ -2,11 +2,13 @@
 """spawned.py --method fork|spawn|forkserver|thread [--megabytes N] [--workers N] [--pool]:
 workers, one after the other; or all in a Pool, which does two rounds of jobs with them.
 
-Truth, all times CLOCK_MONOTONIC in ns: "own": pid, tid, at: the worker's first own line of Python.
+Truth, all times CLOCK_MONOTONIC in ns: "own": pid, tid, at: the worker's first own line of Python,
+or a forked pool's loop.
 "call": tid, before, after: around the call that made it, in its creator, as near to the system
 call as Python comes; for spawn until the parent knows of its exec.
 """
 import multiprocessing
+import multiprocessing.pool
 import os
 import threading
 import time
@@ -24,8 +26,11 @@ def work(path):
     truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at)
 
 
+entered = None
+
+
 def begin(path):
-    at = now()
+    at = entered or now()
     truth.open_file(path)
     truth.line(t="own", pid=os.getpid(), tid=truth.tid(), at=at)
 
@@ -34,7 +39,23 @@ def job(seconds):
     truth.compute(seconds)
 
 
+def time_the_loop():
+    """A pool's worker is at its own when its loop begins, some 100 us of first touches before it
+    calls what it begins with. What stands for the loop here says that it is in the same file."""
+    real = multiprocessing.pool.worker
+
+    def worker(*args, **named):
+        global entered
+        entered = now()
+        return real(*args, **named)
+
+    worker.__code__ = worker.__code__.replace(co_filename=real.__code__.co_filename)
+    multiprocessing.pool.worker = worker
+
+
 def pool(context, args):
+    if args.method == "fork":
+        time_the_loop()
     with context.Pool(args.workers, begin, (args.truth,)) as workers:
         for _ in range(2):
             workers.map(job, [0.01] * args.workers * 2, chunksize=1)
