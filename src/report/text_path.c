@@ -269,7 +269,7 @@ static int by_time(const void *a, const void *b)
 	return x->ns > y->ns ? -1 : x->ns < y->ns;
 }
 
-static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t which)
+static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t which, bool first)
 {
 	char name[160], ns[32], count[48], line[800], share[16], tid[16] = "";
 	const struct alone *x = &v[which];
@@ -283,13 +283,41 @@ static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t wh
 	         fmt_ns(ns, sizeof(ns), x->ns),
 	         fmt_n(count, sizeof(count), x->count, "stretch", "stretches"),
 	         x->where[0] ? "\nat " : "", x->where);
-	tx_items(t, TX_PLAIN, which ? "" : "alone, awaited", line);
+	tx_items(t, TX_PLAIN, first ? "alone, awaited" : "", line);
+}
+
+/* Do CPUs idle for a lock more than for anything else? */
+static bool is_locks_run(const struct report *r)
+{
+	const struct cause_row *most = NULL;
+
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (row->cause != CAUSE_WORK && (!most || row->ns > most->ns))
+			most = row;
+	}
+	return most && (most->cause == CAUSE_GIL || most->cause == CAUSE_LOCK);
+}
+
+/* Is it worth a line? There a lock's holders are alone for most of the run, one after the other,
+ * and the locks' rows say so: only what is charged to a task itself, or is much, is. */
+static bool is_told(const struct report *r, const struct alone *x, bool locks)
+{
+	if (x->ns < r->wall_ns / 50)
+		return false;
+	for (size_t i = 0; i < r->breakdown.n && locks; i++)
+		locks = r->breakdown.v[i].cause != CAUSE_SERIAL ||
+		        r->breakdown.v[i].id != x->task->id ||
+		        r->breakdown.v[i].ns < r->capacity_ns / 50;
+	return !locks || x->ns >= r->wall_ns / 10;
 }
 
 void text_serial(struct tx *t)
 {
 	struct alone *v = calloc(MAX_LISTED, sizeof(*v));
-	size_t n = 0;
+	bool locks = is_locks_run(t->r);
+	size_t n = 0, shown = 0;
 
 	for (size_t i = 0; v && i < t->r->serial.n && i < MAX_LISTED; i++) {
 		const struct serial_row *s = &t->r->serial.v[i];
@@ -300,10 +328,12 @@ void text_serial(struct tx *t)
 	}
 	if (n)
 		qsort(v, n, sizeof(*v), by_time);
-	for (size_t i = 0; i < n && i < MAX_TOLD && v[i].ns >= t->r->wall_ns / 50; i++) {
-		if (!i)
+	for (size_t i = 0; i < n && shown < MAX_TOLD; i++) {
+		if (!is_told(t->r, &v[i], locks))
+			continue;
+		if (!shown)
 			tx_section(t);
-		print_alone(t, v, n, i);
+		print_alone(t, v, n, i, !shown++);
 	}
 	t->err = v ? t->err : -ENOMEM;
 	free(v);
