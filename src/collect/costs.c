@@ -123,9 +123,27 @@ static bool turn(struct cost_meter *m, char to)
 
 /* --- the windows ------------------------------------------------------------------------- */
 
+/* The counters of the kernel's; false = not to be had. */
+static bool read_counters(const struct program_cost *p, uint64_t *runs, uint64_t *ns)
+{
+	struct bpf_prog_info info = {};
+	uint32_t len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(p->fd, &info, &len))
+		return false;
+	*runs = info.run_cnt;
+	*ns = info.run_time_ns;
+	return true;
+}
+
 static void open_window(struct session *s)
 {
 	struct cost_meter *m = &s->meter;
+
+	/* Somebody else may have made the kernel measure meanwhile. */
+	for (size_t i = 0; i < m->programs.n; i++)
+		read_counters(&m->programs.v[i], &m->programs.v[i].last_runs,
+		              &m->programs.v[i].last_ns);
 
 	m->open = turn(m, SWITCH_ON);
 	m->known = m->known && m->open;
@@ -180,16 +198,13 @@ static void close_window(struct session *s)
 	m->window_seen = seen - m->open_seen;
 	for (size_t i = 0; i < m->programs.n; i++) {
 		struct program_cost *p = &m->programs.v[i];
-		struct bpf_prog_info info = {};
-		uint32_t len = sizeof(info);
 		double by = p->only_counts ? by_time : by_seen;
+		uint64_t runs, ns;
 
-		if (bpf_obj_get_info_by_fd(p->fd, &info, &len))
+		if (!read_counters(p, &runs, &ns))
 			continue;
-		p->window_runs = info.run_cnt - p->last_runs;
-		p->window_ns = info.run_time_ns - p->last_ns;
-		p->last_runs = info.run_cnt;
-		p->last_ns = info.run_time_ns;
+		p->window_runs = runs - p->last_runs;
+		p->window_ns = ns - p->last_ns;
 		p->runs += (double)p->window_runs * by;
 		p->ns += (double)p->window_ns * by;
 	}
@@ -233,7 +248,7 @@ size_t session_costs(struct session *s, struct session_cost *out, size_t max)
 		                    : (double)rest_ns / (double)(m->window_ns ? m->window_ns : 1);
 		struct session_cost c = {};
 
-		if (!p->last_runs)
+		if (!(p->runs > 0))
 			continue;
 		snprintf(c.name, sizeof(c.name), "%s", p->name);
 		c.runs = (uint64_t)(p->runs + (double)p->window_runs * by + 0.5);

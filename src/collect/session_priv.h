@@ -14,7 +14,7 @@ struct program_cost {
 	int fd;
 	const char *name;
 	bool only_counts;            /* writes no records */
-	uint64_t last_runs, last_ns; /* the kernel's counters, when last read */
+	uint64_t last_runs, last_ns; /* the kernel's counters, when the window was opened */
 	uint64_t window_runs, window_ns;
 	double runs, ns;
 };
