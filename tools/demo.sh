@@ -9,8 +9,9 @@ build=$(realpath "${1:-build}")
 cd "$(dirname "$0")/.."
 # The interpreter itself: python3 may be a script that looks for it.
 python=$(python3 -c 'import sys; print(sys.executable)')
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-demo.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT
+# The traces stay: what the reports propose next is to be tried on them.
+traces=$build/demo
+mkdir -p "$traces"
 
 root=''
 if [ "$(id -u)" != 0 ]; then
@@ -19,7 +20,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 record() {
-	$root "$build/mpvtrace" run -o "$tmp/$1.mpv" -- \
+	$root "$build/mpvtrace" run -f -o "$traces/$1.mpv" -- \
 		"$python" tests/workloads/demo.py --mode "$1" --workers 4
 }
 

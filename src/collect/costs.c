@@ -144,7 +144,6 @@ static void open_window(struct session *s)
 	for (size_t i = 0; i < m->programs.n; i++)
 		read_counters(&m->programs.v[i], &m->programs.v[i].last_runs,
 		              &m->programs.v[i].last_ns);
-
 	m->open = turn(m, SWITCH_ON);
 	m->known = m->known && m->open;
 	m->open_ns = now_ns();
