@@ -37,31 +37,36 @@ struct fd_slot {
 	u64 file; /* FILE_* */
 };
 
-/* A followed task. Only its own CPU writes it, but for the flags, once it is TS_READY. */
+/* A followed task. Only its own CPU writes it, but for the flags, once it is TS_READY. What every
+ * switch needs lies in the first two cache lines (the kernel begins the first with 8 bytes of its
+ * own), as they are mostly cold then. */
 struct task_state {
 	u32 id, proc, space;
 	u32 flags; /* TS_* */
 	u64 last_exec, last_delay, last_nvcsw;
 	u64 block_ts; /* when it blocked; 0 = it did not */
+	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
+	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
+
 	u64 credit_ns; /* blocked time not yet spent on stacks */
 	u64 rss_next_ns;
+	u64 in_ts; /* when it last got a CPU */
+	u64 born_ts; /* new, or a new program: since when; 0 = not */
+	u32 gil_n, gil_id, gil_generation; /* see gil.bpf.c */
+	u32 new_order; /* of the page of `fault` */
+	u64 gil_addr;
+	u64 tstate; /* its PyThreadState */
+
+	u64 look_ts; /* of a new one: when to look next */
 	u64 attach_ts;
 	u64 call_ts; /* when the fork call that it is in began to copy the address space */
-	u64 in_ts; /* when it last got a CPU */
 	u64 first_read, first_write, wp;
 	u64 touched_pages, cow_pages;
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
-	u64 born_ts, look_ts; /* new, or a new program: since when, and when to look next; 0 = not */
 	u64 new_stack; /* of a page allocated, until it is known what for */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
-	u32 fault; /* FAULT_*: what the last page fault was, while its outcome is open */
-	u32 new_order; /* of its page */
-	u32 slot; /* of the wait that it is in, SITE_SLOTS = none */
 	u32 looks; /* so many more by a timer */
-	u32 late, pad; /* so many by it in a row */
-	u32 gil_n, gil_id, gil_generation, pad2; /* see gil.bpf.c */
-	u64 gil_addr;
-	u64 tstate; /* its PyThreadState */
+	u32 late; /* so many by it in a row */
 	struct site_slot slots[SITE_SLOTS];
 	struct fd_slot fds[FD_SLOTS];
 };

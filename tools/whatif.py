@@ -4,9 +4,10 @@
 wall time without the GIL that of the same work done by processes? Needs root, and a machine
 with nothing else to do; with other load use --cpu-time, and look at the columns of CPU time.
 
-For each kind of tests/workloads/whatif.py, N times in turn: recorded with threads, not recorded
-with processes, recorded with processes. Of all the medians; what is off is the median of each
-turn's quotient. "one speed": the same as if the machine had been as fast for both, by the CPU
+For each kind of tests/workloads/whatif.py, N times in turn: not recorded with processes, recorded
+with threads, again not recorded with processes, recorded with processes. Of all the medians; what is
+off is the median of each turn's quotient by the mean of both. Many short turns tell more than a few
+long ones where the machine's speed changes from second to second. "one speed": the same as if the machine had been as fast for both, by the CPU
 time that they took for the same work. "others": CPUs that other programs used. "free CPUs" is
 the prediction as it would be on CPUs that nobody else uses; "by CPU time" is a replay of the
 recording of the processes on such.
@@ -60,11 +61,13 @@ def plain(cmd):
 
 
 def turn(a, kind, scratch):
+    before = plain(command(a, kind, "processes"))
     report = record(a, command(a, kind, "threads"), scratch)
     row = gil_row(report)
     if row is None:
         return None
-    wall, cpu = plain(command(a, kind, "processes"))
+    after = plain(command(a, kind, "processes"))
+    wall, cpu = ((x + y) / 2 for x, y in zip(before, after))
     replay = record(a, command(a, kind, "processes"), scratch)["replay_ns"]
     row["threads_ns"] = report["workload"]["wall_ns"]
     row["others"] = (report["others_cpu_ns"] or 0) / row["threads_ns"]
@@ -95,8 +98,8 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("mpvtrace", nargs="?", default=os.path.join(HERE, "..", "build", "mpvtrace"))
     p.add_argument("--python", default=sys.executable)
-    p.add_argument("--repeat", type=int, default=5)
-    p.add_argument("--size", type=int, default=100)
+    p.add_argument("--repeat", type=int, default=21)
+    p.add_argument("--size", type=int, default=30)
     p.add_argument("--cpu-time", action="store_true")
     p.add_argument("--kinds", default=",".join(KINDS))
     a = p.parse_args()

@@ -124,7 +124,8 @@ static int pause_ms(const struct recording_run *r, unsigned fill_permille)
 		return 0;
 	if (fill_permille > 60)
 		return 2;
-	return fill_permille > 5 ? 10 : 40;
+	/* At 30 the rings have room for more than a second. */
+	return fill_permille > 30 ? 10 : 40;
 }
 
 static int one_round(struct recording_run *r, uint64_t now)
