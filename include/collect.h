@@ -39,6 +39,10 @@ struct collect_result {
  * gone and all privileges have been given up for good. */
 int collect(const struct collect_opts *o, struct collect_result *res, struct err *err);
 
+/* May this process record at all? 0, or -EPERM with *err. collect() asks itself; who creates files before that asks
+ * first, as a missing sudo often means that these cannot be written either. */
+int collect_allowed(struct err *err);
+
 /* What this machine can record. One row per feature. */
 struct feature_status {
 	const char *name;	/* "switches and wake-ups" */

@@ -74,7 +74,7 @@ struct task {
 	uint64_t start_ns, end_ns;		/* absolute trace times, inside the window */
 	uint64_t call_ns;			/* its creator's call began to copy the address space; 0 = unknown */
 	uint64_t first_in_ns;			/* it first got a CPU; 0 = never */
-	uint64_t exec_ns;			/* its first exec; 0 = none */
+	uint64_t exec_ns, last_exec_ns;		/* its first and its last exec; 0 = none */
 	uint64_t exit_ns;			/* it began to exit (its last switch is later); 0 = unknown */
 	bool alive;				/* still there when recording stopped */
 	bool has_base, has_end;			/* kernel counters known at both ends */

@@ -69,7 +69,7 @@ struct graph_row {
  * memory_bytes and spawn_ns of each; WHAT_IF_UNKNOWN = not measured. memory_bytes: what the process had of its own
  * (anonymous) before its first thread: the most that a forked one has to copy (measured: 7/8 of 69 MB when it looks
  * at all of its objects, 1 to 2 MB when it only computes), and what a spawned one has if it makes all that anew
- * (and 2 MB). spawn_ns: from the process's exec through its imports to its first own work, less waiting for a CPU. */
+ * (and 2 MB). spawn_ns: from the process's last exec through its imports to its first own work, less waiting for a CPU. */
 #define WHAT_IF_UNKNOWN UINT64_MAX
 struct what_if_row {
 	char change[192]; uint8_t cause; uint32_t id; double speedup, low, high;

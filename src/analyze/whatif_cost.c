@@ -86,7 +86,7 @@ static bool is_own_work(const struct model *m, uint32_t ustack)
 	return python;
 }
 
-/* When it was first seen at work of its own; 0 = never. */
+/* When the program that it runs last was first seen at work of its own; 0 = never. */
 static uint64_t first_own_work(const struct model *m, const struct task *t)
 {
 	const struct cpu_sample *samples;
@@ -96,13 +96,16 @@ static uint64_t first_own_work(const struct model *m, const struct task *t)
 	for (size_t i = 0; i < t->slices.n && left && !at; i++) {
 		const struct slice *s = &t->slices.v[i];
 
+		if (s->out_ns < t->last_exec_ns)
+			continue;
 		left -= s->ustack != 0;
 		if (s->ustack && is_own_work(m, s->ustack))
 			at = s->out_ns;
 	}
 	left = START_STACKS;
 	for (size_t i = 0; i < n && left && (!at || samples[i].ts < at); i++) {
-		if (samples[i].task != t->id || !samples[i].ustack)
+		if (samples[i].task != t->id || !samples[i].ustack ||
+		    samples[i].ts < t->last_exec_ns)
 			continue;
 		left--;
 		if (is_own_work(m, samples[i].ustack))
@@ -127,15 +130,16 @@ static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
 	return ns;
 }
 
-/* What it takes the process on a free CPU to get from its exec to work of its own. */
+/* What it takes the process on a free CPU to get from its exec to work of its own. What ran in it
+ * before (a script that finds the right interpreter) a new interpreter does not need again. */
 static uint64_t start_ns_of(const struct model *m, const struct proc *p)
 {
 	const struct task *t = model_task(m, p->id);
-	uint64_t ready = t && t->exec_ns ? first_own_work(m, t) : 0;
+	uint64_t ready = t && t->last_exec_ns ? first_own_work(m, t) : 0;
 
-	if (!t || !t->exec_ns || ready <= t->exec_ns)
+	if (!t || ready <= t->last_exec_ns)
 		return WHAT_IF_UNKNOWN;
-	return ready - t->exec_ns - without_cpu(t, t->exec_ns, ready);
+	return ready - t->last_exec_ns - without_cpu(t, t->last_exec_ns, ready);
 }
 
 void whatif_cost(const struct model *m, const struct proc *p, struct what_if_row *row,

@@ -57,7 +57,9 @@ static int snapshot(struct record_settings *set)
 	char path[256], self[40];
 	int fd = -1, rc;
 
-	rc = secret_name(path, sizeof(path), &err);
+	rc = collect_allowed(&err);
+	if (!rc)
+		rc = secret_name(path, sizeof(path), &err);
 	if (!rc && set->view.json)
 		rc = out_open(&json, set->view.json, set->out.overwrite, &err);
 	if (!rc)

@@ -187,11 +187,12 @@ int compare_record(const struct compare_settings *set, struct compare *c, struct
 
 	if (o == MAP_FAILED)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "%s", strerror(errno));
+	rc = collect_allowed(err);
 	for (unsigned side = 0; side < 2; side++)
 		fmt_safe(c->side[side].name, sizeof(c->side[side].name), set->command[side]);
 	sigaction(SIGINT, &act, &old_int);
 	sigaction(SIGTERM, &act, &old_term);
-	rc = run_all(set, c, o, err);
+	rc = rc ? rc : run_all(set, c, o, err);
 	sigaction(SIGINT, &old_int, NULL);
 	sigaction(SIGTERM, &old_term, NULL);
 	munmap(o, sizeof(*o));

@@ -162,9 +162,9 @@ static int record_into(struct record_settings *set, int trace_fd, struct out_fil
 static int record_checked(struct record_settings *set, struct err *err)
 {
 	struct out_file trace = {}, json = {};
-	int rc = 0, status, fd = -1;
+	int rc = collect_allowed(err), status, fd = -1;
 
-	if (set->view.json)
+	if (!rc && set->view.json)
 		rc = out_open(&json, set->view.json, set->out.overwrite, err);
 	if (!rc)
 		fd = rc = create_trace(set, &trace, err);

@@ -92,21 +92,6 @@ static int check_pids(const struct collect_opts *o, struct err *err)
 	return 0;
 }
 
-static int check_privileges(struct err *err)
-{
-	const char *missing = privileges_missing();
-
-	if (!missing)
-		return 0;
-	if (geteuid())
-		return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
-		               "recording needs root (%s is missing): run it with sudo", missing);
-	return err_set(
-	        err, -EPERM, MT_EXIT_PRIVILEGE,
-	        "recording needs %s, which this root lacks (a container? add it, or run outside)",
-	        missing);
-}
-
 static void connect_tables(struct recording_run *r)
 {
 	struct session_unwind k;
@@ -141,7 +126,7 @@ static void hurry(struct recording_run *r)
 /* What runs with full privilege. */
 int record_prepare(struct recording_run *r, struct err *err)
 {
-	int rc = check_privileges(err);
+	int rc = collect_allowed(err);
 
 	if (!rc)
 		rc = r->o->user ? invoker_named(r->o->user, &r->who, err)

@@ -171,6 +171,21 @@ const char *privileges_missing(void)
 	return missing;
 }
 
+int collect_allowed(struct err *err)
+{
+	const char *missing = privileges_missing();
+
+	if (!missing)
+		return 0;
+	if (geteuid())
+		return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
+		               "recording needs root (%s is missing): run it with sudo", missing);
+	return err_set(
+	        err, -EPERM, MT_EXIT_PRIVILEGE,
+	        "recording needs %s, which this root lacks (a container? add it, or run outside)",
+	        missing);
+}
+
 /* Becomes the invoking user with exactly these of the capabilities we have. */
 static int become_with(const cap_value_t *keep, int n, struct err *err)
 {

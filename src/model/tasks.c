@@ -263,6 +263,7 @@ int on_exec(struct model *m, uint64_t ts, const struct rec_exec *r)
 	}
 	if (!lt->t.exec_ns)
 		lt->t.exec_ns = ts;
+	lt->t.last_exec_ns = ts;
 	return 0;
 }
 

@@ -152,7 +152,7 @@ void text_verdict(struct tx *t)
 struct part {
 	char text[448];
 	uint64_t ns;
-	double doubt;
+	double doubt; /* of its ns: 0 … 1 */
 	const char *shade;
 };
 
@@ -229,14 +229,17 @@ static int put_bar(struct buf *b, const struct part *p, size_t n, unsigned colum
 
 static int put_legend(struct buf *b, const struct part *p, size_t n, uint64_t whole)
 {
-	char share[16];
+	char share[16], doubt[16];
 	int err = 0;
 
 	for (size_t i = 0; i < n && !err; i++) {
+		uint64_t doubt_ns = (uint64_t)(p[i].doubt * (double)p[i].ns);
+
 		err = buf_printf(b, "%s%s %s %s", i ? "\n" : "", p[i].shade, p[i].text,
 		                 fmt_share(share, sizeof(share), p[i].ns, whole));
 		if (!err && p[i].doubt >= LARGE_DOUBT)
-			err = buf_printf(b, " (± %.0f %%)", 100 * p[i].doubt);
+			err = buf_printf(b, " (± %s)",
+			                 fmt_share(doubt, sizeof(doubt), doubt_ns, whole));
 	}
 	return err;
 }

@@ -511,6 +511,10 @@ Test(run, without_root)
 		cr_skip_test("another user may not execute %s", mpvtrace());
 	fails(p, 3, "sudo");
 	cr_expect_neq(access("t.mpv", F_OK), 0, "a trace file was left behind");
+	/* That is what is wrong, even where no file could be written either. */
+	p = run(ARGS("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+	             "--inh-caps=-all", mpvtrace(), "run", "-o", "/proc/t.mpv", "--", "/bin/true"));
+	fails(p, 3, "sudo");
 }
 
 /* It would believe anybody's SUDO_UID, and write files as that user. */

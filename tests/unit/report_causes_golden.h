@@ -13,7 +13,7 @@
 	"\n" \
 	"where 2 CPUs × 84 ms went\n" \
 	"                 ██████████████████████████████▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▒▒▒▒░\n" \
-	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 3 %)\n" \
+	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 1.3 %)\n" \
 	"                 ▒ app alone (lock_wait ← work) 7.1 % · ░ no CPU free 1.5 %\n" \
 	"                 . 2 smaller 0.3 %\n" \
 	"\n" \
@@ -53,7 +53,7 @@
 	"\n" \
 	"where 2 CPUs × 84 ms went\n" \
 	"                 ██████████████████████████████▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▒▒▒▒░\n" \
-	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 3 %)\n" \
+	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 1.3 %)\n" \
 	"                 ▒ app alone (lock_wait ← work) 7.1 % · ░ no CPU free 1.5 % · . 2 smaller 0.3 %\n" \
 	"\n" \
 	"parallelism      0.99 of 2 CPUs on average · none running 2.4 % · 1 running 96.4 % · 2 running 1.2 %\n" \
@@ -87,7 +87,7 @@
 	"\n" \
 	"where 2 CPUs × 84 ms went\n" \
 	"                 ██████████████████████████████▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▒▒▒▒░\n" \
-	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 3 %) · ▒ app alone (lock_wait ← work) 7.1 % · ░ no CPU free 1.5 % · . 2 smaller 0.3 %\n" \
+	"                 █ work 49.4 % · ▓ GIL (pid 1001) 41.7 % (± 1.3 %) · ▒ app alone (lock_wait ← work) 7.1 % · ░ no CPU free 1.5 % · . 2 smaller 0.3 %\n" \
 	"\n" \
 	"parallelism      0.99 of 2 CPUs on average · none running 2.4 % · 1 running 96.4 % · 2 running 1.2 %\n" \
 	"\n" \
@@ -120,7 +120,7 @@
 	"\n" \
 	"where 2 CPUs x 84 ms went\n" \
 	"                 ##############################%%%%%%%%%%%%%%%%%%%%%%%%%++++:\n" \
-	"                 # work 49.4 % | % GIL (pid 1001) 41.7 % (~ 3 %)\n" \
+	"                 # work 49.4 % | % GIL (pid 1001) 41.7 % (~ 1.3 %)\n" \
 	"                 + app alone (lock_wait < work) 7.1 % | : no CPU free 1.5 % | . 2 smaller 0.3 %\n" \
 	"\n" \
 	"parallelism      0.99 of 2 CPUs on average | none running 2.4 % | 1 running 96.4 % | 2 running 1.2 %\n" \

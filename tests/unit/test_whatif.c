@@ -282,6 +282,34 @@ Test(whatif, nothing_of_processes_in_a_window)
 	drop(&b);
 }
 
+/* 1 at 0, exec of the interpreter at 3 ms (a script ran before that), first seen in a function of
+ * the program's own at 8 ms. */
+Test(whatif, a_process_starts_at_its_last_exec)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	static const uint64_t mine[] = {PY_FRAME(1, 1, 0)};
+	const struct rec_stack own = {.id = 1,
+	                              .kind = STACK_USER,
+	                              .space = 1,
+	                              .flags = STACK_F_PY,
+	                              .py = {(uint64_t *)mine, 1}};
+	struct tb *tb = gil_program(2, work);
+	const struct rec_pycode code = {
+	        .id = 1, .name = tb_string(tb, "main"), .file = tb_string(tb, "app.py")};
+	struct built b;
+
+	tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &code);
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &own);
+	tb_exec(tb, 1, 0, "/usr/bin/bash", "bash");
+	tb_sample(tb, 1, 2 * MS, 1, 0); /* of another program: does not count */
+	tb_exec(tb, 1, 3 * MS, "/usr/bin/python3", "python3");
+	tb_sample(tb, 1, 8 * MS, 1, 0);
+	b = build(tb);
+	cr_expect_eq(row_of(&b, CAUSE_GIL)->spawn_ns, 5 * MS, "%" PRIu64,
+	             row_of(&b, CAUSE_GIL)->spawn_ns);
+	drop(&b);
+}
+
 static struct tb *with_others(struct tb *tb, const char *busy, const char *capacity)
 {
 	tb_meta(tb, META_BUSY, busy);
