@@ -146,6 +146,10 @@ struct report {
 	 * waited for a lock; a stretch in which nothing could run counts whole. */
 	uint64_t undisturbed_ns;
 	VEC(struct cause_row) breakdown;	/* work first, then by ns */
+	/* By index into w->locks, w->channels, when causes_known: the CPU time that was idle because of it. Of a lock
+	 * also what its holder slept or read meanwhile, which the breakdown tells under that cause; of a family
+	 * under its first. Waits that held nobody up have none. */
+	VEC(uint64_t) lock_idle_ns, channel_idle_ns;
 	VEC(struct share_row) shares, proc_shares;	/* by height; proc_shares.task = proc id */
 	VEC(struct serial_row) serial;		/* by ns */
 	VEC(struct path_row) path;

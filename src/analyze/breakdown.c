@@ -186,6 +186,44 @@ static int collect_parts(struct parts *p)
 	return err;
 }
 
+/* --- what each lock and channel kept idle --- */
+
+/* The lock by which those below a root hang there, even when the root sleeps; 0 = none. */
+static uint32_t lock_of(const struct waits *w, const struct charge *c)
+{
+	uint32_t id = c->label > LABEL_LOCK ? c->label - LABEL_LOCK : 0;
+
+	if (c->what.cause == CAUSE_LOCK || c->what.cause == CAUSE_GIL)
+		return c->what.id;
+	if (!id || id > w->locks.n)
+		return 0;
+	return w->locks.v[id - 1].family ? w->locks.v[id - 1].family : id;
+}
+
+int idle_fill(struct report *r, const struct sweep *s)
+{
+	const struct waits *w = r->w;
+	size_t n = w->locks.n + w->channels.n;
+	double *ns = calloc(n + 1, sizeof(*ns));
+	int err = ns ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < s->chains.charges.n; i++) {
+		const struct charge *c = &s->chains.charges.v[i];
+		uint32_t id = lock_of(w, c);
+
+		if (id && id <= w->locks.n)
+			ns[id - 1] += c->ns;
+		else if (c->what.cause == CAUSE_CHANNEL && c->what.id &&
+		         c->what.id <= w->channels.n)
+			ns[w->locks.n + c->what.id - 1] += c->ns;
+	}
+	for (size_t i = 0; !err && i < n; i++)
+		err = i < w->locks.n ? vec_push(&r->lock_idle_ns, (uint64_t)(ns[i] + 0.5))
+		                     : vec_push(&r->channel_idle_ns, (uint64_t)(ns[i] + 0.5));
+	free(ns);
+	return err;
+}
+
 /* --- names and places --- */
 
 static void set_name(const struct model *m, const struct waits *w, struct cause_row *row,

@@ -50,6 +50,8 @@ static int fill(struct report *r, struct sweep *s)
 	spots_sort(s);
 	err = breakdown_fill(r, s);
 	if (!err)
+		err = idle_fill(r, s);
+	if (!err)
 		err = shares_fill(r, s);
 	if (!err)
 		err = serial_fill(r, s);

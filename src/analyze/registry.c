@@ -106,6 +106,8 @@ void report_release(struct report *r)
 	for (size_t i = 0; i < r->watch.n; i++)
 		vec_release(&r->watch.v[i].by);
 	vec_release(&r->breakdown);
+	vec_release(&r->lock_idle_ns);
+	vec_release(&r->channel_idle_ns);
 	vec_release(&r->shares);
 	vec_release(&r->proc_shares);
 	vec_release(&r->serial);

@@ -112,13 +112,13 @@ static uint64_t bytes_of(const struct channel *c)
 	return sum;
 }
 
-static int merge(struct connection *into, const struct channel *c)
+static int merge(struct connection *into, const struct channel *c, uint64_t idle_ns)
 {
 	int err;
 
+	into->idle_ns = sat_add(into->idle_ns, idle_ns);
 	into->bytes = sat_add(into->bytes, bytes_of(c));
 	into->bytes_known |= c->ends.n > 0;
-
 	into->waits += c->waits;
 	into->wait_ns += c->wait_ns;
 	into->read_wait_ns += c->read_wait_ns;
@@ -128,7 +128,8 @@ static int merge(struct connection *into, const struct channel *c)
 	return err ? err : merge_list(into, c->blockers.v, c->blockers.n, true);
 }
 
-static int add(struct connections *out, struct ends *e, struct hmap *rows, const struct channel *c)
+static int add(struct connections *out, struct ends *e, struct hmap *rows, const struct channel *c,
+               uint64_t idle_ns)
 {
 	struct connection fresh = {0};
 	bool added = true;
@@ -145,10 +146,11 @@ static int add(struct connections *out, struct ends *e, struct hmap *rows, const
 		if (vec_push(out, fresh))
 			return -ENOMEM;
 	}
-	return merge(&out->v[at ? *at : out->n - 1], c);
+	return merge(&out->v[at ? *at : out->n - 1], c, idle_ns);
 }
 
-int connections_make(struct connections *out, const struct channel *v, size_t n)
+int connections_make(struct connections *out, const struct channel *v, size_t n,
+                     const uint64_t *idle_ns)
 {
 	struct ends e = {.names = strtab_new()};
 	struct hmap rows = {0};
@@ -157,7 +159,7 @@ int connections_make(struct connections *out, const struct channel *v, size_t n)
 
 	for (size_t i = 0; !err && i < n; i++)
 		if (v[i].waits)
-			err = add(out, &e, &rows, &v[i]);
+			err = add(out, &e, &rows, &v[i], idle_ns ? idle_ns[i] : 0);
 	for (size_t i = 0; i < out->n; i++)
 		any |= out->v[i].bytes_known;
 	for (size_t i = 0; i < out->n; i++)

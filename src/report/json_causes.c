@@ -81,6 +81,14 @@ static json_t *lock_sites(struct jout *j, const struct lock *l)
 	return a;
 }
 
+/* CPU time that was idle because of it; null when nobody could account for it. */
+static json_t *idle_cpu(const uint64_t *by_index, size_t n, uint32_t id)
+{
+	bool known = id && id <= n;
+
+	return j_known(known, known ? by_index[id - 1] : 0);
+}
+
 json_t *json_lock(struct jout *j, const struct lock *l)
 {
 	json_t *o = json_object();
@@ -101,6 +109,7 @@ json_t *json_lock(struct jout *j, const struct lock *l)
 	j_set(j, o, "held_ns", j_u64(l->held_ns));
 	j_set(j, o, "handoff_ns", j_u64(l->handoff_ns));
 	j_set(j, o, "ready_ns", j_u64(l->ready_ns));
+	j_set(j, o, "idle_cpu_ns", idle_cpu(j->r->lock_idle_ns.v, j->r->lock_idle_ns.n, l->id));
 	j_set(j, o, "evidence_known", j_u64(l->owner_known));
 	j_set(j, o, "evidence_agrees", j_u64(l->owner_agree));
 	j_set(j, o, "evidence_differs", j_u64(l->owner_differ));
@@ -182,6 +191,8 @@ static json_t *channel(struct jout *j, const struct channel *c)
 	j_set(j, o, "max_wait_ns", j_u64(c->max_ns));
 	j_set(j, o, "read_wait_ns", j_u64(c->read_wait_ns));
 	j_set(j, o, "write_wait_ns", j_u64(c->write_wait_ns));
+	j_set(j, o, "idle_cpu_ns",
+	      idle_cpu(j->r->channel_idle_ns.v, j->r->channel_idle_ns.n, c->id));
 	set_traffic(j, o, &c->total);
 	set_flow(j, o, c);
 	j_set(j, o, "bytes_from",

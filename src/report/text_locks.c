@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Locks and channels with the most waiting: who waited, for whom, and where. */
+/* Locks and channels, those first that kept CPUs idle, then by waiting: who waited, for whom, and
+ * where. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -74,6 +75,7 @@ static const struct column lock_columns[] = {
         {.head = "kind", .left = true, .drop = 8},
         {.head = "waits"},
         {.head = "total wait", .brief = "total"},
+        {.head = "CPUs idle", .brief = "idle", .drop = 3},
         {.head = "p99", .drop = 4},
         {.head = "longest", .drop = 5},
         {.head = "waiters", .left = true, .list = true, .min = 18, .drop = 7},
@@ -92,6 +94,7 @@ static const struct column lock_columns[] = {
 struct bundle {
 	struct lock sum; /* lists are its own */
 	size_t n;
+	uint64_t idle_ns;
 	char label[sizeof(((struct lock *)0)->name)];
 };
 struct bundles {
@@ -150,11 +153,13 @@ static void merge_tasks(struct bundles *b, struct lock *into, const struct lock 
 	}
 }
 
-static void merge_lock(struct bundles *b, struct bundle *into, const struct lock *l)
+static void merge_lock(struct bundles *b, struct bundle *into, const struct lock *l,
+                       uint64_t idle_ns)
 {
 	struct lock *sum = &into->sum;
 
 	into->n++;
+	into->idle_ns = sat_add(into->idle_ns, idle_ns);
 	sum->waits = sat_add(sum->waits, l->waits);
 	sum->wait_ns = sat_add(sum->wait_ns, l->wait_ns);
 	sum->max_ns = l->max_ns > sum->max_ns ? l->max_ns : sum->max_ns;
@@ -165,7 +170,8 @@ static void merge_lock(struct bundles *b, struct bundle *into, const struct lock
 		b->err = -ENOMEM;
 }
 
-static void add_bundle(struct bundles *b, const struct lock *all, const struct lock *l)
+static void add_bundle(struct bundles *b, const struct lock *all, const struct lock *l,
+                       uint64_t idle_ns)
 {
 	struct bundle fresh = {.sum = {.kind = l->kind, .shared = l->shared, .py = l->py}};
 	bool alone = !named_by_site(l) && l->kind != LOCK_JOIN, added = true;
@@ -191,7 +197,7 @@ static void add_bundle(struct bundles *b, const struct lock *all, const struct l
 			return;
 		}
 	}
-	merge_lock(b, &b->list.v[*slot], l);
+	merge_lock(b, &b->list.v[*slot], l, idle_ns);
 }
 
 static void bundles_release(struct bundles *b)
@@ -204,6 +210,17 @@ static void bundles_release(struct bundles *b)
 	vec_release(&b->list);
 	hmap_release(&b->by_name);
 	strtab_free(b->names);
+}
+
+/* Idle CPU time as a share of capacity, as the account has it. */
+static void add_idle(struct table *tab, const struct tx *t, uint64_t idle_ns)
+{
+	char share[16];
+
+	if (idle_ns && t->r->capacity_ns)
+		table_cell(tab, "%s", fmt_share(share, sizeof(share), idle_ns, t->r->capacity_ns));
+	else
+		table_nothing(tab, t->r->causes_known ? "0 %" : "");
 }
 
 static void add_name(struct table *tab, const struct bundle *b)
@@ -251,6 +268,7 @@ static void add_lock(struct table *tab, const struct tx *t, const struct bundle 
 	add_kind(tab, l);
 	table_count(tab, l->waits);
 	table_ns(tab, l->wait_ns);
+	add_idle(tab, t, b->idle_ns);
 	table_ns(tab, l->p99_ns);
 	table_ns(tab, l->max_ns);
 	add_tasks(tab, t, l->waiters.v, l->waiters.n, l->wait_ns, false);
@@ -265,14 +283,17 @@ static bool lock_wanted(const struct tx *t, const struct lock *l)
 }
 
 struct order {
-	uint64_t ns;
+	uint64_t idle_ns, ns;
 	size_t index;
 };
 
-static int by_time(const void *a, const void *b)
+/* What kept CPUs idle comes first: an idle pool waits longest, and holds nobody up. */
+static int by_cost(const void *a, const void *b)
 {
 	const struct order *x = a, *y = b;
 
+	if (x->idle_ns != y->idle_ns)
+		return x->idle_ns > y->idle_ns ? -1 : 1;
 	if (x->ns != y->ns)
 		return x->ns > y->ns ? -1 : 1;
 	return (x->index > y->index) - (x->index < y->index);
@@ -294,50 +315,69 @@ struct listing {
 	const struct column *columns;
 	size_t n_columns, n;
 	const void *things;
-	uint64_t (*wanted)(const struct tx *t, const void *things, size_t i); /* its waiting time;
-	                                                                       * 0 = not shown */
+	/* Its waiting time, 0 = not shown; and the idle CPU time that it caused. */
+	uint64_t (*wanted)(const struct tx *t, const void *things, size_t i, uint64_t *idle_ns);
 	void (*add)(struct table *tab, const struct tx *t, const void *things, size_t i);
 	const char *one, *many;
 };
 
+/* The things that are shown if they are large enough, the most important first. */
+struct ordered {
+	VEC(struct order) v;
+	uint64_t all_ns;
+};
+
+static int put_in_order(struct ordered *o, const struct tx *t, const struct listing *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct order x = {.index = i};
+
+		x.ns = l->wanted(t, l->things, i, &x.idle_ns);
+		/* So little is rather an estimate's error than a cost. */
+		if (x.idle_ns < t->r->capacity_ns / SMALL)
+			x.idle_ns = 0;
+		o->all_ns = sat_add(o->all_ns, x.ns);
+		if (x.ns && vec_push(&o->v, x))
+			return -ENOMEM;
+	}
+	if (o->v.n)
+		qsort(o->v.v, o->v.n, sizeof(*o->v.v), by_cost);
+	return 0;
+}
+
 static void print_listing(struct tx *t, const struct listing *l)
 {
-	VEC(struct order) order = {0};
-	struct table tab = {0};
-	uint64_t all = 0, rest = 0;
+	struct ordered o = {0};
+	struct table tab = {.err = put_in_order(&o, t, l)};
+	uint64_t rest = 0;
 	size_t shown = 0;
 
-	for (size_t i = 0; i < l->n; i++) {
-		struct order o = {.ns = l->wanted(t, l->things, i), .index = i};
-
-		all = sat_add(all, o.ns);
-		if (o.ns && vec_push(&order, o))
-			tab.err = -ENOMEM;
-	}
-	if (order.n)
-		qsort(order.v, order.n, sizeof(*order.v), by_time);
 	for (size_t i = 0; i < l->n_columns; i++)
 		table_column(&tab, &l->columns[i]);
-	for (size_t i = 0; i < order.n && !tab.err; i++) {
-		if (shown == i && shown < t->top && (t->o->top || order.v[i].ns >= all / SMALL)) {
-			l->add(&tab, t, l->things, order.v[i].index);
+	for (size_t i = 0; i < o.v.n && !tab.err; i++) {
+		const struct order *x = &o.v.v[i];
+		bool large = x->idle_ns || x->ns >= o.all_ns / SMALL;
+
+		if (shown == i && shown < t->top && (t->o->top || large)) {
+			l->add(&tab, t, l->things, x->index);
 			shown++;
 		} else {
-			rest = sat_add(rest, order.v[i].ns);
+			rest = sat_add(rest, x->ns);
 		}
 	}
 	if (shown)
 		tx_section(t);
 	table_print(&tab, t);
-	print_more(t, order.n - shown, rest, l->one, l->many);
+	print_more(t, o.v.n - shown, rest, l->one, l->many);
 	table_release(&tab);
-	vec_release(&order);
+	vec_release(&o.v);
 }
 
-static uint64_t lock_time(const struct tx *t, const void *things, size_t i)
+static uint64_t lock_time(const struct tx *t, const void *things, size_t i, uint64_t *idle_ns)
 {
 	const struct bundle *b = (const struct bundle *)things + i;
 
+	*idle_ns = b->idle_ns;
 	return lock_wanted(t, &b->sum) ? b->sum.wait_ns : 0;
 }
 
@@ -365,8 +405,10 @@ void text_locks(struct tx *t)
 	}
 	b.err = b.names ? 0 : -ENOMEM;
 	for (size_t i = 0; i < t->r->w->locks.n && !b.err; i++) {
+		uint64_t idle_ns = i < t->r->lock_idle_ns.n ? t->r->lock_idle_ns.v[i] : 0;
+
 		if (t->r->w->locks.v[i].waits)
-			add_bundle(&b, t->r->w->locks.v, &t->r->w->locks.v[i]);
+			add_bundle(&b, t->r->w->locks.v, &t->r->w->locks.v[i], idle_ns);
 	}
 	l.things = b.list.v;
 	l.n = b.list.n;
@@ -382,6 +424,7 @@ static const struct column channel_columns[] = {
         {.head = "channels", .left = true, .min = 16},
         {.head = "waits"},
         {.head = "total wait", .brief = "total"},
+        {.head = "CPUs idle", .brief = "idle", .drop = 2},
         {.head = "to read", .drop = 4},
         {.head = "to write", .drop = 4},
         {.head = "longest", .drop = 1},
@@ -390,14 +433,15 @@ static const struct column channel_columns[] = {
         {.head = "other end", .left = true, .list = true, .min = 12, .drop = 2},
 };
 
-#define CHANNEL_BYTES 6 /* only when it is known of one */
+#define CHANNEL_BYTES 7 /* only when it is known of one */
 
-static uint64_t channel_time(const struct tx *t, const void *things, size_t i)
+static uint64_t channel_time(const struct tx *t, const void *things, size_t i, uint64_t *idle_ns)
 {
 	const struct connection *c = (const struct connection *)things + i;
 	bool wanted = any_wanted(t, c->waiters.v, c->waiters.n) ||
 	              any_wanted(t, c->blockers.v, c->blockers.n);
 
+	*idle_ns = c->idle_ns;
 	return c->waits && wanted ? c->wait_ns : 0;
 }
 
@@ -408,6 +452,7 @@ static void channel_row(struct table *tab, const struct tx *t, const void *thing
 	table_name(tab, c->name);
 	table_count(tab, c->waits);
 	table_ns(tab, c->wait_ns);
+	add_idle(tab, t, c->idle_ns);
 	table_ns(tab, c->read_wait_ns);
 	table_ns(tab, c->write_wait_ns);
 	table_ns(tab, c->max_ns);
@@ -436,7 +481,8 @@ void text_channels(struct tx *t)
 
 	if (!t->r->w)
 		return;
-	err = connections_make(&all, t->r->w->channels.v, t->r->w->channels.n);
+	err = connections_make(&all, t->r->w->channels.v, t->r->w->channels.n,
+	                       t->r->channel_idle_ns.v);
 	l.things = all.v;
 	l.n = all.n;
 	memcpy(columns, channel_columns, sizeof(columns));

@@ -51,6 +51,22 @@ static inline void expect_sums(const struct built *b)
 	cr_expect_leq(critical, heights + b->r.shares.n);
 }
 
+/* What the account charged to a lock or channel is in the list of what each kept idle. */
+static inline void expect_idle(const struct report *r)
+{
+	cr_assert_eq(r->lock_idle_ns.n, r->w->locks.n);
+	cr_assert_eq(r->channel_idle_ns.n, r->w->channels.n);
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+		bool lock = row->cause == CAUSE_LOCK || row->cause == CAUSE_GIL;
+
+		if (!row->id || (!lock && row->cause != CAUSE_CHANNEL))
+			continue;
+		cr_expect_geq((lock ? r->lock_idle_ns.v : r->channel_idle_ns.v)[row->id - 1] + 2,
+		              row->ns, "%s", row->name);
+	}
+}
+
 static inline struct built build_opts(struct tb *tb, const struct analyze_opts *o)
 {
 	struct model_opts opts = {.flags = MODEL_SLICES};
@@ -61,8 +77,10 @@ static inline struct built build_opts(struct tb *tb, const struct analyze_opts *
 	tb_free(tb);
 	cr_assert_eq(report_build_opts(&b.r, b.m, o, &err), 0, "%s", err.msg);
 	cr_assert(b.r.causes_known);
-	if (!o)
+	if (!o) {
 		expect_sums(&b);
+		expect_idle(&b.r);
+	}
 	return b;
 }
 

@@ -23,9 +23,9 @@
 	"alone, awaited   app 7.1 % of the run (6 ms) in 2 stretches\n" \
 	"                 at lock_wait ← work\n" \
 	"\n" \
-	"locks           waits   total      p99  held by                 waited for at\n" \
-	"GIL (pid 1001)  1,204  110 ms   137 µs  worker-0 45.5 %…        lock_wait ← work\n" \
-	"results.mutex     311   12 ms  57.9 µs  worker-2 75.0 %…\n" \
+	"locks           waits   total    idle  held by                  waited for at\n" \
+	"GIL (pid 1001)  1,204  110 ms  41.7 %  worker-0 45.5 %…         lock_wait ← work\n" \
+	"results.mutex     311   12 ms     0 %  worker-2 75.0 %…\n" \
 	"… and 1 lock more with 1 µs of waiting\n" \
 	"\n" \
 	"GIL (pid 1001)    held  of the run   waited  waits\n" \
@@ -60,9 +60,9 @@
 	"\n" \
 	"alone, awaited   app 7.1 % of the run (6 ms) in 2 stretches · at lock_wait ← work\n" \
 	"\n" \
-	"locks           waits   total      p99  longest  held by                            waited for at\n" \
-	"GIL (pid 1001)  1,204  110 ms   137 µs   183 µs  worker-0 45.5 %, worker-1 18.2 %…  lock_wait ← work\n" \
-	"results.mutex     311   12 ms  57.9 µs  77.2 µs  worker-2 75.0 %, unknown 25.0 %\n" \
+	"locks           waits   total    idle      p99  longest  held by                    waited for at\n" \
+	"GIL (pid 1001)  1,204  110 ms  41.7 %   137 µs   183 µs  worker-0 45.5 %…           lock_wait ← work\n" \
+	"results.mutex     311   12 ms     0 %  57.9 µs  77.2 µs  worker-2 75.0 %…\n" \
 	"… and 1 lock more with 1 µs of waiting\n" \
 	"\n" \
 	"GIL (pid 1001)    held  of the run   waited  waits\n" \
@@ -93,9 +93,9 @@
 	"\n" \
 	"alone, awaited   app 7.1 % of the run (6 ms) in 2 stretches · at lock_wait ← work\n" \
 	"\n" \
-	"locks            kind   waits  total wait      p99  longest  waiters            held meanwhile by                     waited for at\n" \
-	"GIL (pid 1001)          1,204      110 ms   137 µs   183 µs  worker-0 … -3 (4)  worker-0 45.5 %, worker-1 18.2 %, +2  lock_wait ← work\n" \
-	"results.mutex    mutex    311       12 ms  57.9 µs  77.2 µs  worker-1           worker-2 75.0 %, unknown 25.0 %\n" \
+	"locks            kind   waits  total wait  CPUs idle      p99  longest  waiters            held meanwhile by                     waited for at\n" \
+	"GIL (pid 1001)          1,204      110 ms     41.7 %   137 µs   183 µs  worker-0 … -3 (4)  worker-0 45.5 %, worker-1 18.2 %, +2  lock_wait ← work\n" \
+	"results.mutex    mutex    311       12 ms        0 %  57.9 µs  77.2 µs  worker-1           worker-2 75.0 %, unknown 25.0 %\n" \
 	"… and 1 lock more with 1 µs of waiting\n" \
 	"\n" \
 	"GIL (pid 1001)    held  of the run   waited  waits\n" \
@@ -127,9 +127,9 @@
 	"\n" \
 	"alone, awaited   app 7.1 % of the run (6 ms) in 2 stretches | at lock_wait < work\n" \
 	"\n" \
-	"locks           waits   total      p99  longest  held by                            waited for at\n" \
-	"GIL (pid 1001)  1,204  110 ms   137 us   183 us  worker-0 45.5 %, worker-1 18.2 %~  lock_wait < work\n" \
-	"results.mutex     311   12 ms  57.9 us  77.2 us  worker-2 75.0 %, unknown 25.0 %\n" \
+	"locks           waits   total    idle      p99  longest  held by                    waited for at\n" \
+	"GIL (pid 1001)  1,204  110 ms  41.7 %   137 us   183 us  worker-0 45.5 %~           lock_wait < work\n" \
+	"results.mutex     311   12 ms     0 %  57.9 us  77.2 us  worker-2 75.0 %~\n" \
 	"~ and 1 lock more with 1 us of waiting\n" \
 	"\n" \
 	"GIL (pid 1001)    held  of the run   waited  waits\n" \

@@ -146,6 +146,8 @@ Test(causes, sleeping_with_the_lock)
 	tb_exit(tb, 1, 0);
 	b = build(tb);
 	cr_expect_gt(of_cause(&b, CAUSE_SLEEP), of_cause(&b, CAUSE_LOCK));
+	cr_expect_gt(b.r.lock_idle_ns.v[0], 20 * MS,
+	             "the lock's, though its holder slept: %" PRIu64, b.r.lock_idle_ns.v[0]);
 	expect_verdict(&b, VERDICT_SERIALIZED, "whose holder slept: ");
 	expect_verdict(&b, VERDICT_SERIALIZED, "besides: sleep");
 	drop(&b);
@@ -303,6 +305,8 @@ Test(causes, idle_pool_costs_nothing)
 	b = build(tb);
 	cr_expect_geq(of_cause(&b, CAUSE_WORK), 202 * MS);
 	cr_expect_eq(of_cause(&b, CAUSE_LOCK) + of_cause(&b, CAUSE_SERIAL), 0);
+	cr_expect_gt(b.r.w->locks.v[0].wait_ns, 1000 * MS);
+	cr_expect_eq(b.r.lock_idle_ns.v[0], 0);
 	expect_verdict(&b, VERDICT_PARALLEL, "PARALLEL: 1.9");
 	drop(&b);
 }

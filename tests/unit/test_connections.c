@@ -28,7 +28,7 @@ Test(connections, of_one_server_are_one_row)
 
 	for (unsigned i = 0; i < 4; i++)
 		cr_assert_eq(vec_push(&v[i].waiters, waiter), 0);
-	cr_assert_eq(connections_make(&c, v, sizeof(v) / sizeof(*v)), 0);
+	cr_assert_eq(connections_make(&c, v, sizeof(v) / sizeof(*v), NULL), 0);
 	cr_assert_eq(c.n, 4);
 	cr_expect_str_eq(c.v[0].name, "TCP 127.0.0.1:80 (3)");
 	cr_expect_eq(c.v[0].waits, 3);

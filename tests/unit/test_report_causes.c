@@ -91,6 +91,10 @@ static void fill_account(struct report *r, uint32_t stack)
 	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_CPU_SHORTAGE, .ns = 2500 * US});
 	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_SLEEP, .ns = 400 * US});
 	ADD(&r->breakdown, (struct cause_row){.cause = CAUSE_UNATTRIBUTED, .ns = 100 * US});
+	ADD(&r->lock_idle_ns, 70 * MS);
+	ADD(&r->lock_idle_ns, 0);
+	ADD(&r->lock_idle_ns, 0);
+	ADD(&r->channel_idle_ns, 0);
 	for (uint32_t id = 1; id <= 5; id++)
 		ADD(&r->shares,
 		    (struct share_row){.task = id, .height_ns = id * MS, .critical_ns = MS});
@@ -162,6 +166,7 @@ static void fill(struct report *r, const struct model *m, bool long_path)
 	}
 	r->w->locks.n = r->w->channels.n = 0;
 	r->breakdown.n = r->shares.n = r->proc_shares.n = r->serial.n = r->path.n = 0;
+	r->lock_idle_ns.n = r->channel_idle_ns.n = 0;
 	r->what_if.n = r->gils.n = r->watch.n = r->deadlocks.n = 0;
 	for (size_t i = 0; i < model_n_tasks(m) && !stack; i++) {
 		const struct task *t = model_task_at(m, i);
@@ -223,6 +228,32 @@ Test(report_causes, golden_text)
 		cr_expect_str_eq(part, pages[i].want, "at %u columns:\n%s", pages[i].width, text);
 		free(text);
 	}
+	report_release(&r);
+	model_free(m);
+}
+
+/* What kept CPUs idle comes before what was only waited for, however long; so little idle time that
+ * it may be an error does not. */
+Test(report_causes, what_costs_comes_first)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	const char *mutex, *gil, *pool;
+	char *text;
+
+	fill(&r, m, false);
+	r.lock_idle_ns.v[0] = MS / 2; /* the GIL */
+	r.lock_idle_ns.v[1] = 50 * MS;
+	add_lock(&r, LOCK_COND, "pool", 8, 5000 * MS);
+	ADD(&r.lock_idle_ns, 0);
+	text = print(&r, &o);
+	mutex = strstr(text, "\nresults.mutex");
+	pool = strstr(text, "\npool");
+	gil = strstr(pool ? pool : text, "\nGIL (pid 1001)");
+	cr_expect(mutex && pool && gil && mutex < pool && pool < gil, "%s", text);
+	cr_expect(mutex && strstr(mutex, "29.8 %"), "of the capacity of 168 ms:\n%s", text);
+	free(text);
 	report_release(&r);
 	model_free(m);
 }
