@@ -71,6 +71,7 @@ int target_await_held(struct target *t, struct err *err)
 {
 	const struct timespec nap = {.tv_nsec = 100000};
 	int failed = 0;
+	char state = 0;
 	ssize_t n;
 
 	do
@@ -84,8 +85,16 @@ int target_await_held(struct target *t, struct err *err)
 		               "cannot become the user to run the command as: %s",
 		               strerror(failed));
 	/* It said so just before it blocks; its counters are exact once it has. */
-	for (int i = 0; i < 10000 && state_of(t->pid) != 'S'; i++)
+	for (int i = 0; i < 10000; i++) {
+		state = state_of(t->pid);
+		if (state == 'S' || state == 'Z' || !state)
+			break;
 		nanosleep(&nap, NULL);
+	}
+	/* Ctrl-C while the programs were being verified: nothing of ours is in its way yet. */
+	if (state == 'Z' || !state)
+		return err_set(err, -ECHILD, MT_EXIT_FAIL,
+		               "the command's process was killed before it could start");
 	return 0;
 }
 

@@ -311,3 +311,31 @@ Test(robust, check_trace_files)
 	cr_expect_eq(run(ARGS(mpvtrace(), "report", "missing.mpv")).status, 6);
 	cr_expect_eq(run(ARGS(mpvtrace(), "report", "/")).status, 6);
 }
+
+/* Ctrl-C while the programs are being verified ends both, at once, and leaves nothing behind. */
+Test(robust, interrupted_before_it_began)
+{
+	uint64_t least_ns = UINT64_MAX;
+	unsigned early = 0;
+
+	if (slow_machine())
+		cr_skip_test("its start takes seconds");
+	for (unsigned i = 0; i < 8; i++) {
+		struct proc p;
+		uint64_t t;
+
+		proc_start(&p, ARGS(mpvtrace(), "run", "-o", "t.mpv", "--", "sleep", "9"), NULL);
+		sleep_s(0.02 + 0.01 * i);
+		t = mono_ns();
+		kill(-p.pid, SIGINT);
+		proc_wait(&p);
+		cr_expect_eq(p.status, 130, "%d: %s", p.status, p.err);
+		if (access("t.mpv", F_OK)) {
+			early++;
+			least_ns = mono_ns() - t < least_ns ? mono_ns() - t : least_ns;
+		}
+		unlink("t.mpv");
+	}
+	cr_expect(!early || least_ns < SEC, "%u times, at least %.3f s", early,
+	          (double)least_ns / 1e9);
+}
