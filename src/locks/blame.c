@@ -11,7 +11,7 @@
 #define PIECES_LO 4u
 #define PIECES_HI 64u
 
-int blame_add(struct blames *to, struct wait *x, struct blame piece)
+static int add_piece(struct blames *to, struct wait *x, struct blame piece)
 {
 	struct blame *last = x->n_blame ? &to->v.v[x->blame + x->n_blame - 1] : NULL;
 
@@ -23,6 +23,42 @@ int blame_add(struct blames *to, struct wait *x, struct blame piece)
 	}
 	x->n_blame++;
 	return vec_push(&to->v, piece);
+}
+
+/* Who has to act at that moment for `task` to act later: before its birth, whoever then has to make
+ * it. Not the waiter itself; it waits. *until: when that changes. */
+static uint32_t alive_then(const struct model *m, uint32_t task, uint32_t waiter, uint64_t t_ns,
+                           uint64_t *until)
+{
+	enum { MAX_DEPTH = 16 };
+	const struct task *t = model_task(m, task);
+
+	for (unsigned i = 0; t && t->start_ns > t_ns && i < MAX_DEPTH; i++) {
+		const struct task *maker = model_task(m, t->parent);
+
+		if (!maker || maker->id == waiter)
+			break;
+		*until = t->start_ns;
+		t = maker;
+	}
+	return t ? t->id : task;
+}
+
+int blame_add(const struct model *m, struct blames *to, struct wait *x, struct blame piece)
+{
+	uint64_t end_ns = piece.end_ns;
+	uint32_t task = piece.task;
+	int err = 0;
+
+	while (!err && piece.start_ns < end_ns) {
+		piece.end_ns = end_ns;
+		piece.task = alive_then(m, task, x->task, piece.start_ns, &piece.end_ns);
+		if (piece.end_ns > end_ns)
+			piece.end_ns = end_ns;
+		err = add_piece(to, x, piece);
+		piece.start_ns = piece.end_ns;
+	}
+	return err;
 }
 
 /* Of another process that ended meanwhile, the thread that ended it. */
@@ -54,7 +90,7 @@ static int blame_whole(const struct build *b, struct blames *to, struct wait *x,
 		piece.start_ns = s->out_ns;
 		piece.end_ns = s->queued_ns;
 		if (piece.start_ns < piece.end_ns)
-			err = blame_add(to, x, piece);
+			err = blame_add(b->m, to, x, piece);
 	}
 	return err;
 }
@@ -166,6 +202,7 @@ static int blame_child(struct build *b, struct blames *to, struct wait *x,
 /* --- GILs ---------------------------------------------------------------------------- */
 
 struct gil_tiling {
+	const struct model *m;
 	struct blames *to;
 	struct wait *x;
 	uint64_t until; /* what has its pieces */
@@ -191,7 +228,7 @@ static int add_span(void *ctx, const struct gil_span *span)
 		piece.task = 0;
 	}
 	g->until = span->end_ns;
-	return blame_add(g->to, g->x, piece);
+	return blame_add(g->m, g->to, g->x, piece);
 }
 
 /* Does who woke it agree with who is said to have held it last? */
@@ -231,8 +268,11 @@ static int blame_gil(struct lock_blame *lb, size_t gil, struct wait *x)
 
 	x->blame = (uint32_t)lb->pieces.v.n;
 	for (uint32_t i = 0; err >= 0 && i < x->n_slices; i++, s++) {
-		struct gil_tiling g = {
-		        .to = &lb->pieces, .x = x, .until = s->out_ns, .left = lb->limit};
+		struct gil_tiling g = {.m = b->m,
+		                       .to = &lb->pieces,
+		                       .x = x,
+		                       .until = s->out_ns,
+		                       .left = lb->limit};
 		struct blame rest = {.end_ns = s->queued_ns, .state = BLAME_NOBODY};
 
 		if (s->out_ns >= s->queued_ns)
@@ -240,7 +280,7 @@ static int blame_gil(struct lock_blame *lb, size_t gil, struct wait *x)
 		err = gil_segments(b->w->gil, gil, s->out_ns, s->queued_ns, add_span, &g);
 		rest.start_ns = g.until;
 		if (err > 0)
-			err = blame_add(&lb->pieces, x, rest);
+			err = blame_add(b->m, &lb->pieces, x, rest);
 	}
 	check_waker(lb, x);
 	name_next(lb, x);

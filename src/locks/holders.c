@@ -358,7 +358,7 @@ static int add_piece(struct holders *h, struct wait *x, size_t turn, uint64_t fr
 		piece.task = 0;
 		piece.state = h->owned ? BLAME_HANDOFF : BLAME_NOBODY;
 	}
-	return from < to ? blame_add(&h->lb->pieces, x, piece) : 0;
+	return from < to ? blame_add(h->lb->b->m, &h->lb->pieces, x, piece) : 0;
 }
 
 /* A long wait beside thousands of short ones: pieces of equal length, each with the turn in

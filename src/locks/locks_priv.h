@@ -146,8 +146,9 @@ struct lock_blame {
 	struct blames pieces;
 };
 int holders_blame(struct lock_blame *lb);
-/* Appends it to the wait's pieces; joins equal neighbours. */
-int blame_add(struct blames *to, struct wait *x, struct blame piece);
+/* Appends it to the wait's pieces; joins equal neighbours. What lies before the birth of its task is
+ * its maker's, and so on. */
+int blame_add(const struct model *m, struct blames *to, struct wait *x, struct blame piece);
 
 /* --- stats.c, names.c ---------------------------------------------------------------------- */
 

@@ -131,6 +131,21 @@ static int add_lock(struct sums *s, size_t i)
 	return err ? err : add_blockers(s, &s->blockers, x->lock, i);
 }
 
+/* One task for the whole wait: who was waited for before that one's birth was at no end of it. */
+static int add_other_end(struct sums *s, size_t i)
+{
+	const struct wait *x = &s->b->w->waits.v[i];
+	const struct blame *last;
+
+	if (!x->n_blame)
+		return 0;
+	last = &s->b->w->blames.v[x->blame + x->n_blame - 1];
+	if (!last->task || last->state != BLAME_HELD)
+		return 0;
+	return count(tally(&s->others, x->channel, last->task, 0), x->blocked_ns, i,
+	             last->evidence);
+}
+
 static int add_channel(struct sums *s, size_t i)
 {
 	const struct wait *x = &s->b->w->waits.v[i];
@@ -147,7 +162,7 @@ static int add_channel(struct sums *s, size_t i)
 	else
 		c->read_wait_ns = locks_sum(c->read_wait_ns, x->blocked_ns);
 	err = count(tally(&s->readers, x->channel, x->task, 0), x->blocked_ns, i, N_EVIDENCE);
-	return err ? err : add_blockers(s, &s->others, x->channel, i);
+	return err ? err : add_other_end(s, i);
 }
 
 /* --- lists --------------------------------------------------------------------------- */

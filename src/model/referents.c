@@ -59,12 +59,17 @@ int file_used(struct model *m, uint32_t file, uint32_t proc)
 bool file_leads_to(const struct model *m, uint32_t file, uint32_t proc)
 {
 	const struct mfile *f = file ? &m->files.v[file - 1] : NULL;
-	const uint64_t *at = f && f->lport && proc ? hmap_get(&m->socket_ends, ends_hash(f, true),
-	                                                      ends_ports(f, true))
-	                                           : NULL;
+	uint64_t at = 0, *known;
+	uint32_t user;
 
-	return at && *at <= m->file_users.n && m->file_users.v[*at - 1] == proc &&
-	       files_meet(m, file, (uint32_t)*at);
+	if (!f || !proc || f->kind != FD_SOCKET || !f->lport || !f->rport)
+		return false;
+	known = hmap_get(&m->socket_ends, ends_hash(f, true), ends_ports(f, true));
+	if (known && files_meet(m, file, (uint32_t)*known))
+		at = *known;
+	user = at && at <= m->file_users.n ? m->file_users.v[at - 1] : 0;
+	/* Connections that live for one question are often seen at one end only. */
+	return user ? user == proc : !memcmp(f->laddr, f->raddr, sizeof(f->laddr));
 }
 
 /* --- records --- */

@@ -458,6 +458,73 @@ Test(waits, packets_lead_to_those_who_poll)
 	built_free(&b);
 }
 
+/* A connection for each question: of the asker's end nothing was ever seen, but it is on this
+ * machine, and the answer that was being sent to it woke the asker. */
+Test(waits, answers_over_short_connections)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "server");
+	tb_fork(tb, 2, 1, "client", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_wake_flags(tb, 1, WK_F_SOFTIRQ);
+	for (uint32_t k = 0; k < 3; k++) {
+		uint32_t server = tb_tcp(tb, 6379, 40000 + k);
+
+		tb_wakes_by(tb, 1, tb_site(tb, TB_NR_sendto, 4 + k, 0, 0, FD_SOCKET), server);
+		tb_call(tb, 2, TB_NR_epoll_wait, 3, FD_UNKNOWN, (10 + 10 * k) * MS, 1);
+		tb_run(tb, 2, (10 + 10 * k) * MS, (11 + 10 * k) * MS);
+	}
+	tb_run(tb, 1, 0, 40 * MS);
+	b = build_waits(tb);
+	for (uint32_t k = 0; k < 3; k++) {
+		cr_expect_eq(wait_no(&b, 2, k)->kind, WAIT_CHANNEL);
+		expect_blame(&b, 2, k, (5 + 10 * k) * MS, BLAME_HELD, 1);
+	}
+	built_free(&b);
+}
+
+/* What comes in the end of a pipe is written by who did not exist when the wait began: until
+ * then it is a wait for who has to make it. */
+Test(waits, before_its_birth_its_maker_is_waited_for)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	uint32_t file;
+
+	tb_task(tb, 1, "python");
+	tb_fork(tb, 2, 1, "sh", 0);
+	tb_fork(tb, 3, 2, "sh", 10 * MS);
+	tb_fork(tb, 4, 3, "wc", 20 * MS);
+	tb_on(tb, 2, 1);
+	file = tb_file(tb, FD_PIPE, 77, 0, "pipe:[77]");
+	tb_on_file(tb, 1, file);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, 29 * MS, 4);
+	tb_run(tb, 1, 29 * MS, 30 * MS);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_call(tb, 2, TB_NR_wait4, UINT64_MAX, FD_UNKNOWN, 30 * MS, 3);
+	tb_run(tb, 2, 30 * MS, 31 * MS);
+	tb_exit(tb, 2, 0);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 10 * MS, 20 * MS);
+	tb_run(tb, 3, 20 * MS, 30 * MS);
+	tb_exit(tb, 3, 0);
+	tb_on(tb, 4, 3);
+	tb_wakes_by(tb, 4, tb_site(tb, TB_NR_write, 1, 0, 0, FD_PIPE), file);
+	tb_run(tb, 4, 20 * MS, 29 * MS);
+	tb_exit(tb, 4, 0);
+	b = build_waits(tb);
+	expect_blame(&b, 1, 0, 5 * MS, BLAME_HELD, 2);
+	expect_blame(&b, 1, 0, 15 * MS, BLAME_HELD, 3);
+	expect_blame(&b, 1, 0, 25 * MS, BLAME_HELD, 4);
+	cr_assert_eq(b.w->channels.v[0].blockers.n, 1, "the shells were at no end of it");
+	cr_expect_eq(b.w->channels.v[0].blockers.v[0].task, 4);
+	built_free(&b);
+}
+
 Test(waits, nobody_at_the_other_end_is_outside)
 {
 	struct tb *tb = tb_new();
