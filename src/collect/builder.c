@@ -255,12 +255,13 @@ static bool find_command(const char *name, char path[4096])
 	return false;
 }
 
-/* The command, or the interpreter that its first line names. */
-static void preload_command(struct worker *w, const char *name)
+/* The command, or the interpreter that its first line names. depth: of scripts whose interpreter is
+ * a script. The kernel allows five, and a file may name itself. */
+static void preload_command(struct worker *w, const char *name, unsigned depth)
 {
 	char path[4096], line[256], *word, *save = NULL;
 
-	for (int depth = 0; depth < 4 && name && find_command(name, path); depth++) {
+	for (; depth < 5 && name && find_command(name, path); depth++) {
 		int fd = open_regular(path);
 		ssize_t n = fd >= 0 ? pread_full(fd, line, sizeof(line) - 1, 0) : -1;
 
@@ -277,7 +278,7 @@ static void preload_command(struct worker *w, const char *name)
 		name = word = strtok_r(line + 2, " \t", &save);
 		if (!word)
 			return;
-		preload_command(w, word);
+		preload_command(w, word, depth + 1);
 		if (!strcmp(word, "/usr/bin/env"))
 			name = strtok_r(NULL, " \t", &save);
 		else
@@ -310,7 +311,7 @@ static void serve(struct worker *w, char *const argv[])
 		if (req.op == OP_PRELOAD) {
 			answer_vdso(w);
 			if (argv)
-				preload_command(w, argv[0]);
+				preload_command(w, argv[0], 0);
 			send_msg(w->sock, &done, sizeof(done), NULL, 0);
 		} else if (req.op == OP_BUILD && fds[0] >= 0) {
 			answer(w, req.id, fds[0], false);
@@ -399,11 +400,15 @@ int builder_receive(struct builder *b, struct built *out, int *table_fd, int *fi
 		close_pair(fds);
 		return rc;
 	}
+	/* As many as it says, or what it says is not to be trusted. */
+	if ((unsigned)out->has_table + out->has_file !=
+	    (unsigned)(fds[0] >= 0) + (unsigned)(fds[1] >= 0)) {
+		close_pair(fds);
+		return -EPIPE;
+	}
 	if (out->has_table)
 		*table_fd = fds[0];
 	if (out->has_file)
 		*file_fd = fds[out->has_table ? 1 : 0];
-	else if (!out->has_table)
-		close_pair(fds);
 	return 1;
 }

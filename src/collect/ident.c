@@ -73,10 +73,13 @@ int maps_find(const char *text, uint64_t addr, struct mapping *out)
 		const char *end = strchr(text, '\n');
 		size_t n = end ? (size_t)(end - text) : strlen(text);
 		unsigned major, minor;
-		char perms[5] = "";
+		char perms[5] = "", line[128]; /* what is before the path has at most 100 */
 		int at = 0;
 
-		if (sscanf(text, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 "%n",
+		/* sscanf() looks for the end of its text: of all lines that follow, each time. */
+		snprintf(line, sizeof(line), "%.*s", n < sizeof(line) ? (int)n : (int)sizeof(line),
+		         text);
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 "%n",
 		           &out->start, &out->end, perms, &out->offset, &major, &minor, &out->inode,
 		           &at) == 7 &&
 		    (size_t)at <= n && addr >= out->start && addr < out->end) {
