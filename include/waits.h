@@ -116,6 +116,9 @@ struct lock {
 	uint8_t kind;			/* enum lock_kind */
 	bool shared;			/* between processes */
 	bool py;			/* CPython's own lock object (threading.Lock …) */
+	const char *py_kind;		/* … and what Python's library made of it: "lock", "RLock", "condition", "semaphore",
+					 * "event", "barrier", "queue", "future", "thread start", "import lock"; NULL = not
+					 * known. kind is what it is made of. */
 	uint32_t space; uint64_t addr;	/* base address; of the first seen when shared */
 	uint64_t dev, inode, offset;	/* shared */
 	uint32_t gil;			/* REC_GIL id */
@@ -131,6 +134,9 @@ struct lock {
 	VEC(struct lock_task) waiters, blockers;	/* by wait_ns, largest first */
 	VEC(struct lock_site) sites;			/* by wait_ns, largest first */
 };
+
+/* What its user calls its kind: "mutex", "Python lock", "Python queue". Returns out. */
+const char *lock_kind_text(const struct lock *l, char *out, size_t n);
 
 /* What a task put in and took out, counted with --messages (recording.traffic_known), of the whole
  * recording: calls that moved data, and each message of sendmmsg and recvmmsg; bytes as the program

@@ -143,12 +143,13 @@ static void lock_text(const struct report *r, const struct cause_row *row, char 
 {
 	const struct lock *l =
 	        row->id && row->id <= r->w->locks.n ? &r->w->locks.v[row->id - 1] : NULL;
+	char kind[48];
 
 	if (!l || !*row->name)
 		snprintf(out, n, "a lock that is not known");
 	else if (l->name_from && !strcmp(l->name_from, "site"))
-		snprintf(out, n, "a %s %s", l->family_n ? "lock" : lock_kind_key(l->kind),
-		         row->name);
+		snprintf(out, n, "a %s %s",
+		         l->family_n ? "lock" : lock_kind_text(l, kind, sizeof(kind)), row->name);
 	else if (l->family_n)
 		snprintf(out, n, "what %u tasks park for (%s, …)", l->family_n, row->name);
 	else

@@ -207,12 +207,13 @@ static int without_all_gils(struct what_if *f)
 static int without_lock(struct what_if *f, const struct lock *l)
 {
 	struct change *c = add_change(f, CAUSE_LOCK);
+	char kind[48];
 
 	if (!c)
 		return -ENOMEM;
 	c->row.id = l->id;
 	snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
-	         lock_kind_key((enum lock_kind)l->kind), l->name);
+	         lock_kind_text(l, kind, sizeof(kind)), l->name);
 	c->without[l->id - 1] = true;
 	return 0;
 }

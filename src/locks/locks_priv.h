@@ -155,6 +155,10 @@ int blame_add(const struct model *m, struct blames *to, struct wait *x, struct b
 int waits_sum(struct build *b);
 int locks_name(struct build *b);
 
+/* --- pykinds.c: what Python's library made of the interpreter's locks ------------------------- */
+
+int locks_find_py_kinds(struct build *b); /* after waits_sum */
+
 /* --- families.c: many words, one lock -------------------------------------------------------- */
 
 int locks_find_families(struct build *b);

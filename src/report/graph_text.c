@@ -47,6 +47,7 @@ static void what_text(const struct report *r, const struct graph_row *g, char *o
 	        [WAIT_POLL] = "events (poll)", [WAIT_OTHER] = "something unknown",
 	};
 	const char *name = lock_name(r, g->lock);
+	char kind[48];
 
 	if (*name)
 		fmt_safe(out, n, name);
@@ -58,7 +59,7 @@ static void what_text(const struct report *r, const struct graph_row *g, char *o
 	/* A name that tells the place of waiting reads on from its kind. */
 	if (*name && !strncmp(out, "waited for", 10))
 		snprintf(out, n, "a %s",
-		         lock_kind_key((enum lock_kind)r->w->locks.v[g->lock - 1].kind));
+		         lock_kind_text(&r->w->locks.v[g->lock - 1], kind, sizeof(kind)));
 }
 
 static void age_text(const struct graph_out *g, const struct graph_row *row, char *out, size_t n)

@@ -99,6 +99,7 @@ json_t *json_lock(struct jout *j, const struct lock *l)
 	j_set(j, o, "name_from", j_text(l->name_from));
 	j_set(j, o, "scope", j_text(l->shared ? "shared" : "private"));
 	j_set(j, o, "python", json_boolean(l->py));
+	j_set(j, o, "python_kind", j_text(l->py_kind));
 	j_set(j, o, "family", j_known(l->family, l->family));
 	j_set(j, o, "address", j_known(l->addr, l->addr));
 	j_set(j, o, "waits", j_u64(l->waits));

@@ -312,6 +312,7 @@ json_t *json_futex(struct jout *j, const struct report_lock *l)
 	j_set(j, o, "max_wait_ns", j_u64(f->max_ns));
 	j_set(j, o, "p50_wait_ns", j_known(timed, l->p50_ns));
 	j_set(j, o, "p99_wait_ns", j_known(timed, l->p99_ns));
+	j_set(j, o, "python_kind", json_null());
 	j_set(j, o, "idle_cpu_ns", json_null());
 	j_set(j, o, "waiters", waiters(j, f));
 	j_set(j, o, "blockers", json_null());

@@ -173,7 +173,8 @@ static void merge_lock(struct bundles *b, struct bundle *into, const struct lock
 static void add_bundle(struct bundles *b, const struct lock *all, const struct lock *l,
                        uint64_t idle_ns)
 {
-	struct bundle fresh = {.sum = {.kind = l->kind, .shared = l->shared, .py = l->py}};
+	struct bundle fresh = {
+	        .sum = {.kind = l->kind, .shared = l->shared, .py = l->py, .py_kind = l->py_kind}};
 	bool alone = !named_by_site(l) && l->kind != LOCK_JOIN, added = true;
 	uint64_t *slot;
 	uint32_t name;
@@ -237,13 +238,14 @@ static void add_name(struct table *tab, const struct bundle *b)
 
 static void add_kind(struct table *tab, const struct lock *l)
 {
-	const char *kind = l->kind < LOCK_KIND_N ? lock_kind_key((enum lock_kind)l->kind) : "";
+	char kind[48];
 
 	/* The names of these say what they are. */
 	if (l->kind == LOCK_GIL || l->kind == LOCK_JOIN)
 		table_nothing(tab, "");
 	else
-		table_cell(tab, "%s%s%s", l->shared ? "shared " : "", l->py ? "Python " : "", kind);
+		table_cell(tab, "%s%s", l->shared ? "shared " : "",
+		           lock_kind_text(l, kind, sizeof(kind)));
 }
 
 static void add_site(struct table *tab, const struct tx *t, const struct lock *l)

@@ -74,6 +74,49 @@ Test(locks, each_kind_is_one_object_with_its_waits)
 	lock_facts_free(f);
 }
 
+/* Locks waited for in use_`what` are that; how many. */
+static size_t expect_python_kind(const struct recording *r, const char *what, const char *python)
+{
+	const char *want = strcmp(what, "rlock") ? what : "RLock", *place;
+	json_t *line;
+	size_t i, n = 0;
+
+	place = fmt("waited for in use_%s ", what);
+	json_array_foreach(at(r->json, "locks"), i, line)
+	{
+		const char *kind;
+
+		if (strncmp(str_at(line, "name"), place, strlen(place)) != 0)
+			continue;
+		n++;
+		kind = null_at(line, "python_kind") ? "null" : str_at(line, "python_kind");
+		/* Without symbols an RLock cannot be told from a Lock. */
+		if (strcmp(want, "RLock") != 0 || strcmp(kind, "lock") != 0)
+			cr_expect_str_eq(kind, want, "%s: %s", python, str_at(line, "name"));
+	}
+	return n;
+}
+
+/* All made of the same semaphores, they are called what the program calls them. */
+Test(locks, python_locks_by_what_they_are_for)
+{
+	static const char *const whats[] = {"lock",  "rlock",   "semaphore", "condition",
+	                                    "event", "barrier", "queue"};
+	char pythons[16][256];
+	size_t n = live_pythons(pythons, 16, 15);
+
+	if (!n)
+		cr_skip("no CPython here");
+	for (size_t i = 0; i < n; i++) {
+		struct recording r = record(NONE, ARGS(pythons[i], workload("pylocks.py")));
+
+		cr_assert_eq(r.p.status, 0, "%s: %s", pythons[i], r.p.err);
+		for (size_t k = 0; k < sizeof(whats) / sizeof(whats[0]); k++)
+			cr_expect(expect_python_kind(&r, whats[k], pythons[i]), "%s: no %s",
+			          pythons[i], whats[k]);
+	}
+}
+
 Test(locks, owners_of_a_contended_mutex)
 {
 	struct recording r = record(NONE, ARGS(workload("locks"), "--contend", "600"));

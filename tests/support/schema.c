@@ -108,6 +108,7 @@ static const struct {
         {"locks[].max_wait_ns", "u"},
         {"locks[].p50_wait_ns", "?u"},
         {"locks[].p99_wait_ns", "?u"},
+        {"locks[].python_kind", "?s"},
         {"locks[].idle_cpu_ns", "?u"},
         {"locks[].waiters", "a"},
         {"locks[].waiters[].tid", "?u"},

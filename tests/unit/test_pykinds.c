@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* CPython's locks by what its library made of them. */
+#include "locks_test.h"
+
+#define PYTHON "/usr/lib/libpython3.11.so.1.0"
+#define LIB    "/usr/lib/python3.11/"
+#define BASE   0x2000000
+#define SEM    0x10000
+
+enum { LOOP = 0x100, SEM_WAIT = 0x200, NATIVE = 0x300, MAX_CODES = 4 };
+
+struct code {
+	const char *name, *file;
+};
+
+/* Innermost first; below them all is the program's work(), which a thread of threading runs. */
+static const struct {
+	const char *want, *native;
+	struct code codes[MAX_CODES];
+} waits[] = {
+        {"lock", NULL, {{0}}},
+        {"lock", "lock_PyThread_acquire_lock", {{0}}},
+        {"RLock", "rlock_acquire", {{0}}},
+        {"RLock", "_thread_RLock_acquire_impl", {{0}}},
+        {"queue", "_queue_SimpleQueue_get_impl", {{0}}},
+        {"condition", NULL, {{"Condition.wait", LIB "threading.py"}}},
+        {"condition", "rlock_acquire", {{"Condition.__enter__", LIB "threading.py"}}},
+        {"condition",
+         NULL,
+         {{"Condition.wait", LIB "threading.py"}, {"Condition.wait_for", LIB "threading.py"}}},
+        {"event",
+         "lock_PyThread_acquire_lock",
+         {{"Condition.wait", LIB "threading.py"}, {"Event.wait", LIB "threading.py"}}},
+        {"event", NULL, {{"wait", LIB "threading.py"}, {"wait", LIB "threading.py"}}}, /* 3.8 */
+        {"semaphore", NULL, {{"wait", LIB "threading.py"}, {"acquire", LIB "threading.py"}}},
+        {"barrier",
+         NULL,
+         {{"wait", LIB "threading.py"},
+          {"wait_for", LIB "threading.py"},
+          {"_wait", LIB "threading.py"},
+          {"wait", LIB "threading.py"}}},
+        {"barrier",
+         NULL,
+         {{"Condition.__enter__", LIB "threading.py"}, {"Barrier.wait", LIB "threading.py"}}},
+        {"queue", NULL, {{"wait", LIB "threading.py"}, {"get", LIB "queue.py"}}},
+        {"queue", NULL, {{"Queue.put", LIB "queue.py"}}},
+        {"queue", NULL, {{"_worker", LIB "concurrent/futures/thread.py"}}},
+        {"future",
+         NULL,
+         {{"Condition.wait", LIB "threading.py"},
+          {"Future.result", LIB "concurrent/futures/_base.py"}}},
+        {"thread start",
+         NULL,
+         {{"Condition.wait", LIB "threading.py"},
+          {"Event.wait", LIB "threading.py"},
+          {"Thread.start", LIB "threading.py"}}},
+        {"import lock", NULL, {{"_ModuleLock.acquire", "<frozen importlib._bootstrap>"}}},
+        /* The program's own, though of those names. */
+        {"lock", NULL, {{"get", "/home/me/myqueue.py"}}},
+        {"lock", NULL, {{"wait", "/home/me/app.py"}, {"wait", LIB "threading.py"}}},
+};
+
+static void add_code(struct tb *tb, const struct code *code, uint64_t id)
+{
+	struct rec_pycode c = {.id = id,
+	                       .name = tb_string(tb, code->name),
+	                       .file = tb_string(tb, code->file),
+	                       .first_line = 1};
+
+	tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+}
+
+/* The i-th wait's stack, as id. */
+static uint32_t stack_of(struct tb *tb, size_t i)
+{
+	static uint64_t all_frames[ARRAY_LEN(waits)][3], all_py[ARRAY_LEN(waits)][MAX_CODES + 2];
+	static const struct code outer[] = {{"work", "/home/me/app.py"},
+	                                    {"Thread.run", LIB "threading.py"}};
+	uint64_t *frames = all_frames[i], *py = all_py[i], code = 1 + i * (MAX_CODES + 2);
+	struct rec_stack s = {.id = i + 1, .kind = STACK_USER, .space = 1, .flags = STACK_F_PY};
+	size_t n = 0, n_py = 0;
+
+	frames[n++] = BASE + SEM_WAIT;
+	if (waits[i].native) {
+		tb_symbol(tb, PYTHON, NATIVE + 16 * i, waits[i].native, 4, 0);
+		frames[n++] = BASE + NATIVE + 16 * i;
+	}
+	frames[n++] = BASE + LOOP;
+	for (; n_py < MAX_CODES && waits[i].codes[n_py].name; n_py++)
+		add_code(tb, &waits[i].codes[n_py], code + n_py);
+	for (size_t k = 0; k < ARRAY_LEN(outer); k++)
+		add_code(tb, &outer[k], code + n_py++);
+	for (size_t k = 0; k < n_py; k++)
+		py[k] = PY_FRAME(code + k, 7, k + 1 == n_py);
+	s.frames = (struct rec_array){frames, (uint32_t)n};
+	s.py = (struct rec_array){py, (uint32_t)n_py};
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	return (uint32_t)i + 1;
+}
+
+Test(pykinds, by_the_librarys_frames)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	char text[48];
+
+	tb_task(tb, 1, "python3");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_map(tb, 1, BASE, BASE + 0x10000, 0, PYTHON);
+	tb_symbol(tb, PYTHON, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
+	tb_symbol(tb, PYTHON, SEM_WAIT, "sem_wait", 4, 0);
+	tb_run(tb, 1, 0, 1000 * MS);
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		uint64_t t = i * 5 * MS;
+
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, stack_of(tb, i), 0);
+		tb_futex(tb, 2, SEM + 64 * i, TB_FUTEX_BITSET, 0, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		const struct lock *l = lock_of_wait(&b, 2, i);
+
+		cr_expect_eq(l->kind, LOCK_SEMAPHORE, "what it is made of, %zu", i);
+		cr_expect_str_eq(l->py_kind ? l->py_kind : "", waits[i].want, "wait %zu", i);
+	}
+	cr_expect_str_eq(lock_kind_text(lock_of_wait(&b, 2, 0), text, sizeof(text)), "Python lock");
+	built_free(&b);
+}
+
+/* What C code waits for is no lock of Python's. */
+Test(pykinds, native_semaphores_keep_their_kind)
+{
+	struct lock l = {.kind = LOCK_SEMAPHORE};
+	char text[48];
+
+	cr_expect_str_eq(lock_kind_text(&l, text, sizeof(text)), "semaphore");
+	l.py = true;
+	cr_expect_str_eq(lock_kind_text(&l, text, sizeof(text)), "Python semaphore");
+}
