@@ -202,6 +202,34 @@ Test(analyze, checks_of_short_times)
 	}
 }
 
+/* The hypervisor's time is ready time that no run queue saw, before a switch or behind it: as much
+ * more may the clocks differ. */
+Test(analyze, checks_leave_stolen_time_out)
+{
+	for (uint64_t off = 400 * US; off <= 800 * US; off += 400 * US) {
+		struct rec_end end = {.task = 1,
+		                      .voluntary = 1,
+		                      .run = 2 * MS + 500 * US,
+		                      .runnable = 1 * MS - off};
+		struct tb *tb = tb_new();
+		const struct report_check *c;
+		struct report *r;
+
+		tb_task(tb, 1, "main");
+		tb_no_end(tb, 1);
+		tb_run(tb, 1, 1 * MS, 4 * MS);
+		tb_steal(tb, 1, 500 * US);
+		tb_exit(tb, 1, 0);
+		tb_raw(tb, REC_K_END, TB_EPOCH + 4 * MS, &end);
+		r = build(tb);
+		c = check(r, "runnable_ns");
+		cr_expect_eq(c->recorded, 1 * MS);
+		cr_expect(c->known);
+		cr_expect_eq(c->ok, off == 400 * US, "off by %llu", (unsigned long long)off);
+		drop(r);
+	}
+}
+
 Test(analyze, unknown_counters_are_not_equal_counters)
 {
 	struct tb *tb = tb_new();

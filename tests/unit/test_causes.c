@@ -285,6 +285,29 @@ Test(causes, slow_producer_is_a_serial_section)
 	drop(&b);
 }
 
+/* A quarter of its samples in one function, the rest in another. */
+Test(causes, what_is_done_alone_is_split_by_samples)
+{
+	static const uint64_t parse[] = {0x1000}, pack[] = {0x2000};
+	struct tb *tb = producer();
+	uint32_t a = tb_stack(tb, STACK_USER, 1, parse, 1);
+	uint32_t b = tb_stack(tb, STACK_USER, 1, pack, 1);
+	struct built x;
+
+	tb_sample(tb, 2, 5 * MS, a, 0);
+	for (unsigned i = 1; i < 4; i++)
+		tb_sample(tb, 2, (5 + 10 * i) * MS, b, 0);
+	x = build(tb);
+	cr_assert_eq(x.r.serial.n, 2);
+	cr_expect_eq(x.r.serial.v[0].ustack, b);
+	cr_expect_eq(x.r.serial.v[0].ns, 27 * MS);
+	cr_expect_eq(x.r.serial.v[0].count, 3);
+	cr_expect_eq(x.r.serial.v[1].ustack, a);
+	cr_expect_eq(x.r.serial.v[1].ns, 9 * MS);
+	cr_expect_eq(x.r.serial.v[1].count, 1);
+	drop(&x);
+}
+
 /* As many idle threads as you like, waiting for work from a busy one. */
 Test(causes, idle_pool_costs_nothing)
 {

@@ -137,3 +137,34 @@ Test(memory, the_end_of_a_parent_leaves_its_pages_to_the_child)
 	cr_expect_eq(p.read.pss_bytes, 55 * MB, "%llu", (unsigned long long)p.read.pss_bytes / MB);
 	cr_expect_eq(p.read.procs, 1);
 }
+
+/* Before its first reading a process counts with its RSS; of what happens at one moment only the
+ * end counts. */
+Test(memory, between_readings_and_at_one_moment)
+{
+	struct tb *tb = tb_new();
+	struct peaks p;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 1000 * MS);
+	tb_rss(tb, 1, 100 * MS, 80 * MB, 0);
+	tb_rss(tb, 1, 200 * MS, 40 * MB, 0);
+	tb_footprint(tb, 1, 300 * MS, 40 * MB, 38 * MB, 36 * MB);
+	tb_exit(tb, 1, 0);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, 80 * MB, "%llu", (unsigned long long)p.all / MB);
+
+	tb = tb_new();
+	tb_task(tb, 1, "app");
+	tb_fork(tb, 2, 1, "tool", 100 * MS);
+	tb_exec(tb, 2, 101 * MS, "/bin/tool", "tool");
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 101 * MS, 500 * MS);
+	tb_footprint(tb, 2, 300 * MS, 100 * MB, 100 * MB, 100 * MB);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 1000 * MS);
+	tb_footprint(tb, 1, 500 * MS, 100 * MB, 100 * MB, 100 * MB);
+	tb_exit(tb, 1, 0);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, 100 * MB, "%llu", (unsigned long long)p.all / MB);
+}
