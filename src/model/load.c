@@ -244,8 +244,11 @@ static void set_recording(struct model *m)
 
 	rec->attached = command && !strcmp(command, "attach");
 	rec->complete = m->info_copy.complete;
-	rec->damaged = m->info_copy.damaged_blocks || m->info_copy.skipped_bytes ||
-	               (m->info_copy.truncated && m->info_copy.complete);
+	/* Of a file that is being written, or whose writer was killed, the last block may be cut.
+	 */
+	rec->damaged =
+	        m->info_copy.damaged_blocks ||
+	        (m->info_copy.truncated ? m->info_copy.complete : m->info_copy.skipped_bytes > 0);
 	rec->cpus = meta_number(m, META_CPUS);
 	rec->events = count_events(&m->info_copy);
 	rec->page_size = page >= 1 && page < 1e9 ? (uint64_t)page : 4096;

@@ -413,6 +413,35 @@ Test(analyze, notes)
 	drop(r);
 }
 
+/* One that is being written may end in the middle of a block: nothing is damaged. */
+Test(analyze, an_unfinished_file_may_be_cut)
+{
+	struct tb *tb = tb_new();
+	struct err err = {0};
+	struct report r;
+	struct model *m;
+	struct buf copy = {0};
+	const struct buf *b;
+
+	tb_task(tb, 1, "main");
+	turn(tb, 1, 0, 5 * MS);
+	tb_killed(tb);
+	b = tb_bytes(tb);
+	cr_assert_eq(buf_put(&copy, b->p, b->n - 7), 0);
+	m = tb_load_bytes(&copy, NULL, &err);
+	cr_assert(m, "%s", err.msg);
+	cr_expect(model_trace_info(m)->truncated);
+	cr_expect_gt(model_trace_info(m)->skipped_bytes, 0);
+	cr_expect_not(model_recording(m)->damaged);
+	cr_assert_eq(report_build(&r, m, &err), 0);
+	cr_expect(noted(&r, "not finished"));
+	cr_expect_not(noted(&r, "damaged"));
+	report_release(&r);
+	model_free(m);
+	buf_release(&copy);
+	tb_free(tb);
+}
+
 Test(analyze, damaged_file_is_said)
 {
 	struct tb *tb = tb_new();

@@ -294,6 +294,8 @@ Test(causes, what_is_done_alone_is_split_by_samples)
 	uint32_t b = tb_stack(tb, STACK_USER, 1, pack, 1);
 	struct built x;
 
+	/* Another thread is made meanwhile: that does not divide a stretch. */
+	tb_thread(tb, 4, 1, "late", 6 * MS);
 	tb_sample(tb, 2, 5 * MS, a, 0);
 	for (unsigned i = 1; i < 4; i++)
 		tb_sample(tb, 2, (5 + 10 * i) * MS, b, 0);
