@@ -103,6 +103,8 @@ struct wait {
 	uint32_t waker;			/* task that ended it, 0 = none or unknown */
 	uint8_t kind;			/* enum wait_kind */
 	uint8_t open;			/* nobody ended it: the recording or the task did */
+	uint8_t timed_out;		/* its timeout ended it */
+	uint8_t look_out;		/* a sleep of a language's scheduler that has nothing to run: nobody asked for it */
 };
 
 struct lock_task {			/* of a waiter or a blocker */

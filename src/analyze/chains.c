@@ -244,11 +244,19 @@ static uint32_t label_of(const struct chains *c, const struct span *s)
 	return s->kind == WAIT_LOCK && l && l->kind == LOCK_BARRIER ? LABEL_BARRIER : LABEL_WORK;
 }
 
+/* It gave up when its time was over, and nobody came to do what it waited for: a clock. */
+static bool is_clock(const struct span *s)
+{
+	return s->kind == WAIT_LOCK && s->blame == BLAME_NOBODY && s->wait && s->wait->timed_out;
+}
+
 static uint8_t weight_of(const struct chains *c, const struct node *n, const struct span *s,
                          uint32_t blamed)
 {
 	if (is_strong(c, s))
 		return 1;
+	if (s->wait && s->wait->look_out)
+		return 0;
 	switch (s->kind) {
 	case WAIT_IO:
 	case WAIT_FAULT:
@@ -264,6 +272,8 @@ static uint8_t weight_of(const struct chains *c, const struct node *n, const str
 	}
 	if (is_end_of_task(c, s))
 		return 0;
+	if (is_clock(s) && blamed == NOBODY)
+		return !n->drowsy;
 	/* Work that nobody of ours ever brings: it holds nothing up. */
 	if (s->kind == WAIT_LOCK && blamed == NOBODY && s->blame == BLAME_NOBODY)
 		return 0;
@@ -277,6 +287,8 @@ static struct what what_alone(const struct chains *c, const struct span *s)
 	case WAIT_LOCK:
 		if (is_strong(c, s) || s->blame == BLAME_HANDOFF)
 			return of_lock(c, s->lock);
+		if (is_clock(s))
+			return (struct what){CH_REST, CAUSE_SLEEP, 0};
 		return (struct what){CH_NONE, CAUSE_UNATTRIBUTED, 0};
 	case WAIT_CHANNEL:
 		return (struct what){CH_CHANNEL, CAUSE_CHANNEL, s->channel};
@@ -287,6 +299,8 @@ static struct what what_alone(const struct chains *c, const struct span *s)
 	case WAIT_FAULT:
 		return (struct what){CH_IO, CAUSE_FAULT, 0};
 	case WAIT_TIMER:
+		if (s->wait && s->wait->look_out)
+			return (struct what){CH_NONE, CAUSE_UNATTRIBUTED, 0};
 		return (struct what){CH_REST, CAUSE_SLEEP, 0};
 	case WAIT_EXTERNAL:
 	case WAIT_POLL:

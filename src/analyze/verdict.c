@@ -19,7 +19,8 @@
  *     and for the end of siblings;
  *   - the largest is disk: io-bound;
  *   - the largest is short: cpu-starved;
- *   - the largest is rest, but less than work: parallel or cpu-bound, as above;
+ *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is PARALLEL of
+ *     what is left without rest, too; else the largest of the others decides;
  *   - the largest is rest, or there is nothing of all that: idle.
  */
 #include <errno.h>
@@ -91,6 +92,16 @@ static enum verdict judge_busy(const struct report *r, struct tally *t)
 	                                                       : VERDICT_CPU_BOUND;
 }
 
+static size_t largest(const double *shares, size_t n)
+{
+	size_t best = 0;
+
+	for (size_t i = 1; i < n; i++)
+		if (shares[i] > shares[best])
+			best = i;
+	return best;
+}
+
 static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
@@ -98,17 +109,18 @@ static enum verdict judge(const struct report *r, struct tally *t)
 	const double shares[] = {t->held + t->behind, t->disk, t->shortage, t->rest - t->behind};
 	static const enum verdict verdicts[] = {VERDICT_SERIALIZED, VERDICT_IO_BOUND,
 	                                        VERDICT_CPU_STARVED, VERDICT_IDLE};
-	size_t best = 0;
+	size_t best;
 
 	if (r->deadlocks.n)
 		return VERDICT_SERIALIZED;
 	if (t->work > 0 && t->work >= PARALLEL * usable)
 		return judge_busy(r, t);
-	for (size_t i = 1; i < ARRAY_LEN(groups); i++)
-		if (shares[i] > shares[best])
-			best = i;
-	if (groups[best] == &t->rest && t->work > t->rest)
-		return judge_busy(r, t);
+	best = largest(shares, ARRAY_LEN(shares));
+	if (groups[best] == &t->rest && t->work > t->rest) {
+		if (t->work >= PARALLEL * (usable - t->rest))
+			return judge_busy(r, t);
+		best = largest(shares, ARRAY_LEN(shares) - 1);
+	}
 	t->top = top_of(r, t, groups[best]);
 	if (!best && t->lock.id && (!t->top || t->lock.ns > t->top->ns)) {
 		t->top = &t->lock;

@@ -83,6 +83,9 @@ static void vote(const char *name, struct kind_vote *v)
 	v->py |= matches_any(py_functions, ARRAY_LEN(py_functions), name, n);
 	v->park |= matches_any(park_functions, ARRAY_LEN(park_functions), name, n);
 	v->py_join |= matches("ThreadHandle_join", name, n);
+	/* Go's programs sleep by its timers; this is its threads between two looks at their queues.
+	 */
+	v->look_out |= go && matches("runtime.usleep*", name, n);
 }
 
 static bool is_threading(const char *src)
@@ -135,7 +138,7 @@ int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out)
 	if (added) {
 		*out = read_stack(b->m, ustack);
 		*at = out->kind | (uint64_t)out->py << 8 | (uint64_t)out->park << 9 |
-		      (uint64_t)out->python << 10;
+		      (uint64_t)out->python << 10 | (uint64_t)out->look_out << 11;
 		return 0;
 	}
 	*out = (struct kind_vote){
@@ -143,6 +146,7 @@ int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out)
 	        .py = *at >> 8 & 1,
 	        .park = *at >> 9 & 1,
 	        .python = *at >> 10 & 1,
+	        .look_out = *at >> 11 & 1,
 	};
 	return 0;
 }

@@ -86,11 +86,12 @@ int waits_find_enders(struct build *b); /* after calls_gather */
 /* --- kinds.c: what the functions on a stack say --------------------------------------------- */
 
 struct kind_vote {
-	uint8_t kind; /* enum lock_kind, LOCK_KIND_N = nothing said */
-	bool py;      /* CPython's own lock */
-	bool park;    /* … in its parking lot */
-	bool python;  /* it has Python frames */
-	bool py_join; /* … of Thread.join */
+	uint8_t kind;  /* enum lock_kind, LOCK_KIND_N = nothing said */
+	bool py;       /* CPython's own lock */
+	bool park;     /* … in its parking lot */
+	bool python;   /* it has Python frames */
+	bool py_join;  /* … of Thread.join */
+	bool look_out; /* a language's scheduler looks for something to run */
 };
 int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out);
 
@@ -146,8 +147,8 @@ struct lock_blame {
 	struct blames pieces;
 };
 int holders_blame(struct lock_blame *lb);
-/* Appends it to the wait's pieces; joins equal neighbours. What lies before the birth of its task is
- * its maker's, and so on. */
+/* Appends it to the wait's pieces; joins equal neighbours. What lies before the birth of its task
+ * is its maker's, and so on. */
 int blame_add(const struct model *m, struct blames *to, struct wait *x, struct blame piece);
 
 /* --- stats.c, names.c ---------------------------------------------------------------------- */

@@ -48,6 +48,16 @@ static void set_other(struct build *b, const struct slice *s, struct wait *x)
 		x->kind = WAIT_OTHER;
 }
 
+static int set_sleep(struct build *b, const struct slice *s, struct wait *x)
+{
+	struct kind_vote vote;
+	int err = kind_of_stack(b, s->ustack, &vote);
+
+	x->kind = WAIT_TIMER;
+	x->look_out = vote.look_out;
+	return err;
+}
+
 static int set_purpose(struct build *b, const struct task *t, const struct slice *s, struct wait *x)
 {
 	int err = 0;
@@ -70,7 +80,7 @@ static int set_purpose(struct build *b, const struct task *t, const struct slice
 		x->kind = WAIT_IO;
 		break;
 	case BLOCK_SLEEP:
-		x->kind = WAIT_TIMER;
+		err = set_sleep(b, s, x);
 		break;
 	case BLOCK_CHILD:
 		x->kind = WAIT_CHILD;
@@ -189,6 +199,7 @@ static void go_on(struct wait *x, const struct wait *more)
 	x->blocked_ns += more->blocked_ns;
 	x->n_slices = more->slice + 1 - x->slice;
 	x->waker = more->waker;
+	x->timed_out = more->timed_out;
 	x->open = more->open;
 }
 
@@ -205,6 +216,7 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 	        .n_slices = 1,
 	        .waker = s->waker,
 	        .open = is_open(b, st->t, i),
+	        .timed_out = slice_timed_out(s),
 	};
 	int err = set_purpose(b, st->t, s, &x);
 

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Idle CPUs that nobody held: clocks, and schedulers with nothing to run. */
+#include "causes_test.h"
+#include "model_test.h"
+
+#define CODE 0x400000
+
+/* A user stack of one frame, in that function of the program. */
+static uint32_t in_function(struct tb *tb, const char *name)
+{
+	const uint64_t frame = CODE + 0x100;
+
+	tb_map(tb, 1, CODE, CODE + 0x10000, 0, "/usr/bin/app");
+	tb_symbol(tb, "/usr/bin/app", frame - CODE, name, 4, 0);
+	return tb_stack(tb, STACK_USER, 1, &frame, 1);
+}
+
+/* main works; worker sleeps for 1 ms again and again. */
+static struct tb *naps(const char *function)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_stacks(tb, 2, in_function(tb, function), 0);
+	tb_run(tb, 1, 0, 40 * MS);
+	tb_exit(tb, 1, 0);
+	for (uint64_t t = 0; t < 39; t += 2) {
+		tb_run(tb, 2, t * MS, t * MS + MS);
+		if (t < 38)
+			tb_call(tb, 2, TB_NR_nanosleep, 0, FD_UNKNOWN, (t + 2) * MS, 0);
+	}
+	tb_exit(tb, 2, 0);
+	return tb;
+}
+
+Test(idle, a_programs_own_sleep)
+{
+	struct built b = build(naps("backoff"));
+
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 19 * MS);
+	drop(&b);
+}
+
+/* Go's threads nap between two looks for something to run: the program does not sleep. */
+Test(idle, a_scheduler_without_work_does_not_sleep)
+{
+	struct built b = build(naps("runtime.usleep.abi0"));
+
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 0);
+	cr_expect_eq(of_cause(&b, CAUSE_NO_TASK), 20 * MS);
+	drop(&b);
+}
+
+/* Both wait with a timeout that runs out, on a word on which there are wake-ups at other times. */
+Test(idle, a_timeout_that_nobody_came_before)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_futex(tb, 2, COND, TB_FUTEX_BITSET, 0, 0x7fff, 20 * MS, 1);
+	tb_run(tb, 2, 20 * MS, 30 * MS);
+	tb_futex(tb, 2, COND, TB_FUTEX_BITSET, 0, 0x7fff, 130 * MS, 0);
+	tb_run(tb, 2, 130 * MS, 130 * MS + 20 * US);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_futex(tb, 1, COND + 0x1000, TB_FUTEX_BITSET, 0, 0x7fff, 130 * MS, 0);
+	tb_run(tb, 1, 130 * MS, 130 * MS + 20 * US);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 200 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_UNATTRIBUTED), 0);
+	drop(&b);
+}
+
+/* It sleeps for long, but works more; and where it works it does so one by one. */
+Test(idle, what_is_not_sleep_decides)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 40 * MS);
+	tb_owner(tb, 1, 2);
+	tb_futex_wait(tb, 1, MUTEX, 70 * MS, 2);
+	tb_run(tb, 1, 70 * MS, 71 * MS);
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 110 * MS, 0);
+	tb_run(tb, 1, 110 * MS, 111 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 0, 70 * MS);
+	tb_call(tb, 2, TB_NR_nanosleep, 0, FD_UNKNOWN, 110 * MS, 0);
+	tb_run(tb, 2, 110 * MS, 111 * MS);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	cr_expect_gt(of_cause(&b, CAUSE_SLEEP), of_cause(&b, CAUSE_LOCK));
+	expect_verdict(&b, VERDICT_SERIALIZED, "besides: sleep 36 %");
+	drop(&b);
+}
