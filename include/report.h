@@ -211,6 +211,8 @@ struct report_opts {
 };
 /* How this task was made; NULL = it was there before, or is unknown. */
 const struct spawn_row *report_spawn(const struct report *r, uint32_t task);
+/* Is there a task with this tid or name (a pattern), as report_opts.task has it? */
+bool report_has_task(const struct report *r, const char *want);
 /* Is it a sort key that report_text understands? */
 bool report_sort_known(const char *key);
 const char *report_sort_keys(void);		/* "run, runnable, …" for help and errors */
@@ -251,7 +253,8 @@ struct export_opts {
 				 * graph is as wide as the run's own and coloured by growth; NULL = none */
 };
 struct exporter {
-	const char *name, *ext, *help;
+	const char *name, *help;
+	const char *const *exts;	/* how names of its files end, without the dot; NULL-terminated */
 	const char *const *views;	/* NULL-terminated */
 	int (*run)(const struct report *r, const struct export_opts *o, FILE *out, struct err *err);
 };

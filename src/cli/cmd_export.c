@@ -6,15 +6,19 @@
 
 #include "cli/cli.h"
 
-/* The format that a file called so has; the first when the name does not tell. */
+/* The format that a file called so has; the first when its name has no end, NULL when that is of
+ * none of them. */
 static const struct exporter *by_extension(const char *path)
 {
-	const char *dot = path ? strrchr(path, '.') : NULL;
+	const char *dot = path ? strrchr(path_base(path), '.') : NULL;
 
-	for (size_t i = 0; i < n_exporters && dot; i++)
-		if (!strcmp(exporters[i].ext, dot + 1))
-			return &exporters[i];
-	return &exporters[0];
+	if (!dot)
+		return &exporters[0];
+	for (size_t i = 0; i < n_exporters; i++)
+		for (size_t k = 0; exporters[i].exts[k]; k++)
+			if (!strcmp(exporters[i].exts[k], dot + 1))
+				return &exporters[i];
+	return NULL;
 }
 
 /* The exporter and its view; a format that lacks the view is a usage error. */
@@ -23,6 +27,13 @@ static const struct exporter *choose(struct export_settings *set, struct err *er
 	const struct exporter *x =
 	        set->format ? exporter_find(set->format) : by_extension(set->output);
 
+	if (!x && !set->format) {
+		err_set(err, -1, MT_EXIT_USAGE,
+		        "%s: a name that ends so tells no format; .svg, .folded and .txt do, or "
+		        "--format (the report as data: mpvtrace report --json FILE)",
+		        set->output);
+		return NULL;
+	}
 	if (!x) {
 		err_set(err, -1, MT_EXIT_USAGE, "there is no format %s", set->format);
 		return NULL;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -21,6 +22,9 @@ static int report_file(const char *path, const struct report_settings *set, stru
 		s.wanted.watch = set->view.watch;
 	if (!rc)
 		rc = session_load(&s, &opts, err);
+	if (!rc && set->view.task && !report_has_task(&s.report, set->view.task))
+		rc = err_set(err, -ENOENT, MT_EXIT_USAGE, "%s: no task has the id or name \"%s\"",
+		             strcmp(path, "-") ? path : "stdin", set->view.task);
 	if (!rc)
 		rc = view_render(&s, &set->view, json, json->f != stdout, err);
 	if (!rc) {

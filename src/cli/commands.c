@@ -157,7 +157,7 @@ static const struct opt view_opts[] = {
 static const struct opt export_opts[] = {
 #define TO(member) .offset = offsetof(struct export_settings, member)
 	{ 0, "format", "FORMAT", OPT_WORD, TO(format), .choice = format_choice,
-	  .help = "what to write (default: as the name of --output ends, else folded)" },
+	  .help = "what to write (default: as the name of --output ends: .svg; .folded, .txt or nothing: folded)" },
 	{ 0, "view", "VIEW", OPT_WORD, TO(view), .choice = view_choice,
 	  .help = "which times (default: the first that the format has)" },
 	{ 'o', "output", "FILE", OPT_STRING, COMPLETE_FILE, TO(output),

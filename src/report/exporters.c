@@ -11,11 +11,13 @@ static const char *const stack_views[] = {
                 NULL,
 };
 
+static const char *const folded_exts[] = {"folded", "txt", NULL}, *const svg_exts[] = {"svg", NULL};
+
 /* A format is a row. The first view is the default. */
 const struct exporter exporters[] = {
         {
                 .name = "folded",
-                .ext = "folded",
+                .exts = folded_exts,
                 .help = "call stacks one to a line with a weight (µs, samples or bytes), as "
                         "scripts for flame graphs read them; marks kernel _[k], inlined _[i] and "
                         "Python _[p]",
@@ -24,7 +26,7 @@ const struct exporter exporters[] = {
         },
         {
                 .name = "svg",
-                .ext = "svg",
+                .exts = svg_exts,
                 .help = "a flame graph to open in a browser: click to zoom, search by regular "
                         "expression, ? shows the keys; one file that needs nothing else",
                 .views = stack_views,

@@ -25,6 +25,14 @@ bool task_wanted(const struct task *t, const char *want)
 	return t->comm && (!strcmp(t->comm, want) || !fnmatch(want, t->comm, 0));
 }
 
+bool report_has_task(const struct report *r, const char *want)
+{
+	for (size_t i = 0; i < model_n_tasks(r->m); i++)
+		if (task_wanted(model_task_at(r->m, i), want))
+			return true;
+	return false;
+}
+
 char *task_name(char *out, size_t n, const struct task *t)
 {
 	if (t && t->comm && t->comm[0])

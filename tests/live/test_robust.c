@@ -206,6 +206,10 @@ Test(robust, report_options)
 	p = run(ARGS(mpvtrace(), "report", r.trace, "--task", "worker-1"));
 	cr_expect_eq(p.status, 0, "%s", p.err);
 	cr_expect(strstr(p.out, "worker-1"));
+	p = run(ARGS(mpvtrace(), "report", r.trace, "--task", "nobody", "--json", file("n.json")));
+	cr_expect_eq(p.status, 2, "status %d", p.status);
+	cr_expect(strstr(p.err, "no task has the id or name \"nobody\""), "%s", p.err);
+	cr_expect(access(file("n.json"), F_OK), "nothing to write");
 	p = run(ARGS(mpvtrace(), "report", r.trace, "--since", "20ms", "--until", "60ms", "--json",
 	             file("w.json")));
 	cr_expect_eq(p.status, 0, "%s", p.err);
@@ -259,6 +263,29 @@ Test(robust, folded_stacks)
 	/* The workload's own function is in there by name. */
 	cr_expect(strstr(slurp(file("on.folded")), "compute_ns"), "%s", slurp(file("on.folded")));
 	cr_expect_eq(run(ARGS(mpvtrace(), "export", r.trace, "--format", "nope")).status, 2);
+}
+
+/* The name of the output chooses the format; one that says nothing is no reason to guess. */
+Test(robust, export_formats_by_name)
+{
+	struct recording r = record(NONE, ARGS(workload("threads"), "--rounds", "20"));
+	static const char *const unknown[] = {"x.html", "x.json", "x.svg.gz"};
+	struct proc p;
+
+	cr_expect_eq(run(ARGS(mpvtrace(), "export", r.trace, "-o", file("x.svg"))).status, 0);
+	cr_expect(strstr(slurp(file("x.svg")), "<svg"));
+	cr_expect_eq(run(ARGS(mpvtrace(), "export", r.trace, "-o", file("x.txt"))).status, 0);
+	cr_expect(!strchr(slurp(file("x.txt")), '<'));
+	cr_expect_eq(run(ARGS(mpvtrace(), "export", r.trace, "-o", file("plain"))).status, 0);
+	cr_expect_str_eq(slurp(file("plain")), slurp(file("x.txt")));
+	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+		p = run(ARGS(mpvtrace(), "export", r.trace, "-o", file(unknown[i])));
+		cr_expect_eq(p.status, 2, "%s: status %d", unknown[i], p.status);
+		cr_expect(strstr(p.err, "--format"), "%s", p.err);
+		cr_expect(access(file(unknown[i]), F_OK), "%s was made", unknown[i]);
+	}
+	p = run(ARGS(mpvtrace(), "export", r.trace, "--format", "svg", "-o", file("x.html")));
+	cr_expect_eq(p.status, 0, "asked for: %s", p.err);
 }
 
 /* --- check
