@@ -3,6 +3,7 @@
  * follow from which numbers. */
 #include <math.h>
 
+#include "analyze/compare_priv.h"
 #include "compare.h"
 #include "report_test.h"
 
@@ -268,6 +269,18 @@ Test(compare, one_outlier_is_outvoted)
 	}
 	build(&c);
 	cr_expect_eq(c.choice, 1, "%s", c.verdict);
+	compare_release(&c);
+}
+
+Test(compare, equal_runs_are_told_apart_by_nobody)
+{
+	struct compare c = {0};
+
+	for (unsigned i = 0; i < 4; i++)
+		add(&c, i % 2, threads(true, 0));
+	build(&c);
+	for (unsigned side = 0; side < 2; side++)
+		cr_expect_float_eq(compare_less(&c, side, COMPARE_WALL), 0.5, 1e-9);
 	compare_release(&c);
 }
 

@@ -159,7 +159,9 @@ static uint64_t poll_for_end(struct tb *tb, uint64_t end)
 	return t - US;
 }
 
-static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
+/* away_ns: at 5 ms main has to wait for its CPU so long. */
+static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns,
+                                   uint64_t away_ns)
 {
 	struct tb *tb = main_with_gil("2");
 	struct turns x = {.tb = tb, .n = n, .lag_ns = lag_ns};
@@ -175,7 +177,10 @@ static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, u
 			tb_run(tb, i + 2, 10 * MS, 10 * MS + i * US / 100);
 	}
 	take_turns(&x);
-	tb_run(tb, 1, 0, 10 * MS);
+	tb_run(tb, 1, 0, 5 * MS);
+	if (away_ns)
+		tb_preempt(tb, 1);
+	tb_run(tb, 1, 5 * MS + away_ns, 10 * MS);
 	for (unsigned i = 0; i < n; i++) {
 		if (x.end[i] <= t)
 			continue;
@@ -190,6 +195,11 @@ static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, u
 	tb_run(tb, 1, t + US, t + 10 * MS);
 	tb_exit(tb, 1, 0);
 	return tb;
+}
+
+static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
+{
+	return gil_program_with(n, work, polls, lag_ns, 0);
 }
 
 static struct tb *gil_program(unsigned n, const uint64_t *work)
@@ -293,7 +303,7 @@ Test(whatif, a_process_starts_at_its_last_exec)
 	                              .space = 1,
 	                              .flags = STACK_F_PY,
 	                              .py = {(uint64_t *)mine, 1}};
-	struct tb *tb = gil_program(2, work);
+	struct tb *tb = gil_program_with(2, work, false, 0, MS);
 	const struct rec_pycode code = {
 	        .id = 1, .name = tb_string(tb, "main"), .file = tb_string(tb, "app.py")};
 	struct built b;
@@ -305,7 +315,7 @@ Test(whatif, a_process_starts_at_its_last_exec)
 	tb_exec(tb, 1, 3 * MS, "/usr/bin/python3", "python3");
 	tb_sample(tb, 1, 8 * MS, 1, 0);
 	b = build(tb);
-	cr_expect_eq(row_of(&b, CAUSE_GIL)->spawn_ns, 5 * MS, "%" PRIu64,
+	cr_expect_eq(row_of(&b, CAUSE_GIL)->spawn_ns, 4 * MS, "%" PRIu64,
 	             row_of(&b, CAUSE_GIL)->spawn_ns);
 	drop(&b);
 }
@@ -332,6 +342,18 @@ Test(whatif, others_want_the_cpus_too)
 	expect_ns(row->free_ns, 120 * MS + 2 * PROCESS);
 	cr_expect_lt(row->wall_low_ns, row->free_ns);
 	cr_expect_geq(row->wall_high_ns, 220 * MS + 4 * PROCESS);
+	drop(&b);
+}
+
+/* A quota of 1.5 CPUs on two: what others used was partly what the quota leaves anyway. */
+Test(whatif, others_beside_a_quota)
+{
+	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
+	struct built b = build(with_others(gil_program(4, work), "440000000", "440000000"));
+	struct cpus_left left = whatif_cpus_left(&b.r, 1.5, 4);
+
+	cr_expect_float_eq(left.fair, 1.5, 1e-6, "%f", left.fair);
+	cr_expect_float_eq(left.worst, 1, 1e-3, "%f", left.worst);
 	drop(&b);
 }
 
