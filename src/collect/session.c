@@ -296,6 +296,10 @@ static int load_error(int rc, struct err *err)
 	if (missing)
 		return err_set(err, rc, MT_EXIT_PRIVILEGE,
 		               "loading BPF programs needs %s: run mpvtrace with sudo", missing);
+	if (rc == -EMFILE)
+		return err_set(err, rc, MT_EXIT_FAIL,
+		               "the BPF programs need more open files than may be: raise the hard "
+		               "limit (ulimit -Hn)");
 	return err_set(err, rc, MT_EXIT_UNSUPPORTED,
 	               "the kernel refuses the BPF programs: %s (mpvtrace check tells which and "
 	               "why; -vv shows the kernel's log)",
@@ -430,15 +434,27 @@ static int prepare_buffers(struct session *s, const struct collect_opts *o, stru
 	return create_rings(s, o, err);
 }
 
+/* The command was forked before: it has what it would have without us. */
+static void raise_limits(void)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY}, files;
+
+	/* Before 5.11 maps were charged to it; harmless since. */
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	/* Each mapped file stays open until the end (mapped.c). */
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
 {
-	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
 	struct btf *btf = NULL;
 	pthread_t reader;
 	int rc, alone;
 
-	setrlimit(RLIMIT_MEMLOCK,
-	          &unlimited); /* before 5.11 maps were charged to it; harmless since */
+	raise_limits();
 	libbpf_set_print(libbpf_log);
 	alone = pthread_create(&reader, NULL, read_types, &btf);
 	rc = prepare_buffers(s, o, err);

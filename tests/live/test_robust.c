@@ -366,3 +366,17 @@ Test(robust, interrupted_before_it_began)
 	cr_expect(!early || least_ns < SEC, "%u times, at least %.3f s", early,
 	          (double)least_ns / 1e9);
 }
+
+/* The recorder needs more open files than a careful user's limit; the workload keeps the limit. */
+Test(robust, few_open_files)
+{
+	struct proc p =
+	        run(ARGS("sh", "-c", "ulimit -Sn 40; exec \"$0\" run -o t.mpv -- sh -c 'ulimit -n'",
+	                 mpvtrace()));
+
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	cr_expect(!strncmp(p.out, "40\n", 3), "%s", p.out);
+	p = run(ARGS("sh", "-c", "ulimit -n 40; exec \"$0\" run -o u.mpv -- true", mpvtrace()));
+	cr_expect_eq(p.status, 1, "%d: %s", p.status, p.err);
+	cr_expect(strstr(p.err, "ulimit -Hn"), "%s", p.err);
+}
