@@ -273,7 +273,7 @@ static int set_percentiles(struct build *b)
 			if (vec_push(&ns, w->waits.v[b->order.v[i]].blocked_ns))
 				goto fail;
 		l->p50_ns = nth(ns.v, ns.n, (ns.n - 1) / 2);
-		l->p99_ns = nth(ns.v, ns.n, (ns.n - 1) - (ns.n - 1) / 100);
+		l->p99_ns = nth(ns.v, ns.n, ns.n - 1 - ns.n / 100);
 	}
 	vec_release(&ns);
 	return 0;

@@ -72,6 +72,7 @@ static const struct {
         {"__pthread_cond_timedwait64", LOCK_COND, {32, 36}, 48, TB_FUTEX_BITSET},
         {"__new_sem_wait_slow64.constprop.0", LOCK_SEMAPHORE, {0}, 32, TB_FUTEX_BITSET},
         {"___pthread_rwlock_rdlock", LOCK_RWLOCK, {0, 8, 12}, 56, TB_FUTEX_BITSET},
+        {"runtime.lock2", LOCK_MUTEX, {0}, 40, TB_FUTEX_WAIT}, /* Go: not the compiler's dot */
         {"__pthread_barrier_wait", LOCK_BARRIER, {4, 16}, 32, TB_FUTEX_WAIT},
 };
 
@@ -365,5 +366,31 @@ Test(locks, sums_are_exact)
 			in_locks += b.w->waits.v[i].blocked_ns;
 	cr_expect_eq(in_locks, model_task(b.m, 2)->blocked_by[BLOCK_FUTEX]);
 	cr_expect_eq(in_locks, 20 * MS);
+	built_free(&b);
+}
+
+/* Waits of 10, 20 … 2,000 us: the longest of the shortest half, and of the shortest 99 of 100. */
+Test(locks, percentiles)
+{
+	struct tb *tb = program();
+	uint64_t t = 0;
+	struct built b;
+
+	for (unsigned i = 1; i <= 200; i++) {
+		tb_run(tb, 2, t, t + 10 * US);
+		tb_futex(tb, 2, BASE, TB_FUTEX_BITSET, 0, 0, t + (1 + i) * 10 * US, 1);
+		t += (1 + i) * 10 * US;
+		tb_run(tb, 2, t, t + 200 * US);
+		tb_preempt(tb, 2);
+		t += 300 * US;
+	}
+	tb_run(tb, 1, 100 * MS, t + MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.n, 1);
+	cr_assert_eq(b.w->locks.v[0].waits, 200);
+	cr_expect_eq(b.w->locks.v[0].p50_ns, 1000 * US);
+	cr_expect_eq(b.w->locks.v[0].p99_ns, 1980 * US, "%llu",
+	             (unsigned long long)b.w->locks.v[0].p99_ns);
+	cr_expect_eq(b.w->locks.v[0].max_ns, 2000 * US);
 	built_free(&b);
 }

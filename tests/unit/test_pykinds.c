@@ -57,6 +57,7 @@ static const struct {
         {"import lock", NULL, {{"_ModuleLock.acquire", "<frozen importlib._bootstrap>"}}},
         /* The program's own, though of those names. */
         {"lock", NULL, {{"get", "/home/me/myqueue.py"}}},
+        {"lock", NULL, {{"Thread.join", "/home/me/mythreading.py"}}},
         {"lock", NULL, {{"wait", "/home/me/app.py"}, {"wait", LIB "threading.py"}}},
 };
 

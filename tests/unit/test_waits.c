@@ -91,6 +91,9 @@ Test(waits, mutex_taken_by_a_third)
 	expect_blame(&b, 3, 0, 12 * MS + 2 * US, BLAME_HELD, 1);
 	expect_blame(&b, 3, 0, 20 * MS, BLAME_HELD, 1);
 	expect_blame(&b, 3, 0, 35 * MS, BLAME_HELD, 2);
+	/* A wait for somebody is one, in however many pieces. */
+	cr_assert_eq(b.w->locks.v[0].blockers.v[0].task, 1);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].waits, 3);
 	built_free(&b);
 }
 
@@ -541,6 +544,31 @@ Test(waits, nobody_at_the_other_end_is_outside)
 	built_free(&b);
 }
 
+/* Who wrote there once has gone since. */
+Test(waits, those_who_ended_are_not_at_the_other_end)
+{
+	struct tb *tb = tb_new();
+	uint32_t pipe = tb_file(tb, FD_PIPE, 77, 0, "");
+	struct built b;
+
+	tb_task(tb, 1, "reader");
+	tb_fork(tb, 2, 1, "writer", 0);
+	tb_on(tb, 2, 1);
+	tb_on_file(tb, 1, pipe);
+	tb_on_file(tb, 2, pipe);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_call(tb, 2, TB_NR_write, 1, FD_PIPE, 2 * MS, 1);
+	tb_run(tb, 2, 2 * MS, 3 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_call(tb, 1, TB_NR_read, 0, FD_PIPE, TB_NEVER, 0);
+	tb_stop(tb, 10 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_EXTERNAL);
+	expect_blame(&b, 1, 0, 8 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
 Test(waits, wait4_names_the_child)
 {
 	struct tb *tb = tb_new();
@@ -644,6 +672,22 @@ Test(waits, words_to_park_on_are_one_lock)
 Test(waits, a_ring_is_no_lock)
 {
 	struct built b = parking(4, neighbour, 64);
+
+	cr_assert_eq(b.w->locks.n, 4);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(b.w->locks.v[i].family, 0);
+	built_free(&b);
+}
+
+/* One who gives work to three, each of whom answers: only its own word has several wakers. */
+static uint32_t star(uint32_t turn, uint32_t n)
+{
+	return turn % 2 ? 0 : 1 + turn / 2 % (n - 1);
+}
+
+Test(waits, a_star_is_no_lock)
+{
+	struct built b = parking(4, star, 64);
 
 	cr_assert_eq(b.w->locks.n, 4);
 	for (size_t i = 0; i < 4; i++)
