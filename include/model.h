@@ -138,6 +138,7 @@ struct futex {
 	VEC(struct futex_site) sites;		/* by stacks of the waits, in order of appearance */
 	uint32_t op;				/* futex op (low bits) of the last wait */
 	uint64_t words[5];			/* how many waits began with the word at 0, 1, 2, 3, another value */
+	uint64_t minus_ones;			/* … at -1 (among the others of words) */
 	bool park;				/* addr is the word before one on the waiter's stack (REC_SWITCH.park) … */
 	uint64_t word;				/* … and this is that one, of the last wait; else = addr */
 };

@@ -43,6 +43,18 @@ static const struct {
         {"std::sys::unix::locks::futex_condvar::*", LOCK_COND},
         {"std::sys::unix::locks::futex_rwlock::*", LOCK_RWLOCK},
         {"runtime.lock2", LOCK_MUTEX}, /* Go */
+        {"GOMP_barrier*", LOCK_BARRIER},
+        {"gomp_team_barrier_wait*", LOCK_BARRIER},
+        {"gomp_barrier_wait*", LOCK_BARRIER},
+        {"gomp_simple_barrier_*", LOCK_BARRIER},
+        {"gomp_mutex_lock*", LOCK_MUTEX},
+        {"gomp_set_lock*", LOCK_MUTEX},
+        {"gomp_set_nest_lock*", LOCK_MUTEX},
+        {"omp_set_lock*", LOCK_MUTEX},
+        {"omp_set_nest_lock*", LOCK_MUTEX},
+        {"GOMP_critical_*", LOCK_MUTEX},
+        {"GOMP_atomic_start", LOCK_MUTEX},
+        {"gomp_sem_wait*", LOCK_SEMAPHORE},
 };
 
 /* CPython's locks: how its own threads module and threading.Lock wait. */
@@ -107,12 +119,19 @@ static void vote_python(const struct frame *f, struct kind_vote *v)
 	v->python = true;
 }
 
+/* It calls the kernel itself, and is mostly installed without names. */
+static bool is_libgomp(const struct frame *f)
+{
+	return f->kind == FRAME_NATIVE && !strncmp(path_base(f->module), "libgomp.so", 10);
+}
+
 static struct kind_vote read_stack(const struct model *m, uint32_t ustack)
 {
 	struct kind_vote v = {.kind = LOCK_KIND_N};
 	struct frame frames[DEEPEST];
 	size_t n = model_frames(m, ustack, frames, DEEPEST);
 
+	v.gomp = n && is_libgomp(&frames[0]);
 	for (size_t i = 0; i < n; i++) {
 		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
 			vote_python(&frames[i], &v);
@@ -138,7 +157,8 @@ int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out)
 	if (added) {
 		*out = read_stack(b->m, ustack);
 		*at = out->kind | (uint64_t)out->py << 8 | (uint64_t)out->park << 9 |
-		      (uint64_t)out->python << 10 | (uint64_t)out->look_out << 11;
+		      (uint64_t)out->python << 10 | (uint64_t)out->look_out << 11 |
+		      (uint64_t)out->gomp << 12;
 		return 0;
 	}
 	*out = (struct kind_vote){
@@ -147,6 +167,7 @@ int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out)
 	        .park = *at >> 9 & 1,
 	        .python = *at >> 10 & 1,
 	        .look_out = *at >> 11 & 1,
+	        .gomp = *at >> 12 & 1,
 	};
 	return 0;
 }

@@ -31,7 +31,7 @@ enum {
 /* What all waits on one futex word say together. */
 struct word {
 	uint32_t votes[LOCK_KIND_N]; /* waits whose stack names a function of this kind */
-	uint32_t waits, posted, py_votes, park_votes;
+	uint32_t waits, posted, py_votes, park_votes, gomp_votes;
 	uint32_t python; /* waits with Python frames on the stack */
 	uint32_t owners; /* waits with the id of another live task in the owner's place */
 	bool pi, bitset;
@@ -91,6 +91,7 @@ struct kind_vote {
 	bool park;     /* … in its parking lot */
 	bool python;   /* it has Python frames */
 	bool py_join;  /* … of Thread.join */
+	bool gomp;     /* it ends in libgomp */
 	bool look_out; /* a language's scheduler looks for something to run */
 };
 int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out);

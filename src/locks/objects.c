@@ -95,6 +95,15 @@ static uint8_t guess(const struct build *b, const struct futex *f, const struct 
 	return guess_by_object(model_futex_object(b->m, f->space, f->addr), w->bitset);
 }
 
+/* libgomp's own futexes: who waits for a mutex has put -1 there, who waits at a barrier found its
+ * round, a multiple of 8. */
+static uint8_t guess_gomp(const struct futex *f)
+{
+	uint64_t n = f->words[0] + f->words[1] + f->words[2] + f->words[3] + f->words[4];
+
+	return f->minus_ones * 2 > n ? LOCK_MUTEX : LOCK_BARRIER;
+}
+
 static void set_kind(const struct build *b, const struct futex *f, struct place *p)
 {
 	const struct word *w = &b->words.v[p->futex];
@@ -103,6 +112,8 @@ static void set_kind(const struct build *b, const struct futex *f, struct place 
 		p->kind = LOCK_MUTEX;
 	} else if (most_votes(w) != LOCK_FUTEX || !w->waits) {
 		p->kind = most_votes(w);
+	} else if (w->gomp_votes) {
+		p->kind = guess_gomp(f);
 	} else if (thread) {
 		p->kind = LOCK_JOIN;
 	} else {

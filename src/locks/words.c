@@ -17,6 +17,7 @@ static int add_wait(struct build *b, const struct task *t, const struct slice *s
 	w->waits++;
 	w->py_votes += v.py;
 	w->park_votes += v.park;
+	w->gomp_votes += v.gomp;
 	w->posted += slice_posted(b, t, s);
 	w->owners += slice_owner(b, t, s, !model_futex_at(b->m, s->futex - 1)->is_private) != 0;
 	w->python += v.python;

@@ -30,6 +30,8 @@ int futex_need(struct model *m, uint32_t space, const struct rec_switch *r, uint
 	f->word = r->addr;
 	if (r->flags & SW_F_WORD)
 		f->words[r->word < 4 ? r->word : 4]++;
+	if (r->flags & SW_F_WORD && (uint32_t)r->word == UINT32_MAX)
+		f->minus_ones++;
 	if (site && site->is_futex) {
 		f->op = site->op;
 		f->is_private |= site->is_private;

@@ -126,6 +126,43 @@ Test(locks, kinds_without_stacks)
 	built_free(&b);
 }
 
+/* libgomp waits by calls of its own, and is installed without names: then the values tell a mutex
+ * from a barrier; a name says more than they do. */
+Test(locks, libgomp)
+{
+	static const struct {
+		const char *function;
+		uint32_t word;
+		enum lock_kind kind;
+	} waits[] = {{NULL, 0, LOCK_BARRIER},
+	             {NULL, 16, LOCK_BARRIER},
+	             {NULL, UINT32_MAX, LOCK_MUTEX},
+	             {"gomp_team_barrier_wait_end", 8, LOCK_BARRIER},
+	             {"GOMP_critical_start", 8, LOCK_MUTEX},
+	             {"gomp_sem_wait_slow", UINT32_MAX, LOCK_SEMAPHORE}};
+	const uint64_t gomp = 4 * CODE;
+	struct tb *tb = program();
+	struct built b;
+
+	tb_map(tb, 1, gomp, gomp + 0x10000, 0, "/usr/lib/libgomp.so.1.0.0");
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		uint64_t t = i * 5 * MS, frames[2] = {gomp + 0x100 + 16 * i, 2 * CODE + 0x100};
+
+		if (waits[i].function)
+			tb_symbol(tb, "/usr/lib/libgomp.so.1.0.0", frames[0] - gomp,
+			          waits[i].function, 4, 0);
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, tb_stack(tb, STACK_USER, 1, frames, 2), 0);
+		tb_futex(tb, 2, BASE + 0x100 * i, TB_FUTEX_WAIT, waits[i].word, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+		expect_lock(&b, 2, i, waits[i].kind, 1);
+	built_free(&b);
+}
+
 /* A PI futex holds its owner's id. */
 Test(locks, pi_owner_is_in_the_word)
 {
