@@ -158,7 +158,7 @@ struct report {
 	VEC(struct deadlock) deadlocks;
 	VEC(struct graph_row) graph;	/* tasks that live when recording ends, in order of appearance */
 	enum verdict verdict;
-	char headline[400];		/* one sentence */
+	char headline[640];		/* one sentence */
 	char next_step[400];		/* what to look at next; "" = nothing */
 	VEC(struct what_if_row) what_if;	/* GILs, locks, CPUs; each by wall_ns */
 	bool what_if_known;		/* else why_no_what_if says why not */

@@ -19,8 +19,8 @@
  *     and for the end of siblings;
  *   - the largest is disk: io-bound;
  *   - the largest is short: cpu-starved;
- *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is PARALLEL of
- *     what is left without rest, too; else the largest of the others decides;
+ *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is PARALLEL
+ * of what is left without rest, too; else the largest of the others decides;
  *   - the largest is rest, or there is nothing of all that: idle.
  */
 #include <errno.h>
@@ -30,6 +30,7 @@
 
 #include "analyze_priv.h"
 #include "capacity_priv.h"
+#include "turns_priv.h"
 
 #define PARALLEL 0.85
 #define SPARE    0.15
@@ -41,6 +42,7 @@ struct tally {
 	const struct cause_row *top; /* of what decides */
 	double behind;               /* of rest, what waited behind locks … */
 	struct cause_row lock;       /* … most behind this */
+	struct turns turns; /* its n is set: many work one at a time, and that is the verdict */
 };
 
 const char *verdict_key(enum verdict v)
@@ -245,7 +247,7 @@ static void say_deadlock(struct report *r)
 static void say(struct report *r, const struct tally *t, const char *fmt, ...) MT_PRINTF(3, 4);
 static void say(struct report *r, const struct tally *t, const char *fmt, ...)
 {
-	char text[256];
+	char text[400];
 	va_list args;
 
 	(void)t;
@@ -253,26 +255,6 @@ static void say(struct report *r, const struct tally *t, const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	append(r->headline, sizeof(r->headline), "%s", text);
-}
-
-/* Many of one name that do it in turn: how many there are. 0 = one of them stands for it. */
-static unsigned in_turn(const struct report *r, const struct cause_row *top)
-{
-	const struct task *t = model_task(r->m, top->id);
-	unsigned n = 0;
-	uint64_t ns = 0;
-
-	for (size_t i = 0; t && i < r->breakdown.n; i++) {
-		const struct cause_row *row = &r->breakdown.v[i];
-		const struct task *o =
-		        row->cause == CAUSE_SERIAL ? model_task(r->m, row->id) : NULL;
-
-		if (o && !strcmp(o->comm, t->comm)) {
-			ns += row->ns;
-			n++;
-		}
-	}
-	return top->cause == CAUSE_SERIAL && top->ns < ns / 2 ? n : 0;
 }
 
 /* It is the sum of all waits for each other that decides: each of them may be less than, say, the
@@ -288,24 +270,23 @@ static bool is_one_of_many(const struct report *r, const struct tally *t)
 	return false;
 }
 
-static void say_serialized(struct report *r, const struct tally *t, const char *cpus)
+static void say_serialized(struct report *r, struct tally *t, const char *cpus)
 {
-	unsigned n = in_turn(r, t->top);
-	char by[200], name[64];
+	char by[320];
 
 	row_text(r, t->top, by, sizeof(by));
 	if (t->top == &t->lock) {
 		say(r, t, "SERIALIZED by %s, whose holder slept: %s", by, cpus);
 		return;
 	}
-	if (!n && is_one_of_many(r, t)) {
+	turns_find(r, t->top, &t->turns);
+	if (!t->turns.n && is_one_of_many(r, t)) {
 		say(r, t, "SERIALIZED by waits for each other (%.0f %%), most for %s (%.0f %%): %s",
 		    percent(r, t->held), by, percent(r, (double)t->top->ns), cpus);
 		return;
 	}
-	if (n)
-		snprintf(by, sizeof(by), "what %u tasks called %s do one at a time", n,
-		         fmt_safe(name, sizeof(name), model_task(r->m, t->top->id)->comm));
+	if (t->turns.n)
+		turns_text(r, &t->turns, by, sizeof(by));
 	say(r, t, "SERIALIZED by %s: %s", by, cpus);
 }
 
@@ -328,9 +309,9 @@ static void say_cpu_bound(struct report *r, const struct tally *t, const char *c
 		say(r, t, "CPU-BOUND with fewer tasks than CPUs: %s", cpus);
 }
 
-static bool is_told(const struct tally *t, const struct cause_row *row)
+static bool is_told(const struct report *r, const struct tally *t, const struct cause_row *row)
 {
-	return row == t->top ||
+	return row == t->top || turns_have(r, &t->turns, row) ||
 	       (t->top == &t->lock && row->cause == t->lock.cause && row->id == t->lock.id);
 }
 
@@ -343,7 +324,7 @@ static void say_others(struct report *r, const struct tally *t)
 	for (size_t i = 0; i < r->breakdown.n && named < 3; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
 
-		if (is_told(t, row) || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
+		if (is_told(r, t, row) || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
 		    (double)row->ns < MENTION * t->capacity)
 			continue;
 		row_text(r, row, text, sizeof(text));
@@ -363,7 +344,7 @@ static void say_loss(struct report *r)
 		       lost < 0.01 ? 2 : 0, 100 * lost);
 }
 
-static void set_headline(struct report *r, const struct tally *t)
+static void set_headline(struct report *r, struct tally *t)
 {
 	char cpus[80];
 
@@ -411,7 +392,7 @@ static void set_next_step(struct report *r, const struct tally *t)
 	const struct cause_row *row = t->top;
 	char where[220], name[64], lock[200];
 
-	if (!row || r->verdict == VERDICT_PARALLEL || r->verdict == VERDICT_IDLE)
+	if (!row || r->verdict == VERDICT_PARALLEL)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));
 	who(r->m, row->task, name, sizeof(name));
@@ -433,6 +414,11 @@ static void set_next_step(struct report *r, const struct tally *t)
 		append(r->next_step, sizeof(r->next_step),
 		       "what else runs on these CPUs, and the CPUs (affinity, quota) that this "
 		       "workload may use");
+		break;
+	case CAUSE_SLEEP:
+		if (*where)
+			append(r->next_step, sizeof(r->next_step), "where %s sleeps: mostly %s",
+			       name, where);
 		break;
 	default:
 		if (*where)

@@ -271,18 +271,20 @@ static int by_time(const void *a, const void *b)
 
 static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t which, bool first)
 {
-	char name[160], ns[32], count[48], line[800], share[16], tid[16] = "";
+	char name[160], ns[32], times[64] = "", line[800], share[16], tid[16] = "";
 	const struct alone *x = &v[which];
 
 	for (size_t i = 0; i < n; i++)
 		if (v[i].task != x->task && !strcmp(v[i].task->comm, x->task->comm))
 			snprintf(tid, sizeof(tid), " %" PRIu32, x->task->tid);
-	snprintf(line, sizeof(line), "%s%s %s of the run (%s) in %s%s%s",
+	/* They are shared out to the places by samples: a small one may get none. */
+	if (x->count)
+		snprintf(times, sizeof(times), " in %s",
+		         fmt_n(name, sizeof(name), x->count, "stretch", "stretches"));
+	snprintf(line, sizeof(line), "%s%s %s of the run (%s)%s%s%s",
 	         task_label(name, sizeof(name), t->r->m, x->task->id), tid,
 	         fmt_share(share, sizeof(share), x->ns, t->r->wall_ns),
-	         fmt_ns(ns, sizeof(ns), x->ns),
-	         fmt_n(count, sizeof(count), x->count, "stretch", "stretches"),
-	         x->where[0] ? "\nat " : "", x->where);
+	         fmt_ns(ns, sizeof(ns), x->ns), times, x->where[0] ? "\nat " : "", x->where);
 	tx_items(t, TX_PLAIN, first ? "alone, awaited" : "", line);
 }
 

@@ -133,7 +133,7 @@ void text_verdict(struct tx *t)
 	const struct report *r = t->r;
 	bool bad = r->verdict == VERDICT_SERIALIZED || r->verdict == VERDICT_CPU_STARVED ||
 	           r->verdict == VERDICT_IMBALANCED;
-	char line[1200], safe[1000];
+	char line[1500], safe[1300];
 
 	if (!r->headline[0])
 		return;

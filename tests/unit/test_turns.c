@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/* Many that work one at a time are told as one, and at what they wait for each other. */
+#include "causes_test.h"
+#include "model_test.h"
+
+#define ROUNDS 4
+#define TURN   (10 * MS)
+
+/* Three tasks work in turn and hand on at a word of each. */
+static struct tb *ring(const char *const names[3])
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	for (uint32_t k = 0; k < 3; k++) {
+		tb_thread(tb, 2 + k, 1, names[k], 0);
+		tb_on(tb, 2 + k, 2 + k);
+	}
+	for (uint32_t k = 0; k < 3; k++) {
+		uint32_t id = 2 + k, before = 2 + (k + 2) % 3;
+		uint64_t at = COND + k * 0x100;
+
+		tb_object(tb, 1, at, "baton", 0, 48);
+		for (uint64_t i = 0; i < ROUNDS; i++) {
+			uint64_t t = (3 * i + k) * TURN;
+
+			if (i || k) {
+				if (!i)
+					tb_run(tb, id, 0, US);
+				tb_futex(tb, id, at, TB_FUTEX_BITSET, 0, 0, t, before);
+			}
+			tb_run(tb, id, t, t + TURN + US);
+		}
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 1, 0, US);
+	tb_exit(tb, 1, 0);
+	return tb;
+}
+
+/* A word for each waiter, but they have one name. */
+Test(turns, of_several_words)
+{
+	static const char *const names[3] = {"w", "w", "w"};
+	struct built b = build(ring(names));
+
+	expect_verdict(&b, VERDICT_SERIALIZED,
+	               "what 3 tasks called w do one at a time, waiting for each other at baton:");
+	cr_expect(!strstr(b.r.headline, " alone "), "each of them again: %s", b.r.headline);
+	drop(&b);
+}
+
+/* No name has half of it. */
+Test(turns, of_several_names)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	uint32_t id = 2;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, MS);
+	for (uint64_t t = 1; t < 61; t += 5, id++) {
+		static const char *const names[] = {"date", "sh", "wc", "od"};
+
+		tb_fork(tb, id, 1, names[id % 4], t * MS);
+		tb_on(tb, id, id % 4 + 1);
+		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, (t + 5) * MS, id);
+		tb_run(tb, 1, (t + 5) * MS, (t + 5) * MS + US);
+		tb_run(tb, id, t * MS, (t + 5) * MS + US);
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 1, 61 * MS + US, 62 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_SERIALIZED, "what 12 tasks (");
+	cr_expect(strstr(b.r.headline, ", …) do one at a time: "), "%s", b.r.headline);
+	drop(&b);
+}
