@@ -416,7 +416,8 @@ static void set_next_step(struct report *r, const struct tally *t)
 		       "workload may use");
 		break;
 	case CAUSE_SLEEP:
-		if (*where)
+		/* An address helps nobody: as of the command sleep itself. */
+		if (*where && !strstr(where, "+0x"))
 			append(r->next_step, sizeof(r->next_step), "where %s sleeps: mostly %s",
 			       name, where);
 		break;

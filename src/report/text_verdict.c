@@ -13,6 +13,7 @@
 #define MAX_EDGES   8
 #define MAX_PARTS   6
 #define SMALL       200 /* what is not half a percent of all needs no part of its own */
+#define MAX_CROWDS  16  /* names of tasks */
 #define BAR_COLUMNS 60
 #define LARGE_DOUBT 0.02 /* an uncertainty from here on is told */
 
@@ -181,34 +182,126 @@ static void name_part(struct part *p, const struct report *r, const struct cause
 	}
 }
 
-/* The largest parts in the order given, then one for all others. */
-static size_t make_parts(const struct report *r, struct part parts[MAX_PARTS + 1])
+/* What many tasks of one name do alone, each too little to be told. */
+struct crowd {
+	const char *comm;
+	uint64_t ns;
+	size_t n;
+	bool told;
+};
+
+struct parts {
+	struct part v[MAX_PARTS + 1];
+	struct part rest;
+	size_t n, others;
+	struct crowd crowds[MAX_CROWDS];
+};
+
+static bool is_small(const struct report *r, uint64_t ns)
+{
+	return ns < r->capacity_ns / SMALL;
+}
+
+static struct crowd *crowd_of(const struct report *r, const struct cause_row *row, struct parts *p)
+{
+	const struct task *t = row->cause == CAUSE_SERIAL ? model_task(r->m, row->id) : NULL;
+
+	for (size_t i = 0; t && is_small(r, row->ns) && i < MAX_CROWDS; i++) {
+		struct crowd *c = &p->crowds[i];
+
+		if (!c->n)
+			c->comm = t->comm;
+		if (!strcmp(c->comm, t->comm))
+			return c;
+	}
+	return NULL;
+}
+
+static void find_crowds(const struct report *r, struct parts *p)
+{
+	for (size_t i = 0; i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+		struct crowd *c = row->ns ? crowd_of(r, row, p) : NULL;
+
+		if (!c)
+			continue;
+		c->ns = sat_add(c->ns, row->ns);
+		c->n++;
+	}
+}
+
+static struct part *new_part(struct parts *p, uint64_t ns)
 {
 	static const char *const shades[MAX_PARTS] = {"█", "▓", "▒", "░", "─", "╌"};
-	struct part rest = {.shade = "."};
-	size_t n = 0, others = 0;
+	struct part *x = &p->v[p->n];
 
+	*x = (struct part){.ns = ns, .shade = shades[p->n]};
+	p->n++;
+	return x;
+}
+
+/* Those larger than that, the largest first, while there is room. */
+static void put_crowds(const struct report *r, struct parts *p, uint64_t than)
+{
+	while (p->n < MAX_PARTS) {
+		struct crowd *best = NULL;
+		struct part *x;
+		char name[64];
+
+		for (size_t i = 0; i < MAX_CROWDS; i++) {
+			struct crowd *c = &p->crowds[i];
+
+			if (c->n > 1 && !c->told && c->ns > than && !is_small(r, c->ns) &&
+			    (!best || c->ns > best->ns))
+				best = c;
+		}
+		if (!best)
+			return;
+		x = new_part(p, best->ns);
+		snprintf(x->text, sizeof(x->text), "%zu %s alone, one by one", best->n,
+		         fmt_safe(name, sizeof(name), best->comm));
+		best->told = true;
+	}
+}
+
+static void put_row(const struct report *r, struct parts *p, const struct cause_row *row)
+{
+	const struct crowd *c = crowd_of(r, row, p);
+
+	if (c && c->told)
+		return;
+	if (p->n < MAX_PARTS && !is_small(r, row->ns)) {
+		struct part *x = new_part(p, row->ns);
+
+		if (row->cause != CAUSE_UNATTRIBUTED) /* nothing but doubt */
+			x->doubt = row->uncertainty_ratio;
+		name_part(x, r, row);
+		return;
+	}
+	p->others++;
+	p->rest.ns = sat_add(p->rest.ns, row->ns);
+	name_part(&p->rest, r, row);
+}
+
+/* The largest parts in the order given, then one for all others. Small rows come after all that are
+ * told, so that every crowd with room is told by then. */
+static void make_parts(const struct report *r, struct parts *p)
+{
+	*p = (struct parts){.rest.shade = "."};
+	find_crowds(r, p);
 	for (size_t i = 0; i < r->breakdown.n; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
 
 		if (!row->ns)
 			continue;
-		if (n < MAX_PARTS && row->ns >= r->capacity_ns / SMALL) {
-			parts[n] = (struct part){.ns = row->ns, .shade = shades[n]};
-			if (row->cause != CAUSE_UNATTRIBUTED) /* nothing but doubt */
-				parts[n].doubt = row->uncertainty_ratio;
-			name_part(&parts[n++], r, row);
-		} else {
-			others++;
-			rest.ns = sat_add(rest.ns, row->ns);
-			name_part(&rest, r, row);
-		}
+		if (row->cause != CAUSE_WORK)
+			put_crowds(r, p, is_small(r, row->ns) ? 0 : row->ns);
+		put_row(r, p, row);
 	}
-	if (others > 1)
-		snprintf(rest.text, sizeof(rest.text), "%zu smaller", others);
-	if (others)
-		parts[n++] = rest;
-	return n;
+	if (p->others > 1)
+		snprintf(p->rest.text, sizeof(p->rest.text), "%zu smaller", p->others);
+	if (p->others)
+		p->v[p->n++] = p->rest;
 }
 
 static int put_bar(struct buf *b, const struct part *p, size_t n, unsigned columns)
@@ -246,20 +339,19 @@ static int put_legend(struct buf *b, const struct part *p, size_t n, uint64_t wh
 
 void text_account(struct tx *t)
 {
-	struct part parts[MAX_PARTS + 1];
+	struct parts parts;
 	struct buf bar = {0}, legend = {0};
 	unsigned columns = t->width - TX_LABEL;
 	char wall[32];
-	size_t n;
 
 	if (!t->r->capacity_ns || !t->r->breakdown.n)
 		return;
 	tx_section(t);
 	tx_line(t, TX_PLAIN, "where %.3g CPU%s × %s went", t->r->cpus, t->r->cpus == 1 ? "" : "s",
 	        fmt_ns(wall, sizeof(wall), t->r->wall_ns));
-	n = make_parts(t->r, parts);
-	t->err = put_bar(&bar, parts, n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
-	t->err = t->err ? t->err : put_legend(&legend, parts, n, t->r->capacity_ns);
+	make_parts(t->r, &parts);
+	t->err = put_bar(&bar, parts.v, parts.n, columns < BAR_COLUMNS ? columns : BAR_COLUMNS);
+	t->err = t->err ? t->err : put_legend(&legend, parts.v, parts.n, t->r->capacity_ns);
 	if (!t->err && bar.p && legend.p) {
 		tx_items(t, TX_PLAIN, "", (const char *)bar.p);
 		tx_items(t, TX_PLAIN, "", (const char *)legend.p);

@@ -50,29 +50,59 @@ Test(turns, of_several_words)
 	drop(&b);
 }
 
-/* No name has half of it. */
-Test(turns, of_several_names)
+/* main starts so many, one after the other, and waits for what they write. */
+static struct tb *starts(uint32_t n, uint64_t each)
 {
+	static const char *const names[] = {"date", "sh", "wc", "od"};
 	struct tb *tb = tb_new();
-	struct built b;
-	uint32_t id = 2;
+	uint64_t t = MS;
 
 	tb_task(tb, 1, "main");
 	tb_run(tb, 1, 0, MS);
-	for (uint64_t t = 1; t < 61; t += 5, id++) {
-		static const char *const names[] = {"date", "sh", "wc", "od"};
-
-		tb_fork(tb, id, 1, names[id % 4], t * MS);
+	for (uint32_t id = 2; id < 2 + n; id++, t += each) {
+		tb_fork(tb, id, 1, names[id % 4], t);
 		tb_on(tb, id, id % 4 + 1);
-		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, (t + 5) * MS, id);
-		tb_run(tb, 1, (t + 5) * MS, (t + 5) * MS + US);
-		tb_run(tb, id, t * MS, (t + 5) * MS + US);
+		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, t + each, id);
+		tb_run(tb, 1, t + each, t + each + US);
+		tb_run(tb, id, t, t + each + US);
 		tb_exit(tb, id, 0);
 	}
-	tb_run(tb, 1, 61 * MS + US, 62 * MS);
+	tb_run(tb, 1, t + US, t + n * each / 10);
 	tb_exit(tb, 1, 0);
-	b = build(tb);
+	return tb;
+}
+
+/* No name has half of it. */
+Test(turns, of_several_names)
+{
+	struct built b = build(starts(12, 5 * MS));
+
 	expect_verdict(&b, VERDICT_SERIALIZED, "what 12 tasks (");
 	cr_expect(strstr(b.r.headline, ", …) do one at a time: "), "%s", b.r.headline);
+	drop(&b);
+}
+
+/* Each is too small for the account's list; all of a name are not. */
+Test(turns, crowds_are_parts_of_the_account)
+{
+	struct built b = build(starts(400, MS));
+	struct report_opts o = {0};
+	struct err err = {0};
+	size_t n = 0;
+	char *text = NULL;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert(out);
+	cr_expect_eq(report_text(&b.r, &o, out, &err), 0);
+	fclose(out);
+	for (unsigned i = 0; i < 4; i++) {
+		static const char *const names[] = {"date", "sh", "wc", "od"};
+		char part[64];
+
+		snprintf(part, sizeof(part), "100 %s alone, one by one 11.3 %%", names[i]);
+		cr_expect(strstr(text, part), "%s: %s", part, text);
+	}
+	cr_expect(!strstr(text, " smaller "), "none of them again: %s", text);
+	free(text);
 	drop(&b);
 }
