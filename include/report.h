@@ -160,6 +160,10 @@ struct report {
 	enum verdict verdict;
 	char headline[640];		/* one sentence */
 	char next_step[400];		/* what to look at next; "" = nothing */
+	/* On-CPU samples, and those of them in code that waits by spinning (analyze/spin.c), which is work to
+	 * the account; spin_note: a sentence when that is much, else "". */
+	uint64_t samples, spinning;
+	char spin_note[400];
 	VEC(struct what_if_row) what_if;	/* GILs, locks, CPUs; each by wall_ns */
 	bool what_if_known;		/* else why_no_what_if says why not */
 	char why_no_what_if[160];

@@ -13,6 +13,7 @@ int analyze_futex(struct report *r, struct err *err);  /* futexes by waiting tim
 int analyze_waits(struct report *r, struct err *err);  /* locks, channels, logical waits */
 int analyze_gil(struct report *r, struct err *err);    /* holders and waiters of each GIL */
 int analyze_causes(struct report *r, struct err *err); /* capacity, shares, serial, verdict */
+int analyze_spin(struct report *r, struct err *err);   /* CPU time that waits by spinning */
 int analyze_deadlocks(struct report *r, struct err *err); /* cycles that never ended */
 int analyze_graph(struct report *r, struct err *err);     /* who waits for whom at the end */
 int analyze_path(struct report *r, struct err *err);      /* the critical path */

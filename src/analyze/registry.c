@@ -17,6 +17,7 @@ const struct analysis analyses[] = {
          analyze_deadlocks},
         {"graph", "who waits for whom when recording ends", LANE_MAIN, analyze_graph},
         {"causes", "where the CPUs' time went, and the verdict", LANE_MAIN, analyze_causes},
+        {"spin", "CPU time that waits by spinning", LANE_MAIN, analyze_spin},
         {"path", "the critical path", LANE_MAIN, analyze_path},
         {"watch", "what kept chosen tasks from running", LANE_MAIN, analyze_watch},
         {"spawn", "how tasks were made, and what it cost", LANE_MAIN, analyze_spawn},

@@ -295,6 +295,8 @@ json_t *json_serialization(struct jout *j)
 	j_set(j, o, "next_step", j_text(r->next_step[0] ? r->next_step : NULL));
 	j_set(j, o, "capacity_ns", j_known(r->causes_known, r->capacity_ns));
 	j_set(j, o, "breakdown", breakdown);
+	j_set(j, o, "samples", j_known(r->samples, r->samples));
+	j_set(j, o, "spinning_samples", j_known(r->samples, r->spinning));
 	j_set(j, o, "sections", r->causes_known ? sections(j) : json_null());
 	return o;
 }

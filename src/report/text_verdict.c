@@ -145,6 +145,8 @@ void text_verdict(struct tx *t)
 		         fmt_safe(safe, sizeof(safe), r->next_step));
 		tx_items(t, TX_PLAIN, NULL, line);
 	}
+	if (r->spin_note[0])
+		tx_items(t, TX_PLAIN, NULL, fmt_safe(safe, sizeof(safe), r->spin_note));
 	print_what_if(t);
 }
 

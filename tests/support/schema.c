@@ -135,6 +135,8 @@ static const struct {
         {"parallelism.tasks[].height_ns", "u"},
         {"serialization.verdict", "?s"},
         {"serialization.headline", "?s"},
+        {"serialization.samples", "?u"},
+        {"serialization.spinning_samples", "?u"},
         {"serialization.capacity_ns", "?u"},
         {"serialization.breakdown", "?a"},
         {"serialization.breakdown[].cause", "s"},

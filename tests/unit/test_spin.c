@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* CPU time that waits by spinning, told from samples. */
+#include "causes_test.h"
+
+#define GOMP "/usr/lib/libgomp.so.1.0.0"
+#define APP  "/home/me/app"
+
+enum { APP_AT = 0x400000, GOMP_AT = 0x800000 };
+
+/* One task with `spinning` samples in a function of the file (NULL: of no name) called by work(),
+ * and `others` in compute(). */
+static struct built sampled(const char *file, const char *function, unsigned spinning,
+                            unsigned others)
+{
+	struct tb *tb = tb_new();
+	uint64_t base = strcmp(file, GOMP) ? APP_AT : GOMP_AT;
+	uint32_t spin, busy;
+
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
+	tb_map(tb, 1, GOMP_AT, GOMP_AT + 0x10000, 0, GOMP);
+	tb_symbol(tb, APP, 0x100, "compute", 4, 0);
+	tb_symbol(tb, APP, 0x200, "work", 4, 0);
+	if (function)
+		tb_symbol(tb, file, 0x300, function, 4, 0);
+	spin = tb_stack(tb, STACK_USER, 1, (uint64_t[]){base + 0x300, APP_AT + 0x200}, 2);
+	busy = tb_stack(tb, STACK_USER, 1, (uint64_t[]){APP_AT + 0x100, APP_AT + 0x200}, 2);
+	tb_run(tb, 1, 0, 200 * MS);
+	for (unsigned i = 0; i < spinning + others; i++)
+		tb_sample(tb, 1, (i + 1) * MS, i < spinning ? spin : busy, 0);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+Test(spin, shares_by_function)
+{
+	static const struct {
+		const char *file, *function;
+		unsigned spinning, others;
+		const char *note; /* its beginning */
+	} cases[] = {
+	        {GOMP, "gomp_team_barrier_wait_end", 30, 30,
+	         "50 % of the CPU time is spinning at a barrier, most in work: "},
+	        {GOMP, "do_spin", 30, 30, "50 % of the CPU time is spinning at a barrier"},
+	        {GOMP, NULL, 30, 60,
+	         "33 % of the CPU time is inside OpenMP's library, most likely spinning at a "
+	         "barrier"},
+	        {APP, "pthread_spin_lock", 90, 10, "90 % of the CPU time is spinning for a lock"},
+	        {APP, "bool __kmp_wait_template<kmp_flag_64<false>>(kmp_info*)", 50, 50,
+	         "50 % of the CPU time is spinning at a barrier"},
+	        {GOMP, "GOMP_loop_dynamic_next", 50, 50, ""}, /* hands out work */
+	        {APP, "do_spin", 50, 50, ""},                 /* the program's own */
+	        {APP, NULL, 50, 50, ""},
+	        {GOMP, "do_spin", 5, 95, ""}, /* a little is normal … */
+	        {GOMP, "do_spin", 9, 9, ""},  /* … and a few samples say nothing */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *want = cases[i].note;
+		struct built b = sampled(cases[i].file, cases[i].function, cases[i].spinning,
+		                         cases[i].others);
+
+		cr_expect(!strncmp(b.r.spin_note, want, strlen(want)) && !*want == !*b.r.spin_note,
+		          "case %zu: \"%s\"", i, b.r.spin_note);
+		cr_expect_eq(b.r.samples, cases[i].spinning + cases[i].others);
+		drop(&b);
+	}
+}
