@@ -13,8 +13,12 @@
  * assembly they wait in keeps none): rows come from the run-time library's own table of
  * functions, .gopclntab (forms of Go 1.2, 1.16, 1.18, 1.20), which is what Go's linker makes
  * .debug_frame of, too. On a thread of C's, cgo's entry (crosscall_amd64) is followed by its
- * instructions. Generated code (V8, HotSpot) keeps frame pointers. C without information and without
- * frame pointers stays a stack's end, STACK_END_NO_TABLE: nothing tells how large its frames are.
+ * instructions. Generated code (V8, HotSpot) keeps frame pointers.
+ *
+ * Where a twelfth of .text or more has no information, as all of musl's C library, and does not begin its
+ * functions with a frame pointer, rows come from what the instructions do to the stack pointer and
+ * rbp, if the function proves itself: see codeframes.c. Less than that (some assembly) stays a
+ * stack's end, STACK_END_NO_TABLE.
  *
  * ELF files belong to the workload and are hostile: nothing is mapped, everything is
  * bounded by UNWIND_MAX_*, and a bad file yields fewer rows or an error, never harm.

@@ -50,6 +50,7 @@ needs() {
 		cmd:python3|python3|python3
 		cmd:setpriv|util-linux|util-linux
 		?cmd:gdb|gdb|gdb
+		?cmd:musl-gcc|musl-tools|musl-gcc
 		?cmd:chromium|chromium|chromium
 	EOF
 	demo) needs build; echo 'cmd:python3|python3|python3' ;;

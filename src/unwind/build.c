@@ -80,6 +80,8 @@ static int function_rows(struct builder *b, const struct fde *f, struct cie *cie
 		return add_row(b, f->start, MT_INFO(MT_UNW_BOTTOM, 0, 0, 0));
 	if (f->source == FDE_INITFINI)
 		return initfini_rows(f, on_row, b);
+	if (f->source == FDE_SCANNED)
+		return codeframes_rows(b->im, f, on_row, b);
 	if (f->source >= FDE_GO)
 		return golang_rows(b->im, f, on_row, b);
 	return cfa_run(cie, &s, &ins, f->start, f->end, on_row, b);
@@ -182,6 +184,8 @@ int unwind_table_build(struct unwind_table *t, int fd)
 		rc = golang_list(&im, &fdes);
 	if (!rc)
 		rc = initfini_list(&im, &fdes);
+	if (!rc)
+		rc = codeframes_list(&im, &fdes);
 	if (!rc)
 		rc = make_rows(&b, &fdes);
 	if (!rc)

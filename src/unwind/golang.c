@@ -265,7 +265,7 @@ static int table_rows(const struct image *im, const struct fde *f, cfa_row fn, v
  * (gcc_amd64.S): pushes, moves between registers, calls, pops, and a return. Its rows come
  * from these instructions; with any other one they end.
  */
-static int code_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
+static int crosscall_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
 {
 	uint8_t code[CROSSCALL_MAX], op;
 	uint64_t off, left;
@@ -307,5 +307,5 @@ static int code_rows(const struct image *im, const struct fde *f, cfa_row fn, vo
 
 int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
 {
-	return f->source == FDE_GO ? table_rows(im, f, fn, ctx) : code_rows(im, f, fn, ctx);
+	return f->source == FDE_GO ? table_rows(im, f, fn, ctx) : crosscall_rows(im, f, fn, ctx);
 }

@@ -30,6 +30,17 @@ int image_read(const struct image *im, uint64_t off, uint64_t n, struct buf *b)
 	return 0;
 }
 
+/* Does musl's dynamic linker load it? */
+static bool is_musl(const struct image *im, const Elf64_Phdr *p)
+{
+	static const char musl[] = "/ld-musl-";
+	char path[256] = "";
+
+	return p->p_filesz < sizeof(path) &&
+	       pread_full(im->fd, path, p->p_filesz, p->p_offset) == (ssize_t)p->p_filesz &&
+	       strstr(path, musl);
+}
+
 static int read_segments(struct image *im, const Elf64_Ehdr *h)
 {
 	for (unsigned i = 0; i < h->e_phnum && i < IMAGE_MAX_SEGMENTS; i++) {
@@ -46,6 +57,8 @@ static int read_segments(struct image *im, const Elf64_Ehdr *h)
 		                           .exec = p.p_flags & PF_X};
 		if (p.p_type == PT_GNU_EH_FRAME)
 			im->eh_hdr = p.p_vaddr;
+		if (p.p_type == PT_INTERP)
+			im->is_musl = is_musl(im, &p);
 		if (s.off > im->size)
 			continue;
 		if (s.filesz > im->size - s.off)
@@ -73,6 +86,7 @@ int image_open(struct image *im, int fd)
 	    h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != EM_X86_64 ||
 	    h.e_phentsize != sizeof(Elf64_Phdr))
 		return -ENOEXEC;
+	im->entry = h.e_entry;
 	return read_segments(im, &h);
 }
 
@@ -263,6 +277,7 @@ void image_release(struct image *im)
 {
 	vec_release(&im->segments);
 	vec_release(&im->bottoms);
+	vec_release(&im->code_rows);
 	buf_release(&im->eh_frame.data);
 	buf_release(&im->debug_frame.data);
 	buf_release(&im->go.data);

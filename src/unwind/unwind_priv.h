@@ -10,6 +10,8 @@
  *     gotable.c that table as bytes
  *     gofuncs.c names and lines from it (golang.h)
  *     initfini.c  rows of .init and .fini, which have no call frame information
+ *     codeframes.c  rows by the instructions, of code that has none either
+ *     codesteps.c   what instructions do (codesteps.h)
  *     build.c   rows of a whole file, sorted, with their index
  *     remote.c  walking a stack by tables
  *     needed.c  which libraries a program will load
@@ -38,19 +40,26 @@ struct image_bytes {
 struct image_place {
 	uint64_t off, n;
 };
+/* A row that came from instructions: from vaddr on. */
+struct code_row {
+	uint64_t vaddr;
+	uint32_t info;
+};
+typedef VEC(struct code_row) code_row_vec;
 struct image {
 	int fd;
-	uint64_t size;
+	uint64_t size, entry;
 	VEC(struct image_segment) segments;
 	struct image_bytes eh_frame, debug_frame;
 	uint64_t eh_hdr; /* address of .eh_frame_hdr, 0 = none */
-	bool is_go, is_cgo;
+	bool is_go, is_cgo, is_musl;
 	struct image_place symtab, strtab, dynsym, dynstr; /* n 0 = none */
 	struct image_place pclntab, relro, rela, text;     /* Go's table; .data.rel.ro, .rela.dyn */
 	struct image_place init, fini;
 	uint64_t pclntab_vaddr, relro_vaddr, text_vaddr, init_vaddr, fini_vaddr;
 	struct image_bytes go; /* the table's bytes; only where .debug_frame is missing */
 	uint64_t crosscall;    /* address of cgo's crosscall_amd64, 0 = none */
+	code_row_vec code_rows;
 	VEC(uint64_t) bottoms; /* addresses of functions that nobody called on this stack */
 };
 /* Reads headers and segments only. 0 or -errno (-ENOEXEC). */
@@ -113,12 +122,20 @@ int cfa_run(const struct cie *cie, struct cfa_state *s, struct cursor *ins, uint
 /* --- cfi.c --- */
 
 /* Where a function's unwinding information is; of two that have it the first is taken. */
-enum fde_source { FDE_EH, FDE_DEBUG, FDE_GO, FDE_CODE /* its instructions */, FDE_INITFINI };
+enum fde_source {
+	FDE_EH,
+	FDE_DEBUG,
+	FDE_GO,
+	FDE_CODE /* its instructions */,
+	FDE_INITFINI,
+	FDE_SCANNED
+};
 struct fde {
 	uint64_t start, end; /* code, [start, end) */
 	uint32_t ins, ins_n; /* its instructions (GO: its table of frame sizes): where in the
 	                        section's bytes. INITFINI: where in the code the stack pointer has
-	                        been lowered, and where it is back */
+	                        been lowered, and where it is back. SCANNED: its rows in
+	                        image.code_rows */
 	uint32_t cie;        /* where its CIE is */
 	enum fde_source source;
 };
@@ -201,5 +218,23 @@ int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *c
 int initfini_list(const struct image *im, fde_vec *out);
 /* The rows of one of them (FDE_INITFINI), as cfa_run(). */
 int initfini_rows(const struct fde *f, cfa_row fn, void *ctx);
+
+/* --- codeframes.c --- */
+
+/* Addresses where functions begin: the first n_sure do, of the rest those that follow a function's
+ * end. Both in order. What is elsewhere is ignored. */
+struct code_starts {
+	uint64_t *v;
+	size_t n, cap, n_sure;
+};
+/* Rows of n bytes of code that are at vaddr when loaded, by following their instructions. None
+ * where most functions keep frame pointers. 0, -ENOTSUP (no disassembler), -E2BIG, -ENOMEM. */
+int code_rows(const uint8_t *code, size_t n, uint64_t vaddr, const struct code_starts *starts,
+              code_row_vec *out);
+/* Adds what of .text none of *out covers. Where instructions cannot be followed nothing is
+ * added. 0 or -ENOMEM. */
+int codeframes_list(struct image *im, fde_vec *out);
+/* The rows of one of these (FDE_SCANNED), as cfa_run(). */
+int codeframes_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx);
 
 #endif

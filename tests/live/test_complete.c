@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "complete.h"
+#include "mt_flags.h"
 #include "live.h"
 
 LIVE_SUITE(complete);
@@ -229,5 +230,61 @@ Test(complete, go)
 
 		cr_assert_eq(p.status, 0, "%s", p.err);
 		check_complete(NONE, ARGS(fmt("%s/waits", live_dir)), 3);
+	}
+}
+
+/* The functions of the program itself, from inside out; of a stack in a wait of this kind. */
+static void expect_chain(const struct model *m, uint32_t tid, const char *kind)
+{
+	const char *chain[] = {fmt("wait_%s", kind), "outer", "thread"};
+	size_t n_chain = strcmp(kind, "join") != 0 ? 3 : 1;
+	uint64_t frames[UFRAMES_MAX];
+	unsigned end, flags;
+	uint32_t stack;
+	size_t found = 0;
+
+	for (size_t i = 0; (stack = uframes_of_task(m, tid, i)); i++) {
+		size_t n = uframes_get(m, stack, frames, &end, &flags), k = 0;
+
+		for (size_t j = 0; j < n && k < n_chain; j++)
+			k += !strcmp(uframes_name(m, stack, j), chain[k]);
+		found += k == n_chain && end == STACK_END_BOTTOM;
+	}
+	cr_expect(found, "no stack leads to %s", chain[0]);
+}
+
+/* musl's C library, the one of Alpine: its code has neither unwinding information nor frame
+ * pointers. */
+Test(complete, musl)
+{
+	static const char *const how[][2] = {{"-O2", "-O2"}, {"-O2", "-static"}, {"-O3", "-g"}};
+
+	if (!have_command("musl-gcc"))
+		cr_skip_test("no musl-gcc");
+	for (size_t i = 0; i < 3; i++) {
+		struct proc p = run(ARGS("musl-gcc", "-D_GNU_SOURCE", how[i][0], how[i][1], "-o",
+		                         "by-musl", workload("musl.c")));
+		struct model *m;
+		char *line, *save = NULL;
+		unsigned kinds = 0;
+
+		cr_assert_eq(p.status, 0, "%s", p.err);
+		check_complete(NONE, ARGS("./by-musl", "1"), 5);
+		p = run(ARGS(mpvtrace(), "run", "-q", "-f", "-o", "t.mpv", "--no-report", "--",
+		             "./by-musl", "1"));
+		cr_assert_eq(p.status, 0, "%s", p.err);
+		m = pyframes_load("t.mpv");
+		cr_assert(m);
+		for (line = strtok_r(p.out, "\n", &save); line;
+		     line = strtok_r(NULL, "\n", &save)) {
+			char kind[32];
+			unsigned tid;
+
+			cr_assert_eq(sscanf(line, "%31s %u", kind, &tid), 2, "%s", line);
+			expect_chain(m, tid, kind);
+			kinds++;
+		}
+		cr_expect_eq(kinds, 15);
+		pyframes_free(m);
 	}
 }
