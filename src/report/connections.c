@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* A server's connections are one row: channels of the internet that have an end in common. */
+/* A server's connections are one row: channels of the internet that have an end in common. So are
+ * the pipes of who starts one program after the other and waits for each. */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "report/connections_priv.h"
 #include "report/figures_priv.h"
 
-#define ENOUGH       3 /* connections with an end in common are told together */
+#define ENOUGH       3  /* connections with an end in common are told together */
+#define MANY_PIPES   10 /* so many of one reader */
 #define MAX_COMPARED 1000
 
 struct ends {
@@ -34,6 +37,16 @@ static bool ends_of(const struct channel *c, const char *at[2], size_t n[2])
 	return true;
 }
 
+/* What pipes of one reader have in common; false: more wait for it than one task. */
+static bool reader_of(const struct channel *c, char *out, size_t n)
+{
+	if (c->waiters.n != 1 || !c->what || strncmp(c->name, c->what, strlen(c->what)) ||
+	    strchr(c->name, ':') || strchr(c->name, '/'))
+		return false;
+	snprintf(out, n, "%s of %" PRIu32, c->what, c->waiters.v[0].task);
+	return true;
+}
+
 static uint64_t *count_of(struct ends *e, const char *end, size_t n)
 {
 	uint32_t id = strtab_add(e->names, end, n, NULL);
@@ -45,8 +58,16 @@ static int count_ends(struct ends *e, const struct channel *v, size_t n)
 {
 	const char *at[2];
 	size_t len[2];
+	char reader[64];
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		if (reader_of(&v[i], reader, sizeof(reader))) {
+			uint64_t *count = count_of(e, reader, strlen(reader));
+
+			if (!count)
+				return -ENOMEM;
+			++*count;
+		}
 		for (int k = 0; k < 2 && ends_of(&v[i], at, len); k++) {
 			uint64_t *count = count_of(e, at[k], len[k]);
 
@@ -54,7 +75,21 @@ static int count_ends(struct ends *e, const struct channel *v, size_t n)
 				return -ENOMEM;
 			++*count;
 		}
+	}
 	return 0;
+}
+
+static uint32_t shared_reader(struct ends *e, const struct channel *c, char *name, size_t n)
+{
+	char reader[64];
+	const uint64_t *count = NULL;
+
+	if (reader_of(c, reader, sizeof(reader)))
+		count = count_of(e, reader, strlen(reader));
+	if (!count || *count < MANY_PIPES)
+		return 0;
+	snprintf(name, n, "%s (%llu)", c->what, (unsigned long long)*count);
+	return strtab_add(e->names, reader, strlen(reader), NULL);
 }
 
 /* The id of the end that it shares with enough others, and the name for all of them; 0 = none. */
@@ -75,7 +110,7 @@ static uint32_t shared_end(struct ends *e, const struct channel *c, char *name, 
 		snprintf(name, n, "%s %.*s (%llu)", c->what, (int)len[k], at[k],
 		         (unsigned long long)most);
 	}
-	return best;
+	return best ? best : shared_reader(e, c, name, n);
 }
 
 static int merge_list(struct connection *into, const struct lock_task *v, size_t n, bool blockers)

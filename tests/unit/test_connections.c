@@ -43,3 +43,34 @@ Test(connections, of_one_server_are_one_row)
 	for (unsigned i = 0; i < 4; i++)
 		vec_release(&v[i].waiters);
 }
+
+/* Who starts one program after the other reads from a pipe of each; a few pipes stay apart. */
+Test(connections, of_one_reader_are_one_row)
+{
+	enum { MANY = 12, FEW = 3 };
+	struct channel v[MANY + FEW];
+	struct connections c = {0};
+	char name[32];
+
+	for (uint32_t i = 0; i < MANY + FEW; i++) {
+		struct lock_task waiter = {.task = i < MANY ? 7 : 8, .waits = 1, .wait_ns = 10};
+		struct lock_task writer = {.task = 20 + i, .waits = 1, .wait_ns = 10};
+
+		snprintf(name, sizeof(name), "pipe %u", 1000 + i);
+		v[i] = channel("pipe", name, 10);
+		cr_assert_eq(vec_push(&v[i].waiters, waiter), 0);
+		cr_assert_eq(vec_push(&v[i].blockers, writer), 0);
+	}
+	cr_assert_eq(connections_make(&c, v, MANY + FEW, NULL), 0);
+	cr_assert_eq(c.n, 1 + FEW);
+	cr_expect_str_eq(c.v[0].name, "pipe (12)");
+	cr_expect_eq(c.v[0].wait_ns, MANY * 10);
+	cr_expect_eq(c.v[0].waiters.n, 1);
+	cr_expect_eq(c.v[0].blockers.n, MANY);
+	cr_expect_str_eq(c.v[1].name, "pipe 1012");
+	connections_release(&c);
+	for (uint32_t i = 0; i < MANY + FEW; i++) {
+		vec_release(&v[i].waiters);
+		vec_release(&v[i].blockers);
+	}
+}
