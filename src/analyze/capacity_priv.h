@@ -67,10 +67,10 @@ void spots_sort(struct sweep *s);
 const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, size_t *n);
 
 int breakdown_fill(struct report *r, const struct sweep *s); /* r->breakdown */
-int idle_fill(struct report *r, const struct sweep *s);      /* r->lock_idle_ns, r->channel_idle_ns */
-int shares_fill(struct report *r, const struct sweep *s);    /* r->shares, r->proc_shares */
-int serial_fill(struct report *r, const struct sweep *s);    /* r->serial */
-int verdict_fill(struct report *r, const struct sweep *s);   /* r->verdict and its sentences */
+int idle_fill(struct report *r, const struct sweep *s);    /* r->lock_idle_ns, r->channel_idle_ns */
+int shares_fill(struct report *r, const struct sweep *s);  /* r->shares, r->proc_shares */
+int serial_fill(struct report *r, const struct sweep *s);  /* r->serial */
+int verdict_fill(struct report *r, const struct sweep *s); /* r->verdict and its sentences */
 
 /* How far a row's figure may be off, see uncertain.c. */
 struct doubt {

@@ -74,11 +74,12 @@ int maps_find(const char *text, uint64_t addr, struct mapping *out)
 		size_t n = end ? (size_t)(end - text) : strlen(text);
 		unsigned major, minor;
 		char perms[5] = "", line[128]; /* what is before the path has at most 100 */
+		size_t head = n < sizeof(line) ? n : sizeof(line) - 1;
 		int at = 0;
 
 		/* sscanf() looks for the end of its text: of all lines that follow, each time. */
-		snprintf(line, sizeof(line), "%.*s", n < sizeof(line) ? (int)n : (int)sizeof(line),
-		         text);
+		memcpy(line, text, head);
+		line[head] = 0;
 		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 "%n",
 		           &out->start, &out->end, perms, &out->offset, &major, &minor, &out->inode,
 		           &at) == 7 &&

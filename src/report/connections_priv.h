@@ -11,7 +11,7 @@ struct connection {
 	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
 	VEC(struct lock_task) waiters, blockers;
 	uint64_t idle_ns; /* CPU time that was idle because of it */
-	uint64_t bytes; /* both ways, by the kernel's counters of TCP; … */
+	uint64_t bytes;   /* both ways, by the kernel's counters of TCP; … */
 	bool bytes_known;
 	bool any_bytes; /* … known of one of the list */
 };
