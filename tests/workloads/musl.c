@@ -17,7 +17,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define KEEP      __attribute__((noinline, noclone))
+#ifdef __clang__
+#define KEEP __attribute__((noinline))
+#else
+#define KEEP __attribute__((noinline, noclone))
+#endif
 #define NO_TAIL() __asm__ volatile("" ::: "memory")
 
 static int ends[2];
