@@ -253,3 +253,52 @@ Test(causes, snapshot_shows_a_deadlock)
 			expect_cycle(load_json(json), kinds[i]);
 	}
 }
+
+/* --- OpenMP --- */
+
+/* The same program with threads that spin at its barriers, and with threads that sleep there. */
+static struct recording openmp(const char *policy)
+{
+	const char *const env[] = {policy, NULL};
+	const struct proc_opts o = {.env = env};
+
+	return record_with(ARGS("--user", "root", "-F", "499"), ARGS(workload("openmp")), &o);
+}
+
+Test(causes, spinning_at_a_barrier)
+{
+	struct recording r = openmp("OMP_WAIT_POLICY=active");
+	uint64_t run_ns = 0, computed;
+	double want, is;
+	json_t *task;
+	size_t i;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	json_array_foreach(at(r.json, "tasks"), i, task) run_ns += u64_at(task, "run_ns");
+	computed = u64_at(truth_line(r.truth, "computed", NULL, 0), "ns");
+	want = 1 - (double)computed / (double)run_ns;
+	is = (double)u64_at(r.json, "serialization.spinning_samples") /
+	     (double)u64_at(r.json, "serialization.samples");
+	cr_expect(is > want - 0.12 && is < want + 0.12, "%.3f of the samples spin, truly %.3f", is,
+	          want);
+	if (want > 0.25)
+		cr_expect(strstr(r.p.out, "of the CPU time is "), "%s", r.p.out);
+}
+
+Test(causes, sleeping_at_a_barrier)
+{
+	struct recording r = openmp("OMP_WAIT_POLICY=passive");
+	uint64_t waits = 0;
+	json_t *lock;
+	size_t i;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	json_array_foreach(at(r.json, "locks"), i, lock)
+	{
+		cr_expect_str_neq(str_at(lock, "kind"), "futex", "%s", str_at(lock, "name"));
+		if (!strcmp(str_at(lock, "kind"), "barrier"))
+			waits += u64_at(lock, "waits");
+	}
+	cr_expect_geq(waits, 10, "two barriers in each of ten rounds: %d waits", (int)waits);
+	cr_expect(!strstr(r.p.out, "of the CPU time is "), "%s", r.p.out);
+}
