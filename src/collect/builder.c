@@ -369,16 +369,8 @@ int builder_start(struct builder *b, char *const argv[], const struct invoker *w
 
 void builder_stop(struct builder *b)
 {
-	if (b->sock >= 0)
-		close(b->sock);
-	b->sock = -1;
-	if (b->pid > 0) {
-		/* It would end by itself, but may be in the middle of a large file. */
-		kill(b->pid, SIGKILL);
-		while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	b->pid = 0;
+	/* It would end by itself, but may be in the middle of a large file. */
+	helper_end(&b->pid, &b->sock);
 }
 
 int builder_request(struct builder *b, uint32_t id, int fd)

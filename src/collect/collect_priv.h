@@ -85,6 +85,9 @@ int target_await_held(struct target *t, struct err *err);
 /* Lets it go and waits for its exec: 0, or -errno with *err (status 126 or 127). */
 int target_release(struct target *t, const char *name, struct err *err);
 void target_close(struct target *t);
+/* Ends a helper process of ours and the socket to it, if they are there; *sock is -1 then, *pid 0.
+ */
+void helper_end(pid_t *pid, int *sock);
 /* All descendants of the processes in pids, added to it. */
 int target_descendants(uint32_t **pids, size_t *n);
 bool target_exists(uint32_t tid);

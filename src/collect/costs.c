@@ -92,19 +92,6 @@ void costs_switch_start(struct session *s)
 	m->sock = pair[0];
 }
 
-static void switch_stop(struct cost_meter *m)
-{
-	if (m->sock >= 0)
-		close(m->sock);
-	m->sock = -1;
-	if (m->pid > 0) {
-		kill(m->pid, SIGKILL);
-		while (waitpid(m->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	m->pid = 0;
-}
-
 /* Does the kernel measure now? */
 static bool turn(struct cost_meter *m, char to)
 {
@@ -117,7 +104,7 @@ static bool turn(struct cost_meter *m, char to)
 		n = 1;
 	if (n == 1)
 		return to == SWITCH_ON;
-	switch_stop(m);
+	helper_end(&m->pid, &m->sock);
 	return false;
 }
 
@@ -171,7 +158,7 @@ void costs_init(struct session *s)
 
 void costs_release(struct session *s)
 {
-	switch_stop(&s->meter);
+	helper_end(&s->meter.pid, &s->meter.sock);
 	vec_release(&s->meter.programs);
 }
 

@@ -257,3 +257,16 @@ bool process_read(uint32_t pid, uint64_t addr, void *p, size_t n)
 
 	return pid && process_vm_readv((pid_t)pid, &here, 1, &there, 1, 0) == (ssize_t)n;
 }
+
+void helper_end(pid_t *pid, int *sock)
+{
+	if (*sock >= 0)
+		close(*sock);
+	*sock = -1;
+	if (*pid > 0) {
+		kill(*pid, SIGKILL);
+		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	*pid = 0;
+}
