@@ -215,6 +215,8 @@ struct pycode_new {
 	bool added;
 	const char *name, *file;
 };
+/* Is this code object known? */
+bool pycodes_has(const struct pycodes *p, uint32_t space, uint64_t code);
 int pycodes_add(struct pycodes *p, const struct mt_pycode *e, const struct py_build *b,
                 uint32_t pid, struct pycode_new *out);
 /* n frames into PY_FRAME()s, at most n. false: a code object has not been seen yet. */
@@ -263,6 +265,8 @@ int remote_process(struct remote *r, uint32_t pid);
  * STACK_END_* and STACK_F_*. 0 = none: it moved on, or its process is not known. */
 size_t remote_stack(struct remote *r, const struct mt_task *e, uint64_t *frames, size_t max,
                     unsigned *end, unsigned *flags);
+/* Is the task still in the wait that it was found in? */
+bool remote_still_there(const struct mt_task *e);
 
 /* --- drain.c ------------------------------------------------------------------------------ */
 
@@ -298,6 +302,8 @@ uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 =
 struct ident *drain_ident(struct drain *d);
 /* Executable mappings of a process that was there before us, from /proc. */
 int drain_existing_maps(struct drain *d, uint32_t pid);
+/* Then the Python frames of its tasks that were blocked already. 0 or -errno of the trace file. */
+int drain_attached_python(struct drain *d);
 
 /* The perf maps of programs that generate code: those that have one by now. */
 void drain_jit_maps(struct drain *d);

@@ -353,6 +353,9 @@ void drain_free(struct drain *d)
 	for (size_t i = 0; i < d->early_stacks.n; i++)
 		free(d->early_stacks.v[i]);
 	vec_release(&d->early_stacks);
+	for (size_t i = 0; i < d->attached.n; i++)
+		free(d->attached.v[i]);
+	vec_release(&d->attached);
 	late_free(d->late);
 	pycodes_free(d->pycodes);
 	vec_release(&d->tasks);

@@ -21,6 +21,12 @@ struct pending_map {
 	char *file;
 };
 
+/* The stack of a task that blocked before the recording began. */
+struct attached_stack {
+	struct mt_task task;
+	struct rec_stack stack;
+	uint64_t frames[];
+};
 struct drain {
 	struct trace_writer *w;
 	struct symbolizer *sym;
@@ -39,6 +45,7 @@ struct drain {
 	struct gils gils;
 	struct pycodes *pycodes;
 	VEC(struct mt_stack *) early_stacks; /* their code objects are on their way */
+	VEC(struct attached_stack *) attached; /* whose Python frames are still to be read */
 	uint64_t written, exec_ts, last_exec_ts;
 	struct ident *ident;
 };

@@ -45,30 +45,42 @@ uint64_t drain_stack_id(struct drain *d, uint64_t hash)
 	return *id & UINT32_MAX;
 }
 
-/* Of a task that blocked before the recording began. */
+/* For drain_attached_python(). */
+static void keep_attached(struct drain *d, const struct mt_task *e, const struct rec_stack *r)
+{
+	size_t bytes = r->frames.n * sizeof(r->frames.v[0]);
+	struct attached_stack *a = malloc(sizeof(*a) + bytes);
+
+	if (!a)
+		return;
+	a->task = *e;
+	a->stack = *r;
+	memcpy(a->frames, r->frames.v, bytes);
+	if (vec_push(&d->attached, a))
+		free(a);
+}
+
+/* Of a task that blocked before the recording began. Each has a record of its own, as two that look
+ * alike may differ in their Python frames, which come later. */
 uint64_t drain_attached_stack(struct drain *d, const struct mt_task *e)
 {
-	uint64_t frames[MT_MAX_USER_FRAMES], hash, *slot, id;
+	uint64_t frames[MT_MAX_USER_FRAMES], hash;
 	struct rec_stack r = {.kind = STACK_USER, .space = e->space};
 	unsigned end, flags = 0;
 	size_t n = remote_stack(d->remote, e, frames, ARRAY_LEN(frames), &end, &flags);
 
 	if (!n)
 		return 0;
-	hash = hash_bytes(frames, n * sizeof(frames[0]), e->space) | 1;
-	id = drain_stack_id(d, hash);
-	slot = hmap_get(&d->stacks, hash, 0);
-	if (!slot || (*slot & STACK_WRITTEN))
-		return id;
-	*slot |= STACK_WRITTEN;
-	r.id = id;
+	hash = hash_bytes(frames, n * sizeof(frames[0]), (uint64_t)e->space << 32 | e->h.task) | 1;
+	r.id = drain_stack_id(d, hash);
 	r.end = end;
 	r.flags = flags;
 	r.frames = (struct rec_array){frames, n};
 	drain_put(d, REC_K_STACK, e->h.ts, &r);
+	keep_attached(d, e, &r);
 	if (symbolizer_stack(d->sym, e->space, e->h.ts, frames, n))
 		drain_check(d, -ENOMEM);
-	return id;
+	return r.id;
 }
 
 void drain_on_pycode(struct drain *d, const struct mt_hdr *h)

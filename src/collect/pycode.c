@@ -150,6 +150,11 @@ static void fill_table(struct pycodes *p, struct code *c, const struct mt_pycode
 	free(all);
 }
 
+bool pycodes_has(const struct pycodes *p, uint32_t space, uint64_t code)
+{
+	return hmap_get(&p->by_addr, space, code);
+}
+
 int pycodes_add(struct pycodes *p, const struct mt_pycode *e, const struct py_build *b,
                 uint32_t pid, struct pycode_new *out)
 {

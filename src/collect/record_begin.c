@@ -231,6 +231,7 @@ static int follow_attached(struct recording_run *r, struct err *err)
 	rc = rc ? rc : flow_first(r->w, pids, n);
 	for (size_t i = 0; i < n && !rc; i++)
 		drain_existing_maps(r->d, pids[i]);
+	rc = rc ? rc : drain_attached_python(r->d);
 	free(pids);
 	if (!rc && !drain_alive(r->d))
 		rc = err_set(err, -ESRCH, MT_EXIT_NO_PID,

@@ -139,8 +139,7 @@ static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
 	return 0;
 }
 
-/* Is it still where it was? */
-static bool still_there(const struct mt_task *e)
+bool remote_still_there(const struct mt_task *e)
 {
 	struct buf b = {0};
 	char path[64], *p;
@@ -167,10 +166,10 @@ size_t remote_stack(struct remote *r, const struct mt_task *e, uint64_t *frames,
 	const struct unwind_ops ops = {look_read, look_place, &l};
 	size_t n;
 
-	if (!i || !e->ip || !still_there(e))
+	if (!i || !e->ip || !remote_still_there(e))
 		return 0;
 	l = (struct look){.tables = r->tables, .maps = &r->procs.v[*i]};
 	n = unwind_remote(&ops, &regs, frames, max, end, flags);
 	/* What moved meanwhile may have left anything there. */
-	return still_there(e) ? n : 0;
+	return remote_still_there(e) ? n : 0;
 }

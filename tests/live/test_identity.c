@@ -3,6 +3,7 @@
  * What locks and channels are, as the trace file tells it, against the workload's own record.
  */
 #include "live.h"
+#include "pyframes.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -400,6 +401,29 @@ Test(identity, deadlock_of_python_threads)
 	}
 }
 
+/* Functions and lines of who was blocked before the recording began, innermost first. */
+static void check_lines(const char *trace, json_t *truth, const char *what)
+{
+	static const char *const lines[] = {"take@", "deadlock.py:13 < nested@",
+	                                    "deadlock.py:21 < body@", "deadlock.py:33 < ", "run@"};
+	json_t *cycle = truth_line(truth, "cycle", NULL, 0);
+	struct model *m = pyframes_load(trace);
+	char text[PYTEXT_MAX];
+
+	cr_assert(m, "%s", what);
+	for (size_t i = 0; i < 2; i++) {
+		uint32_t tid = (uint32_t)u64_at(cycle, fmt("tids[%zu]", i));
+		size_t n = pyframes_text(m, pyframes_longest(m, tid), text);
+		const char *p = text;
+
+		cr_expect_eq(n, 6, "%s: %zu frames: %s", what, n, text);
+		for (size_t k = 0; k < 5 && p; k++)
+			p = strstr(p, lines[k]);
+		cr_expect(p, "%s: %s", what, text);
+	}
+	pyframes_free(m);
+}
+
 /* The same of a program that hangs already. */
 Test(identity, deadlock_of_python_threads_attached)
 {
@@ -425,5 +449,6 @@ Test(identity, deadlock_of_python_threads_attached)
 		proc_wait(&victim);
 		cr_assert_eq(p.status, 0, "%s", p.err);
 		check_cycle(path, load_json(json), load_truth(truth), python[i]);
+		check_lines(path, load_truth(truth), python[i]);
 	}
 }
