@@ -69,9 +69,11 @@ void ident_by_maps(struct ident *id)
 
 int maps_find(const char *text, uint64_t addr, struct mapping *out)
 {
-	while (*text) {
-		const char *end = strchr(text, '\n');
-		size_t n = end ? (size_t)(end - text) : strlen(text);
+	const char *last = text + strlen(text);
+
+	while (text < last) {
+		const char *end = memchr(text, '\n', (size_t)(last - text));
+		size_t n = (size_t)((end ? end : last) - text);
 		unsigned major, minor;
 		char perms[5] = "", line[128]; /* what is before the path has at most 100 */
 		size_t head = n < sizeof(line) ? n : sizeof(line) - 1;
