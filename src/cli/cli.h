@@ -15,7 +15,7 @@
 
 #define DEFAULT_TRACE              "mpvtrace.mpv"
 #define DEFAULT_FREQ_HZ            99
-#define DEFAULT_FOOTPRINT_PERMILLE 3
+#define DEFAULT_FOOTPRINT_PERMILLE 5
 #define DEFAULT_RUNS               3
 #define HELP_WIDTH                 80
 
