@@ -21,7 +21,7 @@ struct collect_opts {
 	bool wake_stacks;		/* of each waker, too */
 	bool no_pages;			/* no hooks on page faults: touched and copied pages stay unknown */
 	bool messages;			/* count messages and bytes of channels: each system call is seen */
-	uint64_t buffer_bytes;		/* all ring buffers together; 0 = default 16 MiB */
+	uint64_t buffer_bytes;		/* all ring buffers together; 0 = 16 MiB for each CPU, within bounds */
 	unsigned footprint_permille;	/* budget for PSS/USS reading, of wall time; default 5; 0 = off */
 	bool progress;			/* show progress on stderr (a terminal) */
 	bool no_symbols;		/* do not resolve at the end */

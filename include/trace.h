@@ -359,6 +359,21 @@ struct trace_sink trace_sink_buf(struct buf *b);
 struct trace_source trace_source_fd(const int *fd);
 struct trace_source trace_source_buf(const struct buf *b);
 
+/*
+ * Write-behind: a sink in front of another. Between start and stop a thread hands the bytes on,
+ * in order, so that a disk that stalls for seconds does not stall the caller, whose buffers
+ * fill up meanwhile. At most 64 MiB wait; then writing waits as well. Without the thread
+ * (before start, after stop) it writes at once.
+ * An error of the other sink comes back from the next write and from stop, and stays; what
+ * follows the bytes that failed is dropped.
+ */
+struct behind;
+struct behind *behind_new(struct trace_sink to);	/* NULL: no memory */
+struct trace_sink behind_sink(struct behind *b);	/* b outlives the writer */
+int behind_start(struct behind *b);	/* 0, or -errno: there is no thread, it writes at once */
+int behind_stop(struct behind *b);	/* waits for what is on its way; 0 or the sink's -errno */
+void behind_free(struct behind *b);	/* stops; NULL is fine */
+
 /* --- writing --------------------------------------------------------------------------- */
 
 struct trace_writer;
@@ -369,7 +384,8 @@ struct trace_writer *trace_writer_new(struct trace_sink sink, struct err *err);
  * (what had been written stays readable). -E2BIG: the record is larger than a block (16 MiB)
  * and was left out; -EINVAL: no such kind, or already finished. Neither stops the writer. */
 int trace_write(struct trace_writer *w, enum rec_kind kind, uint64_t ts, const void *rec);
-/* Writes out the open blocks so that a reader sees everything up to now. */
+/* Writes out the open blocks so that a reader sees everything up to now (with write-behind,
+ * as soon as it is written). */
 int trace_writer_flush(struct trace_writer *w);
 /* Flush, INDEX, header marked complete. Frees nothing. */
 int trace_writer_finish(struct trace_writer *w);

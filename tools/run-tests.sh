@@ -9,9 +9,10 @@
 #
 # TEST_TIMEOUT   seconds that one binary may take (default 240)
 # TEST_FILTER    only tests whose suite/name matches this pattern
-# TEST_RETRIES   how many failed live tests of a binary are tried once more (default 3): they are
-#                about CPUs that other programs and the hypervisor may have for a while. What
-#                passes then is told. More of them than that are no accident: none is tried again
+# TEST_RETRIES   how many failed live tests of a binary are tried again (default 4), each up to
+#                twice, the second time after a pause: they are about CPUs that other programs and
+#                the hypervisor may have for a while. What passes then is told. More of them than
+#                that are no accident: none is tried again
 set -u
 
 limit=${TEST_TIMEOUT:-240}
@@ -59,18 +60,30 @@ run() {
 	count "$tap" "$status" "$name"
 }
 
-# again COMMAND...: the failed tests of the last run once more, each by itself.
+# once NAME COMMAND...: a failed test by itself; 0 when it passes now.
+once() {
+	local name=$1
+	shift
+	: >"$tap"
+	timeout -k 10 "$limit" "$@" --filter "${name/:://}" >"$tmp/out" 2>&1 </dev/null &&
+		grep "^ok - $name" "$tap" | grep -qv '# SKIP'
+}
+
+# again COMMAND...: the failed tests of the last run again.
 again() {
-	local names name
+	local names name try
 	mapfile -t names < <(sed -n 's/^not ok - \([a-z0-9_]*::[a-z0-9_]*\).*/\1/p' "$tap")
-	[ ${#names[@]} -le "${TEST_RETRIES:-3}" ] || return 0
+	[ ${#names[@]} -le "${TEST_RETRIES:-4}" ] || return 0
 	for name in ${names[@]+"${names[@]}"}; do
-		: >"$tap"
-		timeout -k 10 "$limit" "$@" --filter "${name/:://}" >"$tmp/out" 2>&1 </dev/null || continue
-		if grep "^ok - $name" "$tap" | grep -qv '# SKIP'; then
-			passed=$((passed + 1)) failed=$((failed - 1))
-			echo "  passed at the second try: $name"
-		fi
+		for try in second third; do
+			[ $try = second ] || sleep 10
+			if once "$name" "$@"; then
+				passed=$((passed + 1)) failed=$((failed - 1))
+				echo "  passed at the $try try: $name"
+				break
+			fi
+			cat "$tmp/out"
+		done
 	done
 }
 

@@ -175,8 +175,11 @@ static int wait_events(struct recording_run *r, int timeout_ms)
 static int record(struct recording_run *r)
 {
 	unsigned fill = 0;
-	int rc = 0;
+	int rc = behind_start(r->behind);
 
+	if (rc)
+		log_debug("the trace is written by the recorder itself: %s", strerror(-rc));
+	rc = 0;
 	while (!r->done && !rc) {
 		int ms = pause_ms(r, fill);
 
@@ -216,6 +219,7 @@ static void release(struct recording_run *r)
 	drain_free(r->d);
 	pyspaces_free(r->pyspaces);
 	trace_writer_free(r->w);
+	behind_free(r->behind);
 	symbolizer_free(r->sym);
 	if (r->out_fd >= 0)
 		close(r->out_fd);

@@ -62,7 +62,8 @@ static int open_outputs(struct recording_run *r, struct err *err)
 	r->out_fd = output_open(r->o->output, r->o->overwrite, err);
 	if (r->out_fd < 0)
 		return r->out_fd;
-	r->w = trace_writer_new(trace_sink_fd(&r->out_fd), err);
+	r->behind = behind_new(trace_sink_fd(&r->out_fd));
+	r->w = r->behind ? trace_writer_new(behind_sink(r->behind), err) : NULL;
 	r->sym = symbolizer_new();
 	r->d = r->w && r->sym ? drain_new(r->w, r->sym, r->o->argv) : NULL;
 	if (!r->d)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "record_priv.h"
@@ -28,6 +29,7 @@ void record_stop(struct recording_run *r)
 		rc = holds_write(r->d, r->w, r->pyspaces);
 	if (rc)
 		log_debug("last round: %s", strerror(-rc));
+	behind_stop(r->behind);                /* its error comes back from the next write */
 	setpriority(PRIO_PROCESS, 0, r->nice); /* what follows can wait */
 	r->res->still_running = r->o->argv && !r->root_gone;
 }
@@ -138,6 +140,7 @@ void record_close(struct recording_run *r)
 
 int record_finish(struct recording_run *r, int rc, struct err *err)
 {
+	struct stat st;
 	int drop;
 
 	record_stop(r);
@@ -160,7 +163,8 @@ int record_finish(struct recording_run *r, int rc, struct err *err)
 		rc = record_mark(r, MARK_END, now_ns(), (uint64_t)(r->res->exit_status + 1));
 	if (!rc)
 		rc = trace_writer_finish(r->w);
-	r->res->trace_bytes = trace_writer_stats(r->w)->file_bytes;
+	if (!fstat(r->out_fd, &st)) /* of a full disk, what found room */
+		r->res->trace_bytes = (uint64_t)st.st_size;
 	if (rc == -ENOSPC || rc == -EDQUOT) {
 		r->res->disk_full = true;
 		return 0;

@@ -22,6 +22,7 @@ struct recording_run {
 	struct pyspaces *pyspaces;
 	struct tables *tables;
 	struct symbolizer *sym;
+	struct behind *behind; /* between w and the file */
 	struct trace_writer *w;
 	struct drain *d;
 	struct footprint fp;

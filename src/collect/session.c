@@ -16,7 +16,10 @@
 #include "session_priv.h"
 #include "probe_priv.h"
 
-#define RING_BYTES_DEFAULT (16u << 20)
+#define RING_BYTES_PER_CPU (16ull << 20) /* half a second and more of the fastest switching */
+#define RING_BYTES_MAX     (256ull << 20)
+#define RING_BYTES_MIN     (16ull << 20)
+#define RING_MEMORY_SHARE  64       /* at most this part of the machine's memory */
 #define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
 #define STACK_REFRESH_NS   20000000 /* 20 ms blocked at one site: look again */
 #define TRAFFIC_MAX        32768 /* a task's ends of channels, all together: 3 MiB when asked for */
@@ -242,11 +245,24 @@ static unsigned log2_floor(uint64_t x)
 	return x ? 63 - (unsigned)__builtin_clzll(x) : 0;
 }
 
+static uint64_t default_ring_bytes(long cpus)
+{
+	uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) /
+	                RING_MEMORY_SHARE;
+	uint64_t bytes = cpus > 0 ? (uint64_t)cpus * RING_BYTES_PER_CPU : 0;
+
+	if (bytes > most)
+		bytes = most;
+	if (bytes > RING_BYTES_MAX)
+		bytes = RING_BYTES_MAX;
+	return bytes < RING_BYTES_MIN ? RING_BYTES_MIN : bytes;
+}
+
 /* One ring per CPU up to RINGS_MAX; sizes are powers of two as the kernel wants them. */
 static int create_rings(struct session *s, const struct collect_opts *o, struct err *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-	uint64_t total = o->buffer_bytes ? o->buffer_bytes : RING_BYTES_DEFAULT;
+	uint64_t total = o->buffer_bytes ? o->buffer_bytes : default_ring_bytes(cpus);
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
 	s->n_rings = 1u << log2_floor(cpus > 0 ? (uint64_t)cpus : 1);

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -229,6 +230,98 @@ Test(trace, full_disk_keeps_what_was_whole)
 	cr_expect_eq(info.damaged_blocks, 0);
 	trace_writer_free(w);
 	buf_release(&d.b);
+}
+
+/* A disk that stalls: nothing is written until `open`. */
+struct stalled_disk {
+	struct full_disk d;
+	pthread_mutex_t lock;
+	pthread_cond_t opened;
+	bool open;
+};
+
+static int stalled_write(void *ctx, const void *p, size_t n)
+{
+	struct stalled_disk *s = ctx;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->open)
+		pthread_cond_wait(&s->opened, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+	return full_write(&s->d, p, n);
+}
+
+static int stalled_write_at(void *ctx, const void *p, size_t n, uint64_t off)
+{
+	return full_write_at(&((struct stalled_disk *)ctx)->d, p, n, off);
+}
+
+static void set_open(struct stalled_disk *s, bool open)
+{
+	pthread_mutex_lock(&s->lock);
+	s->open = open;
+	pthread_cond_broadcast(&s->opened);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* 20 blocks while the disk stalls: were one of them written at once, this would hang. What comes
+ * afterwards, and the header that is patched, is in its place. */
+static void through_a_stall(struct stalled_disk *s, struct behind *b, int expected)
+{
+	struct trace_writer *w = trace_writer_new(behind_sink(b), NULL);
+	struct rec_mark m = {0};
+	struct gen g = {.seed = 7};
+	uint64_t records = 0;
+
+	cr_assert(w);
+	set_open(s, false);
+	cr_assert_eq(behind_start(b), 0);
+	while (trace_writer_stats(w)->blocks < 20) {
+		m.what = gen_next(&g);
+		cr_assert_eq(trace_write(w, REC_K_MARK, ++records, &m), 0);
+	}
+	set_open(s, true);
+	cr_expect_eq(behind_stop(b), expected);
+	m.what = 1;
+	cr_expect_eq(trace_write(w, REC_K_MARK, ++records, &m), 0);
+	cr_expect_eq(trace_writer_finish(w), expected);
+	if (!expected) {
+		struct trace_info info;
+
+		cr_expect_eq(gen_read_all(&s->d.b, &info), (int64_t)records);
+		cr_expect(info.complete && !info.truncated && !info.damaged_blocks);
+	}
+	trace_writer_free(w);
+}
+
+#define STALLED(bytes)                                                                   \
+	{                                                                                \
+		.d = {.room = (bytes)}, .open = true, .lock = PTHREAD_MUTEX_INITIALIZER, \
+		.opened = PTHREAD_COND_INITIALIZER                                       \
+	}
+
+Test(trace, stalled_disk_does_not_stall_the_writer)
+{
+	struct stalled_disk s = STALLED(100000000);
+	struct behind *b = behind_new((struct trace_sink){stalled_write, stalled_write_at, &s});
+
+	through_a_stall(&s, b, 0);
+	behind_free(b);
+	buf_release(&s.d.b);
+}
+
+Test(trace, stalled_disk_that_is_full)
+{
+	struct stalled_disk s = STALLED(100000);
+	struct behind *b = behind_new((struct trace_sink){stalled_write, stalled_write_at, &s});
+	struct trace_info info;
+	int64_t n;
+
+	through_a_stall(&s, b, -ENOSPC);
+	n = gen_read_all(&s.d.b, &info);
+	cr_expect(n >= 0 && !info.complete && info.truncated && !info.damaged_blocks);
+	behind_free(b);
+	buf_release(&s.d.b);
 }
 
 Test(trace, full_disk_at_once)
