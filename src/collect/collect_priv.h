@@ -409,6 +409,18 @@ int busy_write(const struct busy *b, pid_t helper, struct trace_writer *w);
 /* Idle ticks of those CPUs, and how many they are, from the text of /proc/stat. 0 or -ENODATA. */
 int busy_idle(const char *stat, const cpu_set_t *set, size_t size, uint64_t *ticks, unsigned *cpus);
 
+/* --- cgroup.c -------------------------------------------------------------------------------- */
+
+/* What the control groups of a process leave it, version 1 or 2; 0: no limit, or none to see. */
+struct cgroup_limits {
+	double cpus; /* quota ÷ period */
+	uint64_t memory_bytes;
+};
+void cgroup_limits(uint32_t pid, struct cgroup_limits *out);
+/* The same from the text of /proc/PID/cgroup, which it takes apart, and where the groups are
+ * mounted. */
+void cgroup_limits_in(const char *mount, char *text, struct cgroup_limits *out);
+
 /* --- symbols.c, machine.c -------------------------------------------------------------------- */
 
 /* progress: on a terminal, when it takes long. */

@@ -83,55 +83,16 @@ static void cpu_model(char *out, size_t n)
 	buf_release(&b);
 }
 
-/* CPUs that a cgroup's quota allows, from "max 100000" or "50000 100000"; 0 = no limit. */
-static double quota_of(const char *dir)
-{
-	char path[4200], line[64];
-	double quota, period;
-
-	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/cpu.max", dir);
-	first_line(path, line, sizeof(line));
-	if (sscanf(line, "%lf %lf", &quota, &period) == 2 && period > 0)
-		return quota / period;
-	return 0;
-}
-
-/* The tightest quota of the process's cgroup and those above it (cgroup v2); 0 = none. */
-static double cgroup_quota(uint32_t pid)
-{
-	char path[48], line[4096], *p, *dir;
-	struct buf b = {0};
-	double least = 0;
-
-	snprintf(path, sizeof(path), "/proc/%u/cgroup", pid);
-	if (read_file_at(AT_FDCWD, path, 65536, &b) || buf_put(&b, "", 1)) {
-		buf_release(&b);
-		return 0;
-	}
-	p = strstr((char *)b.p, "0::/");
-	if (p) {
-		snprintf(line, sizeof(line), "%.*s", (int)strcspn(p + 3, "\n"), p + 3);
-		for (dir = line; *dir;) {
-			double q = quota_of(line);
-
-			if (q > 0 && (least <= 0 || q < least))
-				least = q;
-			p = strrchr(line, '/');
-			if (!p)
-				break;
-			*p = 0;
-		}
-	}
-	buf_release(&b);
-	return least;
-}
-
 /* How many CPUs the workload may use: affinity and quota. */
 static double usable_cpus(uint32_t pid)
 {
 	size_t size = CPU_ALLOC_SIZE(8192);
 	cpu_set_t *set = CPU_ALLOC(8192);
-	double cpus = 0, quota = cgroup_quota(pid);
+	struct cgroup_limits limits;
+	double cpus = 0, quota;
+
+	cgroup_limits(pid, &limits);
+	quota = limits.cpus;
 
 	if (set && !sched_getaffinity((pid_t)pid, size, set))
 		cpus = CPU_COUNT_S(size, set);

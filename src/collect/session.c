@@ -19,7 +19,9 @@
 #define RING_BYTES_PER_CPU (16ull << 20) /* half a second and more of the fastest switching */
 #define RING_BYTES_MAX     (256ull << 20)
 #define RING_BYTES_MIN     (16ull << 20)
-#define RING_MEMORY_SHARE  64       /* at most this part of the machine's memory */
+#define RING_BYTES_LEAST   (256u << 10) /* of one */
+#define RING_MEMORY_SHARE  64           /* at most this part of the machine's memory */
+#define RING_GROUP_SHARE   16       /* of what a container may have; the rest of us needs 50 MiB */
 #define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
 #define STACK_REFRESH_NS   20000000 /* 20 ms blocked at one site: look again */
 #define TRAFFIC_MAX        32768 /* a task's ends of channels, all together: 3 MiB when asked for */
@@ -247,41 +249,74 @@ static unsigned log2_floor(uint64_t x)
 
 static uint64_t default_ring_bytes(long cpus)
 {
-	uint64_t most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) /
-	                RING_MEMORY_SHARE;
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t most = memory / RING_MEMORY_SHARE;
 	uint64_t bytes = cpus > 0 ? (uint64_t)cpus * RING_BYTES_PER_CPU : 0;
+	struct cgroup_limits limits;
 
 	if (bytes > most)
 		bytes = most;
 	if (bytes > RING_BYTES_MAX)
 		bytes = RING_BYTES_MAX;
-	return bytes < RING_BYTES_MIN ? RING_BYTES_MIN : bytes;
+	if (bytes < RING_BYTES_MIN)
+		bytes = RING_BYTES_MIN;
+	/* The kernel's memory for maps and rings counts as ours. */
+	cgroup_limits((uint32_t)getpid(), &limits);
+	if (limits.memory_bytes && bytes > limits.memory_bytes / RING_GROUP_SHARE)
+		bytes = limits.memory_bytes / RING_GROUP_SHARE;
+	return bytes;
 }
 
-/* One ring per CPU up to RINGS_MAX; sizes are powers of two as the kernel wants them. */
+/* All rings or none; 0 or -errno. */
+static int rings_of(struct session *s, size_t bytes_each)
+{
+	for (size_t i = 0; i < s->n_rings; i++) {
+		int rc;
+
+		s->ring_fds[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "mpvtrace_ring", 0, 0,
+		                                (uint32_t)bytes_each, NULL);
+		if (s->ring_fds[i] >= 0)
+			continue;
+		rc = -errno;
+		while (i--) {
+			close(s->ring_fds[i]);
+			s->ring_fds[i] = -1;
+		}
+		return rc;
+	}
+	s->ring_bytes = bytes_each;
+	return 0;
+}
+
+/* One ring per CPU up to RINGS_MAX; sizes are powers of two as the kernel wants them. Unless the
+ * user said how large, less will do where memory is limited (a container). */
 static int create_rings(struct session *s, const struct collect_opts *o, struct err *err)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 	uint64_t total = o->buffer_bytes ? o->buffer_bytes : default_ring_bytes(cpus);
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes;
+	int rc;
 
 	s->n_rings = 1u << log2_floor(cpus > 0 ? (uint64_t)cpus : 1);
 	if (cpus > 0 && s->n_rings < (size_t)cpus)
 		s->n_rings *= 2;
 	if (s->n_rings > RINGS_MAX)
 		s->n_rings = RINGS_MAX;
-	s->ring_bytes = 1ull << log2_floor(total / s->n_rings);
-	if (s->ring_bytes < page)
-		s->ring_bytes = page;
-	for (size_t i = 0; i < s->n_rings; i++) {
-		s->ring_fds[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "mpvtrace_ring", 0, 0,
-		                                (uint32_t)s->ring_bytes, NULL);
-		if (s->ring_fds[i] < 0)
-			return err_set(err, -errno, MT_EXIT_FAIL,
-			               "cannot create a ring buffer of %zu bytes: %s (try a "
-			               "smaller --buffer)",
-			               s->ring_bytes, strerror(errno));
+	bytes = 1ull << log2_floor(total / s->n_rings);
+	if (bytes < page)
+		bytes = page;
+	rc = rings_of(s, bytes);
+	while (rc == -ENOMEM && !o->buffer_bytes && bytes > RING_BYTES_LEAST) {
+		bytes /= 2;
+		rc = rings_of(s, bytes);
+		if (!rc)
+			log_info("memory is short: ring buffers of %zu KiB", bytes >> 10);
 	}
+	if (rc)
+		return err_set(err, rc, MT_EXIT_FAIL,
+		               "cannot create %zu ring buffers of %zu bytes: %s (try a smaller "
+		               "--buffer)",
+		               s->n_rings, bytes, strerror(-rc));
 	return 0;
 }
 
