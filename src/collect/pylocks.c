@@ -24,33 +24,25 @@
 #include <string.h>
 
 #include "holds_priv.h"
-#include "python.h"
+#include "pyproc.h"
 
-#define INTERPRETERS_MAX 64u
-#define THREADS_MAX      4096u
-#define FRAMES_MAX       1000u
-#define TABLE_MAX        8192u /* bytes of a code object's table of blocks */
-#define STACK_MAX        256u  /* words of one frame's value stack */
-#define FOUND_MAX        4096u
-#define READS_MAX        400000u /* in all: about 0.2 s */
+#define FRAMES_MAX 1000u
+#define TABLE_MAX  8192u /* bytes of a code object's table of blocks */
+#define STACK_MAX  256u  /* words of one frame's value stack */
+#define FOUND_MAX  4096u
 
-#define LOCALSPLUS  72
-#define EXCEPTIONS  40
-#define BLOCKS      20
-#define VALUESTACK  64
-#define PTHREAD_TID 0x2d0 /* glibc, x86-64 and aarch64: struct pthread.tid, checked before use */
-#define MINOR(hex)  ((hex) >> 16 & 0xff)
+#define LOCALSPLUS 72
+#define EXCEPTIONS 40
+#define BLOCKS     20
+#define VALUESTACK 64
+#define MINOR(hex) ((hex) >> 16 & 0xff)
 
 enum name_kind { NAME_OTHER = 1, NAME_EXIT, NAME_LOCK, NAME_RLOCK };
 
 struct process {
+	struct pyproc mem;
 	struct holds *h;
-	uint32_t pid, space;
-	uint64_t runtime;
-	const struct py_build *b;
-	const struct mt_py_layout *l;
 	struct hmap names; /* address of a PyMethodDef or type -> enum name_kind */
-	unsigned reads;
 };
 
 /* What was found of one thread: a `with` block it is in. */
@@ -64,28 +56,6 @@ struct found {
 	bool rlock;
 };
 typedef VEC(struct found) found_vec;
-
-static bool read_mem(struct process *p, uint64_t addr, void *out, size_t n)
-{
-	if (p->reads >= READS_MAX || addr < 4096 || addr >> 56)
-		return false;
-	p->reads++;
-	return process_read(p->pid, addr, out, n);
-}
-
-static uint64_t read_u64(struct process *p, uint64_t addr)
-{
-	uint64_t v = 0;
-
-	return read_mem(p, addr, &v, sizeof(v)) ? v : 0;
-}
-
-static uint32_t read_u32(struct process *p, uint64_t addr)
-{
-	uint32_t v = 0;
-
-	return read_mem(p, addr, &v, sizeof(v)) ? v : 0;
-}
 
 /* The kind of the C string that the word at `holder + off` points to; each holder once. */
 static enum name_kind name_at(struct process *p, uint64_t holder, uint64_t off)
@@ -102,8 +72,8 @@ static enum name_kind name_at(struct process *p, uint64_t holder, uint64_t off)
 
 	if (known)
 		return (enum name_kind) * known;
-	at = read_u64(p, holder + off);
-	if (at && read_mem(p, at, text, sizeof(text)))
+	at = pyproc_u64(&p->mem, holder + off);
+	if (at && pyproc_read(&p->mem, at, text, sizeof(text)))
 		for (size_t i = 0; i < ARRAY_LEN(names); i++)
 			if (!memcmp(text, names[i].name, strlen(names[i].name) + 1))
 				kind = names[i].kind;
@@ -120,15 +90,15 @@ static bool lock_of_exit(struct process *p, uint64_t at, struct found *f)
 	uint64_t method[4], lock[4];
 	enum name_kind kind;
 
-	if (!at || at & 7 || !read_mem(p, at, method, sizeof(method)))
+	if (!at || at & 7 || !pyproc_read(&p->mem, at, method, sizeof(method)))
 		return false;
 	if (!method[0] || method[0] > refs_max || !method[2] || !method[3])
 		return false;
 	if (method[2] & 7 || method[3] & 7 || name_at(p, method[2], 0) != NAME_EXIT)
 		return false;
-	if (!read_mem(p, method[3], lock, sizeof(lock)) || !lock[0])
+	if (!pyproc_read(&p->mem, method[3], lock, sizeof(lock)) || !lock[0])
 		return false;
-	kind = name_at(p, lock[1], p->l->type_name);
+	kind = name_at(p, lock[1], p->mem.l->type_name);
 	if (kind != NAME_LOCK && kind != NAME_RLOCK)
 		return false;
 	*f = (struct found){.lock = method[3],
@@ -141,15 +111,15 @@ static bool lock_of_exit(struct process *p, uint64_t at, struct found *f)
 /* --- frames ---------------------------------------------------------------------------------- */
 
 /* Of a frame of 3.10 or older: how many values the blocks that it is in have below them. */
-static uint32_t depth_by_blocks(struct process *p, uint64_t frame)
+static uint32_t depth_by_blocks(struct process *p, const struct py_frame *f)
 {
-	uint64_t at = frame + p->l->frame_instr + 8;
+	uint64_t at = f->addr + p->mem.l->frame_instr + 8;
 	struct {
 		int32_t type, handler, level;
 	} blocks[BLOCKS];
-	uint32_t n = read_u32(p, at), depth = 0;
+	uint32_t n = pyproc_u32(&p->mem, at), depth = 0;
 
-	if (!n || n > BLOCKS || !read_mem(p, at + 8, blocks, n * sizeof(blocks[0])))
+	if (!n || n > BLOCKS || !pyproc_read(&p->mem, at + 8, blocks, n * sizeof(blocks[0])))
 		return 0;
 	for (uint32_t i = 0; i < n; i++)
 		if (blocks[i].level > 0 && (uint32_t)blocks[i].level > depth)
@@ -173,15 +143,16 @@ static uint32_t table_number(const uint8_t *t, size_t n, size_t *at)
 }
 
 /* From 3.11 on: the same of the block that the instruction lies in, by the code's table. */
-static uint32_t depth_by_table(struct process *p, uint64_t frame, uint64_t code)
+static uint32_t depth_by_table(struct process *p, const struct py_frame *f)
 {
-	uint64_t instr = read_u64(p, frame + p->l->frame_instr) - (code + p->l->code_start);
-	uint64_t bytes = read_u64(p, code + EXCEPTIONS);
-	uint64_t n = bytes ? read_u64(p, bytes + p->l->bytes_length) : 0;
+	uint64_t instr = py_frame_word(f, p->mem.l->frame_instr) - (f->code + p->mem.l->code_start);
+	uint64_t bytes = pyproc_u64(&p->mem, f->code + EXCEPTIONS);
+	uint64_t n = bytes ? pyproc_u64(&p->mem, bytes + p->mem.l->bytes_length) : 0;
 	uint8_t table[TABLE_MAX];
 	uint32_t depth = 0;
 
-	if (!n || n > sizeof(table) || !read_mem(p, bytes + p->l->bytes_data, table, n))
+	if (!n || n > sizeof(table) ||
+	    !pyproc_read(&p->mem, bytes + p->mem.l->bytes_data, table, n))
 		return 0;
 	for (size_t at = 0; at < n;) {
 		uint32_t start = table_number(table, n, &at);
@@ -196,21 +167,22 @@ static uint32_t depth_by_table(struct process *p, uint64_t frame, uint64_t code)
 	return depth;
 }
 
-static int search_frame(struct process *p, uint32_t task, uint64_t frame, uint64_t code,
+static int search_frame(struct process *p, uint32_t task, const struct py_frame *frame,
                         found_vec *out)
 {
-	bool old = MINOR(p->b->version) < 11;
-	uint32_t words = old ? depth_by_blocks(p, frame) : depth_by_table(p, frame, code);
+	bool old = MINOR(p->mem.b->version) < 11;
+	uint32_t words = old ? depth_by_blocks(p, frame) : depth_by_table(p, frame);
 	uint64_t stack[STACK_MAX], at;
 	struct found f;
 
 	if (!words || words > STACK_MAX)
 		return 0;
 	if (old)
-		at = read_u64(p, frame + VALUESTACK);
+		at = pyproc_u64(&p->mem, frame->addr + VALUESTACK);
 	else
-		at = frame + LOCALSPLUS + 8ull * read_u32(p, code + p->l->code_first_line + 4);
-	if (!read_mem(p, at, stack, words * sizeof(stack[0])))
+		at = frame->addr + LOCALSPLUS +
+		     8ull * pyproc_u32(&p->mem, frame->code + p->mem.l->code_first_line + 4);
+	if (!pyproc_read(&p->mem, at, stack, words * sizeof(stack[0])))
 		return 0;
 	for (uint32_t i = 0; i < words; i++) {
 		if (out->n >= FOUND_MAX || !lock_of_exit(p, stack[i], &f))
@@ -222,58 +194,32 @@ static int search_frame(struct process *p, uint32_t task, uint64_t frame, uint64
 	return 0;
 }
 
-static int search_thread(struct process *p, uint64_t tstate, uint32_t task, found_vec *out)
+struct search {
+	struct process *p;
+	struct hmap *tasks; /* what Python calls each thread -> its task */
+	found_vec *found;
+};
+
+static int search_thread(void *ctx, const struct py_thread *t)
 {
-	uint64_t frame = read_u64(p, tstate + p->l->tstate_frame);
+	struct search *s = ctx;
+	struct pyproc *mem = &s->p->mem;
+	const struct live_task *task = holds_task(s->p->h, t->tid);
+	uint64_t *slot, at;
+	struct py_frame f;
 	int rc = 0;
 
-	if (p->l->cframe_frame != MT_PY_NO && frame)
-		frame = read_u64(p, frame + p->l->cframe_frame);
-	for (unsigned i = 0; frame && i < FRAMES_MAX && !rc; i++) {
-		uint64_t code = read_u64(p, frame + p->l->frame_code) & ~(uint64_t)p->l->code_mask;
-
-		if (code)
-			rc = search_frame(p, task, frame, code, out);
-		frame = read_u64(p, frame + p->l->frame_prev);
-	}
-	return rc;
-}
-
-/* The task of a thread state; *ident is what Python calls the thread. */
-static uint32_t task_of(struct process *p, uint64_t tstate, uint64_t *ident)
-{
-	const struct live_task *t;
-	uint32_t tid;
-
-	*ident = read_u64(p, tstate + p->l->tstate_thread_id);
-	if (p->b->off.tstate_native_id != PY_NONE)
-		tid = (uint32_t)read_u64(p, tstate + p->b->off.tstate_native_id);
-	else
-		tid = read_u32(p, *ident + PTHREAD_TID);
-	t = holds_task(p->h, tid);
-	return t && t->space == p->space ? t->id : 0;
-}
-
-/* Calls search_thread() for each; idents of all of them are kept in `tasks`. */
-static int search_process(struct process *p, struct hmap *tasks, found_vec *out)
-{
-	uint64_t interp = read_u64(p, p->runtime + p->l->interp_head), tstate, ident, *slot;
-	unsigned threads = 0;
-	int rc = 0;
-
-	for (unsigned i = 0; interp && i < INTERPRETERS_MAX; i++) {
-		tstate = read_u64(p, interp + p->l->interp_threads);
-		for (; tstate && threads < THREADS_MAX && !rc; threads++) {
-			uint32_t task = task_of(p, tstate, &ident);
-
-			slot = task ? hmap_put(tasks, ident, 0, NULL) : NULL;
-			if (slot) {
-				*slot = task;
-				rc = search_thread(p, tstate, task, out);
-			}
-			tstate = read_u64(p, tstate + p->l->tstate_next);
-		}
-		interp = read_u64(p, interp + p->l->interp_next);
+	if (!task || task->space != mem->space)
+		return 0;
+	slot = hmap_put(s->tasks, t->ident, 0, NULL);
+	if (!slot)
+		return -ENOMEM;
+	*slot = task->id;
+	at = pyproc_innermost(mem, t->state);
+	for (unsigned i = 0; at && i < FRAMES_MAX && !rc && pyproc_frame(mem, at, &f); i++) {
+		if (f.code)
+			rc = search_frame(s->p, task->id, &f, s->found);
+		at = f.prev;
 	}
 	return rc;
 }
@@ -312,10 +258,11 @@ static int write_space(struct process *p, size_t first)
 {
 	struct hmap tasks = {0};
 	found_vec found = {0};
-	int rc = search_process(p, &tasks, &found);
+	struct search s = {.p = p, .tasks = &tasks, .found = &found};
+	int rc = pyproc_threads(&p->mem, search_thread, &s);
 
 	for (size_t i = first; i < p->h->waits.n && !rc; i++)
-		if (p->h->waits.v[i].space == p->space)
+		if (p->h->waits.v[i].space == p->mem.space)
 			rc = holder_of(p, &p->h->waits.v[i], &tasks, &found);
 	hmap_release(&tasks);
 	vec_release(&found);
@@ -329,12 +276,11 @@ int pylocks_write(struct holds *h)
 	int rc = 0;
 
 	for (size_t i = 0; i < h->waits.n && !rc; i++) {
-		struct process p = {.h = h, .pid = h->waits.v[i].pid, .space = h->waits.v[i].space};
+		struct process p = {.h = h};
 
-		p.b = pyspaces_at(h->py, p.space, &p.runtime);
-		if (!p.b || !hmap_put(&done, p.space, 0, &added) || !added)
+		if (!pyproc_open(&p.mem, h->py, h->waits.v[i].pid, h->waits.v[i].space) ||
+		    !hmap_put(&done, p.mem.space, 0, &added) || !added)
 			continue;
-		p.l = &p.b->off.frames;
 		rc = write_space(&p, i);
 		hmap_release(&p.names);
 	}
