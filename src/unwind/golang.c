@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "codesteps.h"
 #include "unwind_priv.h"
 
 #define SYMBOLS_MAX (4u << 20)
@@ -260,6 +261,35 @@ static int table_rows(const struct image *im, const struct fde *f, cfa_row fn, v
 	return rc;
 }
 
+/* The frame of crosscall_amd64. */
+struct crosscall {
+	int64_t depth; /* CFA = rsp + depth */
+	int64_t bp8;   /* the caller's rbp is at CFA + 8 * bp8; 0 = in rbp */
+};
+
+/* false: an instruction that it does not have, or its end. */
+static bool crosscall_step(struct crosscall *c, const struct code_step *s)
+{
+	switch (s->op) {
+	case CODE_NOTHING:
+	case CODE_CALL:
+		return true;
+	case CODE_ADJUST:
+		c->depth -= s->val;
+		return c->depth >= 8 && c->depth <= CROSSCALL_MAX * 8;
+	case CODE_PUSH_BP:
+		c->depth += 8;
+		c->bp8 = -c->depth / 8;
+		return true;
+	case CODE_POP_BP:
+		c->depth -= 8;
+		c->bp8 = 0;
+		return c->depth >= 8;
+	default:
+		return false;
+	}
+}
+
 /*
  * cgo enters Go on a thread of C's by a piece of assembly without call frame information
  * (gcc_amd64.S): pushes, moves between registers, calls, pops, and a return. Its rows come
@@ -267,10 +297,11 @@ static int table_rows(const struct image *im, const struct fde *f, cfa_row fn, v
  */
 static int crosscall_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
 {
-	uint8_t code[CROSSCALL_MAX], op;
+	struct crosscall c = {.depth = 8};
+	uint8_t code[CROSSCALL_MAX];
+	code_step_vec steps = {0};
 	uint64_t off, left;
-	int64_t depth = 8, bp8 = 0;
-	size_t n, at = 0;
+	size_t n, i = 0;
 	int rc = 0;
 
 	if (image_offset(im, f->start, true, &off, &left))
@@ -278,31 +309,15 @@ static int crosscall_rows(const struct image *im, const struct fde *f, cfa_row f
 	n = left < sizeof(code) ? left : sizeof(code);
 	if (pread_full(im->fd, code, n, off) != (ssize_t)n)
 		return 0;
-	while (!rc && at + 3 <= n) {
-		size_t from = at;
-
-		rc = fn(ctx, f->start + at, MT_INFO(MT_UNW_RSP, 0, depth / 8, bp8));
-		op = code[at] == 0x41 ? code[++at] : code[at];
-		if (op >= 0x50 && op <= 0x57) { /* push */
-			depth += 8;
-			bp8 = code[from] == 0x55 ? -depth / 8 : bp8;
-			at++;
-		} else if (op >= 0x58 && op <= 0x5f && depth > 8) { /* pop */
-			depth -= 8;
-			bp8 = code[from] == 0x5d ? 0 : bp8;
-			at++;
-		} else if (at == from && op == 0x48 && code[at + 1] == 0x89 &&
-		           code[at + 2] >= 0xc0) {
-			at += 3; /* mov */
-		} else if (at == from && op == 0xff && code[at + 1] >= 0xd0 &&
-		           code[at + 1] < 0xd8) {
-			at += 2; /* call */
-		} else {
-			at += op == 0xc3; /* ret */
-			break;
-		}
+	rc = code_steps(code, n, &steps);
+	for (bool goes_on = true; !rc && goes_on && i < steps.n; i += goes_on) {
+		rc = fn(ctx, f->start + steps.v[i].at, MT_INFO(MT_UNW_RSP, 0, c.depth / 8, c.bp8));
+		goes_on = crosscall_step(&c, &steps.v[i]);
 	}
-	return rc ? rc : fn(ctx, f->start + at, MT_INFO(MT_UNW_NONE, 0, 0, 0));
+	if (i < steps.n) /* a return has its row */
+		n = steps.v[i].at + (steps.v[i].op == CODE_RET);
+	vec_release(&steps);
+	return rc ? rc : fn(ctx, f->start + n, MT_INFO(MT_UNW_NONE, 0, 0, 0));
 }
 
 int golang_rows(const struct image *im, const struct fde *f, cfa_row fn, void *ctx)
