@@ -28,8 +28,6 @@ struct elf_syms *elf_syms_open(int fd, const char *path, const uint8_t *expect_b
 void elf_syms_free(struct elf_syms *e);
 /* The function at this file offset. 0 found, -ENOENT none (in a gap: no guess). */
 int elf_syms_lookup(struct elf_syms *e, uint64_t file_offset, struct sym *out);
-/* Build id of an ELF file: bytes in out (≤ 64), returns how many, 0 = none, -errno. */
-int elf_build_id(int fd, uint8_t out[64]);
 /* All functions that the instruction at this file offset lies in: out[0] the one that the symbol
  * table names, then those that the compiler inlined into it, outermost first; each with its place
  * in the source, as far as there is debug information (DWARF, which is read here). Returns how

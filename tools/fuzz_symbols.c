@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "elfimg.h"
 #include "symbol.h"
 #include "rnd.h"
 

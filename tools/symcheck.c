@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "elfimg.h"
 #include "symbol.h"
 
 struct nm_sym {

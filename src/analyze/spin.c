@@ -11,9 +11,7 @@
 
 #include "analyze_priv.h"
 
-#define INNERMOST                                                                                  \
-	4             /* frames that may be a spinning function, what it calls and what is inlined \
-	               */
+#define INNERMOST  4  /* frames: a spinning function, what it calls, what is inlined into it */
 #define DEEPEST    24 /* frames that are looked at for who called it */
 #define ENOUGH     20 /* samples, below which shares say nothing */
 #define MANY       10 /* one part in so many is worth telling */

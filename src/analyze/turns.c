@@ -151,13 +151,12 @@ void turns_find(const struct report *r, const struct cause_row *top, struct turn
 	find_queue(r, out);
 }
 
-void turns_text(const struct report *r, const struct turns *t, char *out, size_t n)
+void turns_text(const struct turns *t, char *out, size_t n)
 {
 	static const char before[] = "waited for ";
 	char name[64], at[200] = "", safe[160];
 	size_t used;
 
-	(void)r;
 	if (t->at) {
 		bool site = !strncmp(t->at, before, strlen(before));
 

@@ -20,7 +20,7 @@ struct turns {
 /* top: the largest cause. */
 void turns_find(const struct report *r, const struct cause_row *top, struct turns *out);
 /* "what 4 tasks called x do one at a time, waiting for each other at y". */
-void turns_text(const struct report *r, const struct turns *t, char *out, size_t n);
+void turns_text(const struct turns *t, char *out, size_t n);
 /* Is the row one of theirs? */
 bool turns_have(const struct report *r, const struct turns *t, const struct cause_row *row);
 

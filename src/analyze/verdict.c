@@ -286,7 +286,7 @@ static void say_serialized(struct report *r, struct tally *t, const char *cpus)
 		return;
 	}
 	if (t->turns.n)
-		turns_text(r, &t->turns, by, sizeof(by));
+		turns_text(&t->turns, by, sizeof(by));
 	say(r, t, "SERIALIZED by %s: %s", by, cpus);
 }
 

@@ -346,19 +346,3 @@ int elf_syms_vaddr(const struct elf_syms *e, uint64_t code_start, uint64_t code_
 	}
 	return -ENOENT;
 }
-
-int elf_build_id(int fd, uint8_t out[64])
-{
-	struct elf_file f;
-	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), n;
-
-	if (own < 0)
-		return -errno;
-	n = elf_file_open(&f, own, "", NULL);
-	if (n)
-		return n;
-	memcpy(out, f.build_id, f.build_id_n);
-	n = (int)f.build_id_n;
-	elf_file_close(&f);
-	return n;
-}

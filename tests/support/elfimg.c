@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Written by hand and not with libelf, which is what reads it in the tests. */
+#include <errno.h>
+#include <fcntl.h>
 #include <lzma.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +9,7 @@
 #include <unistd.h>
 
 #include "elfimg.h"
+#include "symbol/elf_priv.h"
 
 #define CHECK(x)                                                     \
 	do {                                                         \
@@ -304,4 +307,20 @@ int img_open(const struct img *o)
 	fd = img_fd(b.p, b.n);
 	buf_release(&b);
 	return fd;
+}
+
+int elf_build_id(int fd, uint8_t out[64])
+{
+	struct elf_file f;
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), n;
+
+	if (own < 0)
+		return -errno;
+	n = elf_file_open(&f, own, "", NULL);
+	if (n)
+		return n;
+	memcpy(out, f.build_id, f.build_id_n);
+	n = (int)f.build_id_n;
+	elf_file_close(&f);
+	return n;
 }

@@ -61,4 +61,8 @@ int img_fd(const void *p, size_t n);
 /* img_make and img_fd. */
 int img_open(const struct img *o);
 
+/* Build id of an ELF file as our reader sees it: bytes in out (≤ 64), returns how many, 0 = none,
+ * -errno. */
+int elf_build_id(int fd, uint8_t out[64]);
+
 #endif
