@@ -13,6 +13,9 @@
  * function on the waits' stacks (pthread_cond_wait, sem_wait, …); the futex operation (PI)
  * and the words' layout; else it is a plain futex.
  *
+ * A lock on a file (flock, fcntl, lockf) is one of the file's, whatever its range: FILE, shared, by (dev, inode),
+ * those of flock apart from the others.
+ *
  * ## Logical waits
  * A maximal run of blocked slices of one task on one lock, broken only by timeouts, signals or
  * spurious wake-ups with less than WAIT_STITCH_NS of running between them, is one wait
@@ -39,7 +42,7 @@
 /* X(NAME, json key). Append-only. */
 #define LOCK_KINDS(X) \
 	X(GIL, "gil") X(MUTEX, "mutex") X(COND, "cond") X(SEMAPHORE, "semaphore") X(RWLOCK, "rwlock") \
-	X(BARRIER, "barrier") X(JOIN, "join") X(FUTEX, "futex")
+	X(BARRIER, "barrier") X(JOIN, "join") X(FUTEX, "futex") X(FILE, "file")
 enum lock_kind {
 #define X(NAME, key) LOCK_##NAME,
 	LOCK_KINDS(X)

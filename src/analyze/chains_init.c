@@ -15,7 +15,8 @@ bool lock_is_strong(const struct lock *l)
 {
 	uint64_t by_waiters = 0, all = 0;
 
-	if (l->kind == LOCK_GIL || l->kind == LOCK_MUTEX || l->kind == LOCK_RWLOCK)
+	if (l->kind == LOCK_GIL || l->kind == LOCK_MUTEX || l->kind == LOCK_RWLOCK ||
+	    l->kind == LOCK_FILE)
 		return true;
 	if (l->kind != LOCK_SEMAPHORE && l->kind != LOCK_FUTEX)
 		return false;

@@ -104,6 +104,19 @@ static size_t largest(const double *shares, size_t n)
 	return best;
 }
 
+/* Is it the sleep of a lock's holders that decides? Of the lock that is the largest cause anyway,
+ * only if they slept for a fair part of it. */
+static bool slept_behind(const struct tally *t)
+{
+	const struct cause_row *top = t->top;
+
+	if (!t->lock.id || !top)
+		return t->lock.id;
+	if (top->cause == t->lock.cause && top->id == t->lock.id)
+		return t->lock.ns >= top->ns + top->ns / 8;
+	return t->lock.ns > top->ns;
+}
+
 static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
@@ -124,7 +137,7 @@ static enum verdict judge(const struct report *r, struct tally *t)
 		best = largest(shares, ARRAY_LEN(shares) - 1);
 	}
 	t->top = top_of(r, t, groups[best]);
-	if (!best && t->lock.id && (!t->top || t->lock.ns > t->top->ns)) {
+	if (!best && slept_behind(t)) {
 		t->top = &t->lock;
 		return VERDICT_SERIALIZED;
 	}
@@ -161,6 +174,8 @@ static void lock_text(const struct report *r, const struct cause_row *row, char 
 
 	if (!l || !*row->name)
 		snprintf(out, n, "a lock that is not known");
+	else if (l->kind == LOCK_FILE)
+		snprintf(out, n, "the %s", row->name);
 	else if (l->name_from && !strcmp(l->name_from, "site"))
 		snprintf(out, n, "a %s %s",
 		         l->family_n ? "lock" : lock_kind_text(l, kind, sizeof(kind)), row->name);

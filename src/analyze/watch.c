@@ -77,6 +77,7 @@ static bool keeps(const struct waits *w, const struct wait *x)
 	case LOCK_GIL:
 	case LOCK_MUTEX:
 	case LOCK_RWLOCK:
+	case LOCK_FILE:
 		return true;
 	}
 	return false;

@@ -212,8 +212,12 @@ static int without_lock(struct what_if *f, const struct lock *l)
 	if (!c)
 		return -ENOMEM;
 	c->row.id = l->id;
-	snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
-	         lock_kind_text(l, kind, sizeof(kind)), l->name);
+	/* The names of these say what they are. */
+	if (l->kind == LOCK_FILE)
+		snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", l->name);
+	else
+		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
+		         lock_kind_text(l, kind, sizeof(kind)), l->name);
 	c->without[l->id - 1] = true;
 	return 0;
 }

@@ -63,6 +63,7 @@ static void build_release(struct build *b)
 	hmap_release(&b->stack_kinds);
 	hmap_release(&b->joins);
 	hmap_release(&b->holds);
+	hmap_release(&b->file_locks);
 	hmap_release(&b->channel_ids);
 }
 

@@ -51,6 +51,12 @@ static const struct {
         {"pause", CALL_SIGNAL},
         {"rt_sigsuspend", CALL_SIGNAL},
         {"rt_sigtimedwait", CALL_SIGNAL},
+        {"kill", CALL_KILL},
+        {"tkill", CALL_KILL},
+        {"tgkill", CALL_KILL},
+        {"rt_sigqueueinfo", CALL_KILL},
+        {"rt_tgsigqueueinfo", CALL_KILL},
+        {"pidfd_send_signal", CALL_KILL},
 };
 
 static unsigned futex_bits(const struct site *s)
@@ -79,6 +85,18 @@ static unsigned futex_bits(const struct site *s)
 	}
 }
 
+/* Calls for a lock on a file that wait for it: 64-bit processes have one number for each. */
+static unsigned file_lock_bits(const struct site *s, const char *name)
+{
+	enum { SETLKW = 7, OFD_SETLKW = 38, DO_NOT_WAIT = 4 };
+
+	if (!strcmp(name, "flock"))
+		return s->a[1] & DO_NOT_WAIT ? 0 : CALL_FILE_LOCK;
+	return !strcmp(name, "fcntl") && (s->a[1] == SETLKW || s->a[1] == OFD_SETLKW)
+	               ? CALL_FILE_LOCK
+	               : 0;
+}
+
 static unsigned work_out(const struct build *b, uint32_t site)
 {
 	const struct site *s = model_site(b->m, site);
@@ -93,7 +111,7 @@ static unsigned work_out(const struct build *b, uint32_t site)
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
 		if (!strcmp(calls[i].name, name))
 			return CALL_KNOWN | calls[i].bits;
-	return CALL_KNOWN;
+	return CALL_KNOWN | file_lock_bits(s, name);
 }
 
 /* Ids are small and dense in any real file. */
@@ -156,6 +174,8 @@ bool slice_posted(const struct build *b, const struct task *t, const struct slic
 		waker = model_task(b->m, s->waker);
 		return waker && waker->proc != t->proc;
 	}
+	if (slice_is_file_lock(b, s))
+		return s->waker && !(bits & CALL_KILL);
 	if (s->cause != BLOCK_FUTEX && s->cause != BLOCK_JOIN)
 		return s->waker;
 	if (bits & CALL_KNOWN)

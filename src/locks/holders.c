@@ -73,9 +73,9 @@ static int add_start(struct holders *h, const struct task *t, const struct slice
 }
 
 /* Slices in between are preemptions. */
-static bool of_wait(const struct slice *s)
+static bool of_wait(const struct holders *h, const struct slice *s)
 {
-	return s->futex;
+	return s->futex || (h->l->kind == LOCK_FILE && slice_is_file_lock(h->b, s));
 }
 
 static int add_wait_facts(struct holders *h, const struct wait *x)
@@ -86,7 +86,7 @@ static int add_wait_facts(struct holders *h, const struct wait *x)
 	int err = 0;
 
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++) {
-		if (!of_wait(s))
+		if (!of_wait(h, s))
 			continue;
 		posted = slice_posted(h->b, t, s);
 		err = add_start(h, t, s, !i);
@@ -421,7 +421,7 @@ static int tile(struct holders *h, struct wait *x, size_t limit)
 
 	x->blame = (uint32_t)h->lb->pieces.v.n;
 	for (uint32_t i = 0; !err && i < x->n_slices; i++, s++)
-		if (of_wait(s))
+		if (of_wait(h, s))
 			err = tile_slice(h, x, s, limit);
 	count_agreement(h, x);
 	return err;
@@ -433,7 +433,8 @@ int holders_blame(struct lock_blame *lb)
 	        .lb = lb,
 	        .b = lb->b,
 	        .l = lb->l,
-	        .owned = lb->l->kind == LOCK_MUTEX || lb->l->kind == LOCK_GIL,
+	        .owned = lb->l->kind == LOCK_MUTEX || lb->l->kind == LOCK_GIL ||
+	                 lb->l->kind == LOCK_FILE,
 	};
 	struct wait *waits = lb->b->w->waits.v;
 	int err = 0;

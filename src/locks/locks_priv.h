@@ -25,7 +25,9 @@ enum {
 	CALL_VFORK = 1 << 7,
 	CALL_KNOWN = 1 << 8,
 	CALL_ACCEPT = 1 << 9,
-	CALL_SEEN = 1 << 15, /* the table has it */
+	CALL_FILE_LOCK = 1 << 11, /* waits for a lock on a file */
+	CALL_KILL = 1 << 12,      /* sends a signal */
+	CALL_SEEN = 1 << 15,      /* the table has it */
 };
 
 /* What all waits on one futex word say together. */
@@ -56,6 +58,7 @@ struct build {
 	VEC(uint32_t) lock_futex;  /* by lock index: one of its words, as futex index + 1 */
 	struct hmap joins;         /* task waited for, or address -> lock index + 1 */
 	struct hmap holds;         /* lock id -> task that memory says holds it at the end */
+	struct hmap file_locks;    /* inode, device and kind -> lock index + 1 */
 	struct hmap channel_ids;
 	VEC(uint32_t) file_channels; /* file index -> channel index + 1 */
 	VEC(uint32_t) order;         /* places in w->waits, by lock */
@@ -111,6 +114,12 @@ int locks_compact(struct build *b);
 int locks_find_holds(struct build *b);
 /* Who was found to hold it when the recording stopped; 0 = nobody looked, or nobody. */
 uint32_t hold_of_lock(const struct build *b, const struct lock *l);
+
+/* --- files.c ------------------------------------------------------------------------------ */
+
+/* Does it wait for a lock on a file that is known? Then which; *lock: index + 1. */
+bool slice_is_file_lock(const struct build *b, const struct slice *s);
+int locks_of_file(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock);
 
 /* --- channels.c --------------------------------------------------------------------------- */
 

@@ -245,6 +245,8 @@ static void name_lock(struct build *b, size_t i)
 		name_gil(b, l);
 	else if (l->kind == LOCK_JOIN)
 		name_join(b, l);
+	else if (l->kind == LOCK_FILE)
+		return; /* files.c */
 	else if (!by_object(b, l, f) && !(l->family && by_place(b, l)) && !by_file(b, l, f) &&
 	         !by_place(b, l)) {
 		snprintf(l->name, sizeof(l->name), "0x%" PRIx64, l->addr);

@@ -78,6 +78,8 @@ static int set_purpose(struct build *b, const struct task *t, const struct slice
 		break;
 	case BLOCK_FILE:
 		x->kind = WAIT_IO;
+		if (slice_is_file_lock(b, s))
+			err = locks_of_file(b, t, s, &x->lock);
 		break;
 	case BLOCK_SLEEP:
 		err = set_sleep(b, s, x);

@@ -304,15 +304,21 @@ void tb_join(struct tb *tb, uint32_t id, uint32_t other, uint64_t t_wake)
 	wake(tb, leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL, 1, site, addr, other), t_wake, other);
 }
 
-void tb_call(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, enum fd_kind fd, uint64_t t_wake,
-             uint32_t waker)
+void tb_call_with(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, uint64_t a1, enum fd_kind fd,
+                  uint64_t t_wake, uint32_t waker)
 {
-	uint32_t site = tb_site(tb, nr, a0, 0, 0, fd);
+	uint32_t site = tb_site(tb, nr, a0, a1, 0, fd);
 
 	wake(tb,
 	     leave(tb, id, SW_F_VOLUNTARY | SW_F_SYSCALL | tb_get(tb, id)->call_flags, 1, site, 0,
 	           0),
 	     t_wake, waker);
+}
+
+void tb_call(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, enum fd_kind fd, uint64_t t_wake,
+             uint32_t waker)
+{
+	tb_call_with(tb, id, nr, a0, 0, fd, t_wake, waker);
 }
 
 void tb_iowait(struct tb *tb, uint32_t id, bool on)

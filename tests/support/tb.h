@@ -69,6 +69,9 @@ void tb_futex_wait(struct tb *tb, uint32_t id, uint64_t addr, uint64_t t_wake, u
 void tb_join(struct tb *tb, uint32_t id, uint32_t other, uint64_t t_wake);
 void tb_call(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, enum fd_kind fd, uint64_t t_wake,
 	     uint32_t waker);
+/* With a second argument. */
+void tb_call_with(struct tb *tb, uint32_t id, int32_t nr, uint64_t a0, uint64_t a1, enum fd_kind fd,
+		  uint64_t t_wake, uint32_t waker);
 void tb_iowait(struct tb *tb, uint32_t id, bool on);	/* its calls from here on count as I/O with the kernel */
 /* Any other: flags and state as in REC_SWITCH. */
 void tb_block(struct tb *tb, uint32_t id, uint64_t flags, uint64_t state, uint64_t t_wake,

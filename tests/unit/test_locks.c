@@ -163,6 +163,54 @@ Test(locks, libgomp)
 	built_free(&b);
 }
 
+/* Task `id` waits for a file's lock in call `nr` for 2 ms, woken by 1. */
+static void wait_for_file(struct tb *tb, uint32_t id, uint64_t t, int32_t nr, uint64_t cmd,
+                          uint32_t file)
+{
+	tb_run(tb, id, t, t + MS);
+	tb_on_file(tb, id, file);
+	tb_call_with(tb, id, nr, 3, cmd, FD_FILE, t + 3 * MS, 1);
+	tb_run(tb, id, t + 3 * MS, t + 4 * MS);
+	tb_preempt(tb, id);
+}
+
+/* By file; those of flock and fcntl apart; no lock: what asks without waiting, other calls of
+ * fcntl, and who waits for a disk meanwhile. A signal hands nothing over. */
+Test(locks, files)
+{
+	enum { GETFL = 3, SETLKW = 7, OFD_SETLKW = 38, EX = 2, DO_NOT_WAIT = 4 };
+	struct tb *tb = program();
+	uint32_t a = tb_file(tb, FD_FILE, 71, 0, "a.lock"), b2 = tb_file(tb, FD_FILE, 72, 0, NULL);
+	struct built b;
+
+	tb_wakes_by(tb, 1, tb_site(tb, 73, 3, 8, 0, FD_FILE), a);
+	wait_for_file(tb, 2, 0, 73, EX, a);
+	wait_for_file(tb, 2, 5 * MS, 73, EX, a);
+	wait_for_file(tb, 2, 10 * MS, 72, SETLKW, a);
+	wait_for_file(tb, 2, 15 * MS, 72, OFD_SETLKW, b2);
+	wait_for_file(tb, 2, 20 * MS, 73, EX | DO_NOT_WAIT, a);
+	wait_for_file(tb, 2, 25 * MS, 72, GETFL, a);
+	wait_for_file(tb, 2, 30 * MS, 73, EX, 0);
+	tb_iowait(tb, 2, true);
+	wait_for_file(tb, 2, 35 * MS, 73, EX, a);
+	tb_iowait(tb, 2, false);
+	tb_wakes_by(tb, 1, tb_site(tb, 62, 1002, 15, 0, FD_UNKNOWN), 0); /* kill */
+	wait_for_file(tb, 3, 40 * MS, 73, EX, a);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 3, "%zu locks", b.w->locks.n);
+	expect_lock(&b, 2, 0, LOCK_FILE, 3);
+	expect_lock(&b, 2, 2, LOCK_FILE, 1);
+	expect_lock(&b, 2, 3, LOCK_FILE, 1);
+	expect_blame(&b, 2, 0, 2 * MS, BLAME_HELD, 1);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "file lock a.lock");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 3)->name, "file lock (inode 72)");
+	cr_expect(lock_of_wait(&b, 2, 0)->shared && lock_of_wait(&b, 2, 0)->inode == 71);
+	for (size_t i = 4; i < 8; i++)
+		cr_expect_eq(wait_no(&b, 2, i)->kind, WAIT_IO, "wait %zu", i);
+	expect_blame(&b, 3, 0, 42 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
 /* A PI futex holds its owner's id. */
 Test(locks, pi_owner_is_in_the_word)
 {

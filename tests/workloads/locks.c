@@ -12,6 +12,7 @@
 #include "truth.h"
 #include <linux/futex.h>
 #include <semaphore.h>
+#include <sys/file.h>
 
 #define ROUNDS    6
 #define NR_WAITV  449
@@ -122,6 +123,80 @@ static void cond_give(void)
 	pthread_cond_signal(&ready);
 }
 
+/* Two descriptors of one file each, opened apart: flock()'s locks and those "of open file
+ * descriptions"; and one that two processes have. */
+static int flocks[2], ranges[2], records;
+
+static void flock_take(void)
+{
+	must(!flock(flocks[0], LOCK_EX), "flock");
+}
+static void flock_wait(void)
+{
+	must(!flock(flocks[1], LOCK_EX), "flock");
+}
+static void flock_give(void)
+{
+	flock(flocks[0], LOCK_UN);
+}
+static void flock_after(void)
+{
+	flock(flocks[1], LOCK_UN);
+}
+
+static void range_lock(int fd, int cmd, short type)
+{
+	struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+
+	must(!fcntl(fd, cmd, &l), "fcntl");
+}
+static void range_take(void)
+{
+	range_lock(ranges[0], F_OFD_SETLKW, F_WRLCK);
+}
+static void range_wait(void)
+{
+	range_lock(ranges[1], F_OFD_SETLKW, F_WRLCK);
+}
+static void range_give(void)
+{
+	range_lock(ranges[0], F_OFD_SETLK, F_UNLCK);
+}
+static void range_after(void)
+{
+	range_lock(ranges[1], F_OFD_SETLK, F_UNLCK);
+}
+
+static int open_lock(const char *dir, const char *name)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	must(fd >= 0, "open");
+	return fd;
+}
+
+static void open_locks(void)
+{
+	char dir[] = "/tmp/mpvtrace-locks-XXXXXX";
+	static const char *const names[] = {"rows.lock", "range.lock", "records.lock"};
+	char path[4096];
+
+	must(mkdtemp(dir), "mkdtemp");
+	for (int i = 0; i < 2; i++) {
+		flocks[i] = open_lock(dir, names[0]);
+		ranges[i] = open_lock(dir, names[1]);
+	}
+	records = open_lock(dir, names[2]);
+	for (int i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		unlink(path);
+	}
+	rmdir(dir);
+}
+
 static const struct kind kinds[] = {
         {"mutex", "cache_lock", mutex_take, mutex_take, mutex_give, mutex_give},
         {"mutex", "table", field_take, field_take, field_give, field_give},
@@ -131,6 +206,8 @@ static const struct kind kinds[] = {
         {"cond", "ready", nothing, cond_take, cond_give, nothing},
         {"semaphore", "slots", nothing, sem_take, sem_give, nothing},
         {"barrier", "gate", nothing, gate_pass, gate_pass, nothing},
+        {"file", "file lock rows.lock", flock_take, flock_wait, flock_give, flock_after},
+        {"file", "file lock range.lock", range_take, range_wait, range_give, range_after},
 };
 
 /* --- rounds -------------------------------------------------------------------------------------
@@ -199,8 +276,9 @@ static void play(const struct kind *k)
 			sleep_ns(MS / 4);
 	}
 	truth("{\"t\":\"lock\",\"kind\":\"%s\",\"name\":\"%s\",\"waits\":%d,\"waiter\":%d,"
-	      "\"blocker\":%d,\"shared\":false}",
-	      k->kind, k->name, ROUNDS, waiter_tid, gettid_());
+	      "\"blocker\":%d,\"shared\":%s}",
+	      k->kind, k->name, ROUNDS, waiter_tid, gettid_(),
+	      strcmp(k->kind, "file") ? "false" : "true");
 	/* It has ended when it is joined, or nearly. */
 	while (!pthread_tryjoin_np(t, NULL) ? false : true)
 		sleep_ns(MS / 4);
@@ -270,6 +348,8 @@ static void child(int fd)
 		pthread_mutex_lock(&s->lock);
 		pthread_mutex_unlock(&s->lock);
 		sem_wait(&s->sem);
+		range_lock(records, F_SETLKW, F_WRLCK);
+		range_lock(records, F_SETLK, F_UNLCK);
 		__atomic_store_n(&s->done, i, __ATOMIC_RELEASE);
 	}
 	_exit(0);
@@ -308,7 +388,11 @@ static void shared_play(void)
 		pthread_mutex_unlock(&s->lock);
 		sleep_ns(3 * MS);
 		wait_asleep(pid);
+		range_lock(records, F_SETLK, F_WRLCK);
 		sem_post(&s->sem);
+		sleep_ns(3 * MS);
+		wait_asleep(pid);
+		range_lock(records, F_SETLK, F_UNLCK);
 		while (__atomic_load_n(&s->done, __ATOMIC_ACQUIRE) < i)
 			sleep_ns(MS / 4);
 	}
@@ -316,6 +400,9 @@ static void shared_play(void)
 	      "\"waiter\":%d,\"blocker\":%d,\"shared\":true}",
 	      ROUNDS, pid, gettid_());
 	truth("{\"t\":\"lock\",\"kind\":\"semaphore\",\"name\":\"shared-locks\",\"waits\":%d,"
+	      "\"waiter\":%d,\"blocker\":%d,\"shared\":true}",
+	      ROUNDS, pid, gettid_());
+	truth("{\"t\":\"lock\",\"kind\":\"file\",\"name\":\"file lock records.lock\",\"waits\":%d,"
 	      "\"waiter\":%d,\"blocker\":%d,\"shared\":true}",
 	      ROUNDS, pid, gettid_());
 	waitpid(pid, NULL, 0);
@@ -389,6 +476,7 @@ int main(int argc, char **argv)
 	pthread_mutexattr_init(&a);
 	pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
 	must(!pthread_mutex_init(&pi_lock, &a), "pi mutex");
+	open_locks();
 	must(!pthread_barrier_init(&gate, NULL, 2) && !sem_init(&slots, 0, 0), "locks");
 	if (n) {
 		contend(n);
