@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: MIT
 #
 # run-tests.sh [-l LIVE_BINARY]... UNIT_BINARY... - run Criterion binaries and add
-# up their results. The last line, alone, is "N passed, N failed, N skipped".
+# up their results, with the seconds that each took. The last line, alone, is
+# "N passed, N failed, N skipped". Unit tests run as many at a time as there are CPUs,
+# live ones one by one.
 #
 # Live tests need root and BPF. As another user they run through sudo when it asks
 # for no password; else they are skipped, with the reason.
 #
 # TEST_TIMEOUT   seconds that one binary may take (default 240)
+# TEST_SLOW      tests that take as many seconds are told (default 8)
 # TEST_FILTER    only tests whose suite/name matches this pattern
 # TEST_RETRIES   how many failed live tests of a binary are tried again (default 4), each up to
 #                twice, the second time after a pause: they are about CPUs that other programs and
@@ -15,7 +18,8 @@
 #                that are no accident: none is tried again
 set -u
 
-limit=${TEST_TIMEOUT:-240}
+limit=${TEST_TIMEOUT:-240} slow=${TEST_SLOW:-8}
+jobs=$(nproc 2>/dev/null || echo 2)
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-tests.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
@@ -28,10 +32,10 @@ while [ $# -gt 0 ]; do
 	esac
 done
 
-# count TAP STATUS NAME: adds one binary's results. A test that the plan promised
+# count TAP STATUS NAME MS: adds one binary's results. A test that the plan promised
 # and that has no line is failed, and so is a binary that never wrote its plan.
 count() {
-	local tap=$1 status=$2 name=$3 plan ok bad skip
+	local tap=$1 status=$2 name=$3 ms=$4 plan ok bad skip
 	# What TEST_FILTER leaves out is not counted.
 	sed -i '/^ok .*# SKIP test was skipped$/d' "$tap"
 	[ -z "${TEST_FILTER-}" ] || sed -i '/^1\.\./d' "$tap"
@@ -43,21 +47,37 @@ count() {
 	[ $((ok + bad + skip)) -ge "${plan:-0}" ] || bad=$((plan - ok - skip))
 	[ "$status" = 0 ] || [ "$bad" -gt 0 ] || bad=1
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
-	printf '%-44s %4d passed %4d failed %4d skipped\n' "$name" "$ok" "$bad" "$skip"
+	printf '%-44s %4d passed %4d failed %4d skipped %7s\n' "$name" "$ok" "$bad" "$skip" \
+		"$((ms / 1000)).$((ms / 100 % 10)) s"
+	sed -n 's/^ok - \(.*[^ ]\)  *(\([0-9]*\)\.[0-9]*s)$/\2 \1/p' "$tap" | sort -rn |
+		while read -r secs test; do
+			[ "$secs" -lt "$slow" ] || printf '  %3d s: %s\n' "$secs" "$test"
+		done
 	grep '^ok .*# SKIP' "$tap" | sed 's/^ok - /  skipped: /; s/ *# SKIP */: /'
 	grep '^not ok ' "$tap" | sed 's/^not ok - /  FAILED: /'
 	[ "$status" = 0 ] || [ "$bad" -gt 0 ] && [ "$status" -lt 2 ] || echo "  ended with status $status"
 }
 
-# run NAME COMMAND...: COMMAND must write its TAP to $tap.
+ms_now() { echo $((${EPOCHREALTIME/[^0-9]/} / 1000)); }
+
+# run FILES COMMAND...: COMMAND must write its TAP to FILES.tap; what it says goes to FILES.out,
+# its status and the milliseconds it took to FILES.ended.
 run() {
-	local name=$1 status
-	: >"$tap"
+	local files=$1 t0 status
+	t0=$(ms_now)
 	shift
-	timeout -k 10 "$limit" "$@" >"$tmp/out" 2>&1 </dev/null
+	: >"$files.tap"
+	timeout -k 10 "$limit" "$@" >"$files.out" 2>&1 </dev/null
 	status=$?
-	[ "$status" = 0 ] || cat "$tmp/out"
-	count "$tap" "$status" "$name"
+	echo "$status $(($(ms_now) - t0))" >"$files.ended"
+}
+
+# told FILES NAME: what came of it.
+told() {
+	local status ms
+	read -r status ms <"$1.ended" || status=1 ms=0
+	[ "$status" = 0 ] || cat "$1.out"
+	count "$1.tap" "$status" "$2" "$ms"
 }
 
 # once NAME COMMAND...: a failed test by itself; 0 when it passes now.
@@ -90,9 +110,16 @@ again() {
 filter=()
 [ -z "${TEST_FILTER-}" ] || filter=(--filter "$TEST_FILTER")
 
+started=0
 for bin in ${unit[@]+"${unit[@]}"}; do
-	tap=$tmp/$(basename "$bin").tap
-	run "$bin" "$bin" --color=never "--tap=$tap" ${filter[@]+"${filter[@]}"}
+	[ "$started" -lt "$jobs" ] || wait -n
+	started=$((started + 1))
+	files=$tmp/$(basename "$bin")
+	run "$files" "$bin" --color=never "--tap=$files.tap" ${filter[@]+"${filter[@]}"} &
+done
+wait
+for bin in ${unit[@]+"${unit[@]}"}; do
+	told "$tmp/$(basename "$bin")" "$bin"
 done
 
 # why_not MPVTRACE: prints why the live tests cannot run here, or nothing.
@@ -120,7 +147,7 @@ if [ ${#live[@]} -gt 0 ]; then
 	why_not "$build/mpvtrace" >"$tmp/why"	# not in a subshell: it sets as_root
 	why=$(cat "$tmp/why")
 	for bin in "${live[@]}"; do
-		tap=$tmp/$(basename "$bin").tap
+		files=$tmp/$(basename "$bin") tap=$files.tap
 		if [ "$why" ]; then
 			n=$("$bin" --list 2>/dev/null | grep -c '^[[:space:]]*├──\|^[[:space:]]*└──\|^[[:space:]]*[|\`]--')
 			[ "$n" -gt 0 ] || n=1
@@ -131,7 +158,8 @@ if [ ${#live[@]} -gt 0 ]; then
 		# One at a time: they look at what is loaded on the whole machine.
 		command=(${as_root[@]+"${as_root[@]}"} env "MPVTRACE_BUILD=$build"
 			"$bin" --color=never -j1 "--tap=$tap")
-		run "$bin" "${command[@]}" ${filter[@]+"${filter[@]}"}
+		run "$files" "${command[@]}" ${filter[@]+"${filter[@]}"}
+		told "$files" "$bin"
 		again "${command[@]}"
 	done
 	if [ "$why" ]; then
