@@ -56,6 +56,9 @@ struct task_state {
 	u32 new_order; /* of the page of `fault` */
 	u64 gil_addr;
 	u64 tstate; /* its PyThreadState */
+	u32 gil_nodes, pad; /* see gil_awaited() */
+	u64 stack_word, stack_cond; /* musl: the word on its stack where it waits for that condition
+				     * variable of a GIL's; cond 0 = it does not */
 
 	u64 look_ts; /* of a new one: when to look next */
 	u64 attach_ts;
@@ -288,6 +291,9 @@ enum { GIL_TIMED = 1, /* uaddr: a private timed wait: perhaps for a GIL that is 
 /* Reads the GIL of the current task, whose state is s: 1, or 0 when there is none. uaddr: the futex
  * that it waits for or wakes, 0 = none. Not static: see hash_frames(). */
 u32 gil_read(struct task_state *s, struct mt_gil *out, u64 uaddr, u32 flags, u64 ts);
+/* Does who waits on this word of its own stack wait for one of the GIL's condition variables, as
+ * musl does? Which one, from the GIL's address; 0 = no. */
+u32 gil_awaited(u64 gil, u64 uaddr);
 /* The child's space has copies of the parent's GILs. */
 void gil_fork(u32 parent, u32 child, u32 task, u64 ts) __hidden;
 

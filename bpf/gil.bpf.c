@@ -9,6 +9,8 @@
  * such wait is looked at, whether a GIL lies around it; no symbol is needed for that. Where user
  * space knows the address already, it leaves a hint.
  *
+ * Under musl the word is another one: see gil_awaited().
+ *
  * Once known, 32 bytes are read in the hooks that run anyway, in the context of a task of that
  * address space.
  */
@@ -37,7 +39,8 @@ struct gil_head {
 
 struct gil_slot {
 	u64 addr;
-	u32 id, pad;
+	u32 id;
+	u32 nodes; /* its condition variables have lists of nodes, see gil_awaited() */
 };
 
 struct space_gils {
@@ -135,7 +138,41 @@ static __always_inline void slot_add(u32 space, u64 addr, u32 id)
 	if (i >= GILS_MAX)
 		return;
 	g->slots[i].addr = addr;
+	g->slots[i].nodes = !is_cond(addr + OFF_COND);
 	g->slots[i].id = id;
+}
+
+/*
+ * musl (src/thread/pthread_cond_timedwait.c): who waits for a condition variable lays a node on its
+ * own stack, puts it in front of the condition's list and waits on a word of the node. Whose
+ * condition it is, is known only by that list.
+ */
+#define NODE_NEXT    8
+#define NODE_WORD    20
+#define COND_LIST    8
+#define NODES_BEFORE 8 /* that others put in front of it meanwhile */
+
+static __always_inline bool in_list(u64 cond, u64 node)
+{
+	u64 at = cond + COND_LIST, p;
+
+	for (int i = 0; i <= NODES_BEFORE; i++) {
+		if (bpf_probe_read_user(&p, sizeof(p), (void *)at) || !p)
+			return false;
+		if (p == node)
+			return true;
+		at = p + NODE_NEXT;
+	}
+	return false;
+}
+
+__noinline u32 gil_awaited(u64 gil, u64 uaddr)
+{
+	u64 node = uaddr - NODE_WORD;
+
+	if (in_list(gil + OFF_COND, node))
+		return OFF_COND;
+	return in_list(gil + OFF_SWITCH_COND, node) ? OFF_SWITCH_COND : 0;
 }
 
 /* Gives the GIL an id and tells of it; 0 = it has one already. */
@@ -233,6 +270,7 @@ static __always_inline void refresh(struct task_state *s, u64 ts)
 	s->gil_n = g ? g->n : 0;
 	s->gil_id = g ? g->slots[0].id : 0;
 	s->gil_addr = g ? g->slots[0].addr : 0;
+	s->gil_nodes = g ? g->slots[0].nodes : 0;
 	s->gil_generation = generation;
 }
 
@@ -289,6 +327,7 @@ static __always_inline void choose(struct task_state *s, u64 uaddr, u64 tp)
 	if (mine < GILS_MAX) {
 		s->gil_addr = g->slots[mine].addr;
 		s->gil_id = g->slots[mine].id;
+		s->gil_nodes = g->slots[mine].nodes;
 	}
 }
 

@@ -96,8 +96,22 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 	return e->args.a0 & ~7ull;
 }
 
+/* A wait for the GIL under musl is told as one on its condition variable, as glibc's are. */
+static __always_inline void find_cond(struct mt_switch *e, struct task_state *s)
+{
+	u32 off = gil_awaited(s->gil_addr, e->addr);
+
+	s->stack_word = e->addr;
+	s->stack_cond = off ? s->gil_addr + off : 0;
+	if (!off)
+		return;
+	e->addr = e->args.a0 = s->stack_cond;
+	e->park = 0;
+}
+
 /* The GIL, if this is Python. In a wait for it the task is not its holder. */
-static __always_inline void read_gil(struct mt_switch *e, struct task_state *s, bool shared, u64 ts)
+static __always_inline void read_gil(struct mt_switch *e, struct task_state *s, bool shared, u64 sp,
+                                     u64 ts)
 {
 	bool futex = e->flags & SW_F_FUTEX;
 	struct mt_gil gil = {};
@@ -110,8 +124,11 @@ static __always_inline void read_gil(struct mt_switch *e, struct task_state *s, 
 		return;
 	if (!futex || e->addr - s->gil_addr >= MT_GIL_BYTES)
 		flags |= GIL_MINE;
-	if (gil_read(s, &gil, futex ? e->addr : 0, flags, ts))
-		e->gil = gil;
+	if (!gil_read(s, &gil, futex ? e->addr : 0, flags, ts))
+		return;
+	e->gil = gil;
+	if (futex && !shared && s->gil_nodes && e->addr - sp < PARK_BYTES)
+		find_cond(e, s);
 }
 
 static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
@@ -277,7 +294,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	if (shared)
 		futex_identify(s->id, s->space, e->addr, ts);
 	if (!(flags & SW_F_DEAD))
-		read_gil(e, s, shared, ts);
+		read_gil(e, s, shared, regs_sp(regs), ts);
 	s->slot = SITE_SLOTS;
 	if (!(flags & SW_F_DEAD)) {
 		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);

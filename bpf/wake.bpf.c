@@ -195,6 +195,9 @@ static __always_inline int on_waking(void *ctx, struct task_struct *p, bool coun
 		bpf_probe_read_kernel(x->comm, sizeof(x->comm), self->comm);
 		ring_submit(x);
 	} else {
+		/* A wait told as one on the GIL's condition variable ends by a wake-up of that. */
+		if (w.gil.id && s->stack_cond && w.nr == MT_NR_FUTEX && w.args.a0 == s->stack_word)
+			w.args.a0 = s->stack_cond;
 		e = ring_reserve(mt_waking, ts, MT_EV_WAKING, s->id);
 		if (!e)
 			return 0;

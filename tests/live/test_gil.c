@@ -33,6 +33,8 @@ static size_t pythons(struct python *out, size_t max)
 		    !glob(fmt("%.*s/lib/libpython3.*.so.1.0", (int)(bin - paths[i]), paths[i]), 0,
 		          NULL, &lib))
 			snprintf(out[i].library, sizeof(out[i].library), "%s", lib.gl_pathv[0]);
+		else
+			snprintf(out[i].library, sizeof(out[i].library), "%s", paths[i]);
 		globfree(&lib);
 	}
 	cr_assert(n, "no Python to test with");
