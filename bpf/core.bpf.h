@@ -17,7 +17,10 @@
 #define SITE_SLOTS 16 /* remembered wait sites per task; a power of two */
 #define FD_SLOTS   4 /* remembered files per task; a power of two */
 
-#define PF_IO_WORKER 0x10 /* task_struct.flags: a thread that io_uring made (5.12) */
+/* task_struct.flags: a thread that io_uring made (5.12), one of the kernel's own. Never in user space. */
+#define PF_IO_WORKER 0x10
+#define PF_KTHREAD   0x00200000
+#define PF_NO_USER   (PF_IO_WORKER | PF_KTHREAD)
 
 /* A wait site whose stack is remembered (--stacks=auto). */
 struct site_slot {

@@ -72,8 +72,7 @@ static __always_inline u64 describe_wait(struct mt_switch *e, struct task_struct
 	e->arch = arch;
 	if (e->nr < 0) {
 		e->args.a0 = e->args.a1 = e->args.a2 = e->args.a3 = 0;
-		/* A worker of io_uring's is never in user space. */
-		e->flags |= prev->flags & PF_IO_WORKER ? 0 : SW_F_FAULT;
+		e->flags |= prev->flags & PF_NO_USER ? 0 : SW_F_FAULT;
 		return 0;
 	}
 	e->flags |= SW_F_SYSCALL;

@@ -11,8 +11,6 @@
 #include "core.bpf.h"
 #include "regs.bpf.h"
 
-#define PF_KTHREAD 0x00200000
-
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
 enum { TIMER_SOFTIRQ = 1, HRTIMER_SOFTIRQ = 8 };
 enum { SOFT_TIMER = 1, SOFT_OTHER = 2 };

@@ -34,7 +34,8 @@ enum { HOLD_OWNER_WORD = 1,		/* the lock's owner word */
        HOLD_OBJECT_OWNER };		/* the Python object's own owner field (RLock) */
 enum { FLOW_F_FIRST = 1 << 0 };		/* when the recording began */
 enum { MAP_F_DELETED = 1 << 0, MAP_F_SYNTHETIC = 1 << 1 /* read from /proc, not seen happening */ };
-enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw) */
+enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw); REC_TASK.wait_flags: of a
+					 * thread that is never in user space */
        SW_F_RUNNABLE = 1 << 1,		/* prev still wants the CPU (preempted or yielded) */
        SW_F_DEAD = 1 << 2,		/* prev's last switch */
        SW_F_SYSCALL = 1 << 3,		/* prev is inside the system call of `site` */

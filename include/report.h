@@ -158,6 +158,8 @@ struct report {
 	VEC(struct deadlock) deadlocks;
 	VEC(struct graph_row) graph;	/* tasks that live when recording ends, in order of appearance */
 	enum verdict verdict;
+	/* The cause that the headline names; of a lock whose holders slept, with that. ns 0: none. */
+	struct cause_row verdict_row;
 	char headline[640];		/* one sentence */
 	char next_step[400];		/* what to look at next; "" = nothing */
 	/* On-CPU samples, and those of them in code that waits by spinning (analyze/spin.c), which is work to

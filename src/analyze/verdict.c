@@ -530,6 +530,8 @@ int verdict_fill(struct report *r, const struct sweep *s)
 	if (find_behind(r, s, &t))
 		return -ENOMEM;
 	r->verdict = judge(r, &t);
+	if (t.top)
+		r->verdict_row = *t.top;
 	set_headline(r, &t);
 	set_next_step(r, &t);
 	return 0;

@@ -33,6 +33,13 @@ static void set_io(struct build *b, const struct slice *s, struct wait *x)
 		x->kind = is_poll(s) ? WAIT_POLL : WAIT_EXTERNAL;
 }
 
+/* Off the CPU in no call and for no page: a thread that is never in user space. */
+static bool is_of_kernel(const struct slice *s)
+{
+	return s->flags & SW_F_VOLUNTARY &&
+	       !(s->flags & (SW_F_SYSCALL | SW_F_FAULT | SW_F_FUTEX | SW_F_DEAD));
+}
+
 static void set_other(struct build *b, const struct slice *s, struct wait *x)
 {
 	unsigned bits = call_bits(b, s->site);
@@ -44,6 +51,8 @@ static void set_other(struct build *b, const struct slice *s, struct wait *x)
 		x->kind = WAIT_EXTERNAL;
 	else if (bits & (CALL_READ | CALL_WRITE) && !s->waker)
 		x->kind = WAIT_EXTERNAL; /* a terminal, a device */
+	else if (!s->waker && is_of_kernel(s))
+		x->kind = WAIT_EXTERNAL; /* for something to do */
 	else
 		x->kind = WAIT_OTHER;
 }

@@ -54,8 +54,8 @@ struct ltask *task_need(struct model *m, uint64_t id, uint64_t ts, int *err)
 /* An attached task's wait, as if the switch that began it had been recorded at the attach. */
 static int define_wait(struct ltask *lt, const struct rec_task *r)
 {
-	const uint64_t known =
-	        SW_F_SYSCALL | SW_F_FUTEX | SW_F_WORD | SW_F_OWNER | SW_F_IOWAIT | SW_F_FAULT;
+	const uint64_t known = SW_F_SYSCALL | SW_F_FUTEX | SW_F_WORD | SW_F_OWNER | SW_F_IOWAIT |
+	                       SW_F_FAULT | SW_F_VOLUNTARY;
 
 	if (!(r->flags & TASK_F_ATTACHED) || !(r->wait_flags & known) || !r->state)
 		return 0;

@@ -78,21 +78,33 @@ void text_deadlocks(struct tx *t)
 #define WORTH_TELLING 1.05
 #define SMALL_CAUSE   33 /* one part of the capacity in so many */
 
-/* Of the largest cause that it is known for; not of a small one that may change nothing. */
+/* If that cause were gone; NULL: not known, or hardly a gain. Nothing of a small cause that may
+ * change nothing. */
+static const struct what_if_row *what_if_of(const struct report *r, const struct cause_row *row)
+{
+	for (size_t i = 0; i < r->what_if.n; i++) {
+		const struct what_if_row *w = &r->what_if.v[i];
+
+		if (w->wall_high_ns >= r->wall_ns && row->ns < r->capacity_ns / SMALL_CAUSE)
+			continue;
+		if (w->cause == row->cause && w->id == row->id && w->cause != CAUSE_WORK &&
+		    w->speedup > WORTH_TELLING)
+			return w;
+	}
+	return NULL;
+}
+
+/* Of the cause that the headline names; else of the largest that is half of it or more: what is
+ * said of a lesser one would be read as the answer. */
 static const struct what_if_row *main_what_if(const struct report *r)
 {
-	for (size_t i = 0; i < r->breakdown.n; i++)
-		for (size_t k = 0; k < r->what_if.n; k++) {
-			const struct what_if_row *w = &r->what_if.v[k];
+	const struct cause_row *named = &r->verdict_row;
+	const struct what_if_row *w = what_if_of(r, named);
 
-			if (w->wall_high_ns >= r->wall_ns &&
-			    r->breakdown.v[i].ns < r->capacity_ns / SMALL_CAUSE)
-				continue;
-			if (w->cause == r->breakdown.v[i].cause && w->id == r->breakdown.v[i].id &&
-			    w->cause != CAUSE_WORK && w->speedup > WORTH_TELLING)
-				return w;
-		}
-	return NULL;
+	for (size_t i = 0; !w && i < r->breakdown.n; i++)
+		if (r->breakdown.v[i].ns >= named->ns / 2)
+			w = what_if_of(r, &r->breakdown.v[i]);
+	return w;
 }
 
 static void print_cost(struct tx *t, const struct what_if_row *w)

@@ -145,6 +145,26 @@ Test(edges, first_touch_is_no_more_than_the_faults)
 	             (unsigned long long)minor);
 }
 
+/* The kernel's own threads are never in user space, and wait for no page of it. */
+Test(edges, kernel_threads)
+{
+	struct proc p;
+	json_t *r, *task;
+	size_t i;
+
+	if (!file_holds("/proc/2/comm", "kthreadd", 1))
+		cr_skip_test("process 2 is not the kernel's here");
+	p = run(ARGS(mpvtrace(), "attach", "-p", "2", "-d", "0.3", "-o", "t.mpv", "--json",
+	             "r.json"));
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	r = load_json("r.json");
+	task = task_by_tid(r, 2);
+	cr_assert(task);
+	cr_expect_gt(u64_at(task, "blocked_ns"), 0);
+	json_array_foreach(at(r, "tasks"), i, task)
+	        cr_expect_eq(u64_at(task, "blocked.fault"), 0, "%s", str_at(task, "comm"));
+}
+
 /* Threads that the kernel makes in a process to do what it asked of io_uring. */
 Test(edges, io_uring_workers)
 {

@@ -258,6 +258,41 @@ Test(report_causes, what_costs_comes_first)
 	model_free(m);
 }
 
+/* What is told to be the cause has the prediction; that of another which takes less than half of
+ * that is none. */
+Test(report_causes, prediction_of_what_the_headline_names)
+{
+	const struct cause_row lock = {.cause = CAUSE_LOCK, .id = 3, .ns = 150 * MS};
+	struct what_if_row without = {.change = "Without the mutex",
+	                              .cause = CAUSE_LOCK,
+	                              .id = 3,
+	                              .speedup = 1.5,
+	                              .wall_ns = 56 * MS,
+	                              .wall_low_ns = 50 * MS,
+	                              .wall_high_ns = 60 * MS};
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false); /* GIL 70 ms */
+	r.verdict_row = lock;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "Without the "), "%s", text);
+	free(text);
+	r.verdict_row.ns = 140 * MS;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Without the GIL"), "%s", text);
+	free(text);
+	ADD(&r.what_if, without);
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Without the mutex") && !strstr(text, "Without the GIL"), "%s",
+	          text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Two tasks that wait for each other come first of all; a thread that waits for itself is one. */
 Test(report_causes, deadlocks)
 {

@@ -544,6 +544,25 @@ Test(waits, nobody_at_the_other_end_is_outside)
 	built_free(&b);
 }
 
+/* In no call and for no page: the kernel's own threads, which wait for something to do. */
+Test(waits, threads_of_the_kernel)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "kworker");
+	tb_run(tb, 1, 0, MS);
+	tb_block(tb, 1, 0, 2, 3 * MS, 0);
+	tb_run(tb, 1, 3 * MS, 4 * MS);
+	tb_block(tb, 1, SW_F_FAULT, 2, 6 * MS, 0);
+	tb_run(tb, 1, 6 * MS, 7 * MS);
+	tb_stop(tb, 10 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_EXTERNAL);
+	cr_expect_eq(wait_no(&b, 1, 1)->kind, WAIT_FAULT);
+	built_free(&b);
+}
+
 /* Who wrote there once has gone since. */
 Test(waits, those_who_ended_are_not_at_the_other_end)
 {
