@@ -88,22 +88,18 @@ static enum cause cause_of(const struct waits *w, const struct wait *x)
 	return w->locks.v[x->lock - 1].kind == LOCK_GIL ? CAUSE_GIL : CAUSE_LOCK;
 }
 
-/* Charges the blocked time of a lock wait to those who held it. */
+/* Charges the blocked time of a lock wait, which its pieces tile, to those who held it. */
 static int charge_wait(struct watch *w, const struct wait *x)
 {
 	const struct waits *all = w->r->w;
-	uint64_t told = 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < x->n_blame && !rc; i++) {
 		const struct blame *b = &all->blames.v[x->blame + i];
-		uint64_t ns = b->end_ns - b->start_ns;
 
-		rc = charge(w, b->state == BLAME_HELD ? b->task : 0, cause_of(all, x), ns);
-		told = add_capped(told, ns);
+		rc = charge(w, b->state == BLAME_HELD ? b->task : 0, cause_of(all, x),
+		            b->end_ns - b->start_ns);
 	}
-	if (!rc && told < x->blocked_ns)
-		rc = charge(w, 0, cause_of(all, x), x->blocked_ns - told);
 	return rc;
 }
 

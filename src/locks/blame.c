@@ -154,11 +154,11 @@ static int find_children(struct build *b, struct hmap *youngest)
 	for (size_t i = 0; i < model_n_procs(b->m); i++) {
 		const struct proc *p = model_proc_at(b->m, i), *other;
 		const struct task *parent = model_task(b->m, p->parent);
-		uint64_t *at =
-		        parent && p->alive ? hmap_put(youngest, parent->proc, 0, NULL) : NULL;
+		uint64_t *at;
 
 		if (!parent || !p->alive)
 			continue;
+		at = hmap_put(youngest, parent->proc, 0, NULL);
 		if (!at)
 			return -ENOMEM;
 		other = *at ? model_proc(b->m, (uint32_t)*at) : NULL;

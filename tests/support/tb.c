@@ -140,6 +140,18 @@ void tb_rename(struct tb *tb, uint32_t id, uint64_t t, const char *comm)
 /* --- on and off the CPU ------------------------------------------------------------------------
  */
 
+struct tb *tb_program(unsigned n, const char *main, const char *others)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, main);
+	for (uint32_t id = 2; id <= n; id++) {
+		tb_thread(tb, id, 1, others, 0);
+		tb_on(tb, id, id - 1);
+	}
+	return tb;
+}
+
 void tb_on(struct tb *tb, uint32_t id, uint32_t cpu)
 {
 	tb_get(tb, id)->cpu = cpu;

@@ -38,6 +38,8 @@ enum { TB_NR_read = 0, TB_NR_poll = 7, TB_NR_nanosleep = 35, TB_NR_clone = 56, T
 struct tb;
 struct tb *tb_new(void);	/* of `run` */
 struct tb *tb_new_attach(void);	/* of `attach`: the tasks of tb_attached() were there before */
+/* Of `run`, with process 1 and its threads 2 to n, there from the start, on CPUs of their own from 0 on. */
+struct tb *tb_program(unsigned n, const char *main, const char *others);
 void tb_free(struct tb *tb);
 
 /* --- tasks: ids are the caller's, tid = 1000 + id, ns_tid = id ------------------------------ */

@@ -34,12 +34,9 @@ Test(causes, mutex_is_charged_while_its_holder_runs)
 /* Two locks together cost more than the lack of CPUs, which is more than either: both are told. */
 Test(causes, sum_of_locks_decides)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "beta");
 	struct built b;
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "beta", 0);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 2, 0, US);
 	tb_owner(tb, 2, 1);
 	tb_futex_wait(tb, 2, MUTEX, 10 * MS, 1);
@@ -64,12 +61,9 @@ Test(causes, sum_of_locks_decides)
 Test(causes, woken_for_a_lock_that_is_taken_again)
 {
 	for (unsigned taken = 0; taken < 2; taken++) {
-		struct tb *tb = tb_new();
+		struct tb *tb = tb_program(2, "alpha", "beta");
 		struct built b;
 
-		tb_task(tb, 1, "alpha");
-		tb_thread(tb, 2, 1, "beta", 0);
-		tb_on(tb, 2, 1);
 		tb_run(tb, 2, 0, US);
 		tb_owner(tb, 2, 1);
 		tb_futex_wait(tb, 2, MUTEX, 10 * MS, 1);
@@ -627,6 +621,32 @@ Test(causes, loss_widens_what_is_claimed)
 	}
 	cr_expect(strstr(b.r.headline, "lost"));
 	drop(&b);
+}
+
+/* The lock's word says that alpha has it, main unlocks it: who was waited for is not certain. */
+Test(causes, evidence_that_differs_is_weak)
+{
+	for (unsigned differs = 0; differs < 2; differs++) {
+		struct tb *tb = tb_program(3, "main", "worker");
+		uint32_t unlocks = tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN);
+		struct built b;
+
+		tb_meta(tb, META_CPUS, "4");
+		for (uint32_t id = 1; id < 3; id++) {
+			tb_wakes_by(tb, id, unlocks, 0);
+			tb_run(tb, id, 0, 21 * MS);
+			tb_exit(tb, id, 0);
+		}
+		tb_run(tb, 3, 0, 1 * MS);
+		tb_owner(tb, 3, 2);
+		tb_futex(tb, 3, MUTEX, TB_FUTEX_WAIT, 2, 0, 20 * MS, differs ? 1 : 2);
+		tb_run(tb, 3, 20 * MS, 21 * MS);
+		tb_exit(tb, 3, 0);
+		b = build(tb);
+		cr_expect_eq(first(&b, CAUSE_LOCK)->task, 2);
+		cr_expect_float_eq(first(&b, CAUSE_LOCK)->uncertainty_ratio, differs, 0.01);
+		drop(&b);
+	}
 }
 
 Test(causes, without_slices_or_cpus_nothing_is_claimed)

@@ -29,11 +29,8 @@ static struct compare_run run_of(struct tb *tb)
 /* Two threads of 100 ms each: one after the other by a lock, or next to each other. */
 static struct compare_run threads(bool beside, uint64_t pss)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "app", "worker");
 
-	tb_task(tb, 1, "app");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 1, 0, 100 * MS);
 	if (!beside) {
 		tb_run(tb, 2, 0, 1 * MS);
@@ -424,11 +421,8 @@ Test(compare, peak_memory_counts_shared_pages_once)
 Test(compare, wall_time_without_what_other_load_took)
 {
 	struct compare_run run;
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "app", "worker");
 
-	tb_task(tb, 1, "app");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 1, 0, 100 * MS);
 	tb_run(tb, 2, 0, 50 * MS);
 	tb_preempt(tb, 2);

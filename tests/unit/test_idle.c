@@ -18,11 +18,8 @@ static uint32_t in_function(struct tb *tb, const char *name)
 /* main works; worker sleeps for 1 ms again and again. */
 static struct tb *naps(const char *function)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "worker");
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_stacks(tb, 2, in_function(tb, function), 0);
 	tb_run(tb, 1, 0, 40 * MS);
 	tb_exit(tb, 1, 0);
@@ -56,12 +53,9 @@ Test(idle, a_scheduler_without_work_does_not_sleep)
 /* Both wait with a timeout that runs out, on a word on which there are wake-ups at other times. */
 Test(idle, a_timeout_that_nobody_came_before)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "worker");
 	struct built b;
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 2, 0, 10 * MS);
 	tb_futex(tb, 2, COND, TB_FUTEX_BITSET, 0, 0x7fff, 20 * MS, 1);
 	tb_run(tb, 2, 20 * MS, 30 * MS);
@@ -81,12 +75,9 @@ Test(idle, a_timeout_that_nobody_came_before)
 /* It sleeps for long, but works more; and where it works it does so one by one. */
 Test(idle, what_is_not_sleep_decides)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "worker");
 	struct built b;
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_run(tb, 1, 0, 40 * MS);
 	tb_owner(tb, 1, 2);
 	tb_futex_wait(tb, 1, MUTEX, 70 * MS, 2);

@@ -9,13 +9,8 @@
 /* Process 1 "main" and threads 2 and 3. Thread 1 wakes; libc is mapped. */
 static struct tb *program(void)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(3, "main", "worker");
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_thread(tb, 3, 1, "worker", 0);
-	tb_on(tb, 2, 1);
-	tb_on(tb, 3, 2);
 	tb_map(tb, 1, CODE, CODE + 0x10000, 0, LIBC);
 	tb_map(tb, 1, 2 * CODE, 2 * CODE + 0x10000, 0, "/usr/bin/app");
 	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, BASE, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);

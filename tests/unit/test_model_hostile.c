@@ -7,11 +7,8 @@
 
 static struct tb *two_tasks(void)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "other");
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "other", 0);
-	tb_on(tb, 2, 1);
 	for (uint32_t id = 1; id <= 2; id++) {
 		tb_run(tb, id, 1 * MS, 3 * MS);
 		tb_futex_wait(tb, id, 0x1000, 5 * MS, 0);

@@ -61,12 +61,9 @@ Test(path, not_through_those_killed_waiting)
 	        {20000, 1, 'R', CAUSE_WORK},
 	        {21000, 2, 'R', CAUSE_WORK},
 	};
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "main", "pool");
 	struct built b;
 
-	tb_task(tb, 1, "main");
-	tb_thread(tb, 2, 1, "pool", 0);
-	tb_on(tb, 2, 1);
 	tb_wakes_by(tb, 1, tb_site(tb, TB_NR_exit_group, 0, 0, 0, FD_UNKNOWN), 0);
 	tb_run(tb, 1, 0, 20 * MS);
 	tb_run(tb, 2, 0, 1 * MS);

@@ -101,13 +101,10 @@ static uint32_t stack_of(struct tb *tb, size_t i)
 
 Test(pykinds, by_the_librarys_frames)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(2, "python3", "worker");
 	struct built b;
 	char text[48];
 
-	tb_task(tb, 1, "python3");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
 	tb_map(tb, 1, BASE, BASE + 0x10000, 0, PYTHON);
 	tb_symbol(tb, PYTHON, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
 	tb_symbol(tb, PYTHON, SEM_WAIT, "sem_wait", 4, 0);

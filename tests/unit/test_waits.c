@@ -4,16 +4,11 @@
 
 #define L 0x10000
 
-/* Process 1 with threads 2 … n, on CPUs of their own. */
+/* Process 1 with threads 2 … n. */
 static struct tb *threads(uint32_t n)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(n, "main", "worker");
 
-	tb_task(tb, 1, "main");
-	for (uint32_t id = 2; id <= n; id++) {
-		tb_thread(tb, id, 1, "worker", 0);
-		tb_on(tb, id, id);
-	}
 	for (uint32_t id = 1; id <= n; id++)
 		tb_wakes_by(tb, id, tb_site(tb, TB_NR_futex, L, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
 	return tb;

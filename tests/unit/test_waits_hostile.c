@@ -145,15 +145,10 @@ Test(waits_hostile, random_records)
 /* 1 has it until 1 ms, each later thread for 50 us after the one before it. */
 static struct built queue_of(uint32_t threads)
 {
-	struct tb *tb = tb_new();
+	struct tb *tb = tb_program(threads, "main", "worker");
 	uint32_t wake;
 	uint64_t t = MS;
 
-	tb_task(tb, 1, "main");
-	for (uint32_t id = 2; id <= threads; id++) {
-		tb_thread(tb, id, 1, "worker", 0);
-		tb_on(tb, id, id);
-	}
 	wake = tb_site(tb, TB_NR_futex, LOCK, TB_FUTEX_WAKE, 1, FD_UNKNOWN);
 	for (uint32_t id = 1; id <= threads; id++) {
 		tb_wakes_by(tb, id, wake, 0);

@@ -654,7 +654,22 @@ Test(whatif, whatever_the_recording_says)
 	}
 }
 
-/* Without slices nothing can be replayed, and the reason is told. */
+/* Five times as long as the replay, as others had the CPUs: that is no reason to give up. */
+Test(whatif, long_for_want_of_cpus)
+{
+	struct tb *tb = tb_program(1, "main", "");
+	struct built b;
+
+	tb_run(tb, 1, 0, 10 * MS);
+	tb_preempt(tb, 1);
+	tb_run(tb, 1, 90 * MS, 100 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect(b.r.what_if_known, "%s", b.r.why_no_what_if);
+	cr_expect_eq(b.r.replay_ns, 20 * MS);
+	drop(&b);
+}
+
 Test(whatif, needs_slices)
 {
 	struct tb *tb = tb_new();
