@@ -134,7 +134,12 @@ struct report {
 	const struct model *m;
 	struct waits *w;		/* owned; NULL when slices were not loaded */
 	struct analyze_opts opts;
-	const char *mode;		/* single, threaded, multiprocess, mixed */
+	const char *mode;		/* single, threaded, multiprocess, mixed: of the program, without … */
+	/* … what launched it: other processes that had all ended when the recording's first process came to its
+	 * last exec, in the first half of the run (a version manager's script before python). 0 = none;
+	 * launcher_ns: until then. The account and all tables have them. */
+	size_t launcher_procs, launcher_tasks;
+	uint64_t launcher_ns;
 	uint64_t wall_ns; double cpus;	/* 0 = unknown */
 	double avg_parallelism;
 	VEC(struct report_check) checks;	/* voluntary, involuntary, run_ns, runnable_ns, faults … */

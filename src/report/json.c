@@ -38,6 +38,8 @@ static json_t *workload(struct jout *j)
 
 	j_set(j, o, "argv", argv_of(j));
 	j_set(j, o, "mode", j_text(j->r->mode));
+	j_set(j, o, "launcher_processes", j_u64(j->r->launcher_procs));
+	j_set(j, o, "launcher_ns", j_known(j->r->launcher_procs, j->r->launcher_ns));
 	j_set(j, o, "wall_ns", j_u64(j->r->wall_ns));
 	j_set(j, o, "start_ns", j_time(j, rec->wall_start_ns));
 	j_set(j, o, "cpus", real(j->r->cpus > 0, j->r->cpus));

@@ -95,8 +95,9 @@ static int put_subject(struct buf *b, const struct tx *t, bool brief)
 
 static void put_counts(struct buf *b, const struct report *r)
 {
-	char tasks[48], procs[48];
-	size_t n_tasks = model_n_tasks(r->m), n_procs = model_n_procs(r->m);
+	char tasks[48], procs[48], ns[32];
+	size_t n_tasks = model_n_tasks(r->m) - r->launcher_tasks,
+	       n_procs = model_n_procs(r->m) - r->launcher_procs;
 
 	fmt_n(tasks, sizeof(tasks), n_tasks, "thread", "threads");
 	fmt_n(procs, sizeof(procs), n_procs, "process", "processes");
@@ -108,6 +109,10 @@ static void put_counts(struct buf *b, const struct report *r)
 		buf_printf(b, "\n%s: %s", r->mode ? r->mode : "mode unknown", procs);
 	else
 		buf_printf(b, "\n%s: %s in %s", r->mode ? r->mode : "mode unknown", tasks, procs);
+	if (r->launcher_procs)
+		buf_printf(b, "\nafter %s of its launcher (%s)",
+		           fmt_n(procs, sizeof(procs), r->launcher_procs, "process", "processes"),
+		           fmt_ns(ns, sizeof(ns), r->launcher_ns));
 }
 
 static void put_exit(struct buf *b, const struct recording *rec)

@@ -90,6 +90,43 @@ Test(analyze, modes)
 	drop(r);
 }
 
+/* A script that makes processes and then becomes the program, which makes one of its own. */
+static struct report *launched(uint64_t exec_at, bool one_stays)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "sh");
+	tb_exec(tb, 1, US, "/bin/sh", "sh");
+	tb_run(tb, 1, 0, exec_at);
+	tb_fork(tb, 2, 1, "basename", 10 * US);
+	turn(tb, 2, 10 * US, MS);
+	tb_fork(tb, 3, 1, "readlink", 20 * US);
+	turn(tb, 3, 20 * US, one_stays ? 9 * MS : MS);
+	if (exec_at)
+		tb_exec(tb, 1, exec_at, "/usr/bin/app", "app");
+	tb_preempt(tb, 1);
+	turn(tb, 1, exec_at, 10 * MS);
+	return build(tb);
+}
+
+Test(analyze, a_launcher_is_not_the_program)
+{
+	struct report *r = launched(2 * MS, false);
+
+	cr_expect_str_eq(r->mode, "single");
+	cr_expect(r->launcher_procs == 2 && r->launcher_tasks == 2);
+	cr_expect_eq(r->launcher_ns, 2 * MS);
+	drop(r);
+	r = launched(2 * MS, true); /* goes on beside the program */
+	cr_expect_str_eq(r->mode, "multiprocess");
+	cr_expect_eq(r->launcher_procs, 1);
+	drop(r);
+	r = launched(8 * MS, false); /* what came before was most of it */
+	cr_expect_eq(r->launcher_procs, 0);
+	cr_expect_str_eq(r->mode, "multiprocess");
+	drop(r);
+}
+
 Test(analyze, average_parallelism)
 {
 	struct tb *tb = tb_new();
