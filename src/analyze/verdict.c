@@ -349,6 +349,19 @@ static void say_others(struct report *r, const struct tally *t)
 	}
 }
 
+/* That there was nobody to use the other CPUs is no cause to remove, but the limit of what removing
+ * the causes can give. */
+static void say_no_task(struct report *r, const struct tally *t)
+{
+	double waited = t->held + t->disk + t->shortage + t->rest + t->unknown;
+
+	if (r->verdict == VERDICT_PARALLEL || r->verdict == VERDICT_CPU_BOUND ||
+	    t->no_task <= waited || t->no_task < MENTION * t->capacity)
+		return;
+	append(r->headline, sizeof(r->headline), "; for %.0f %% there was no other task",
+	       percent(r, t->no_task));
+}
+
 static void say_loss(struct report *r)
 {
 	const struct recording *rec = model_recording(r->m);
@@ -398,6 +411,7 @@ static void set_headline(struct report *r, struct tally *t)
 		break;
 	}
 	say_others(r, t);
+	say_no_task(r, t);
 	append(r->headline, sizeof(r->headline), ".");
 	say_loss(r);
 }

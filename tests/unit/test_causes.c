@@ -55,6 +55,31 @@ Test(causes, sum_of_locks_decides)
 	drop(&b);
 }
 
+/* What no cause's removal changes is told beside the verdict where it is more than all of them. */
+Test(causes, nobody_there_for_most_of_the_time)
+{
+	for (uint64_t born = 40 * MS; born <= 60 * MS; born += 20 * MS) {
+		struct tb *tb = tb_new();
+		struct built b;
+
+		tb_task(tb, 1, "alpha");
+		tb_thread(tb, 2, 1, "beta", born);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 2, born, born + US);
+		tb_owner(tb, 2, 1);
+		tb_futex_wait(tb, 2, MUTEX, 100 * MS, 1);
+		tb_run(tb, 2, 100 * MS, 101 * MS);
+		tb_exit(tb, 2, 0);
+		tb_run(tb, 1, 0, 101 * MS);
+		tb_exit(tb, 1, 0);
+		b = build(tb);
+		expect_verdict(&b, VERDICT_SERIALIZED, "by ");
+		cr_expect_eq(!!strstr(b.r.headline, "there was no other task"), born > 50 * MS,
+		             "%s", b.r.headline);
+		drop(&b);
+	}
+}
+
 /* Woken by an unlock, beta gets no CPU for 20 ms; when it has one, alpha has taken the lock again.
  * A CPU would have been of no use to it: it is the lock that kept it. Where it goes on then, it was
  * the CPU. */
