@@ -26,10 +26,13 @@ all: $(B)/mpvtrace $(B)/mpvtrace.1 $(B)/mpvtrace.bash
 
 $(B)/tests/%.o $(B)/tools/%.o: CPPFLAGS += -Itests/support
 
+# What tests are compiled with besides: they need no optimizer where it takes long (tools/check.sh).
+$(B)/tests/%.o: MORE = $(TEST_CFLAGS)
+
 # Ours win over the environment's flags, as a caller's CFLAGS may lack -g or -O.
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(WARN) -std=gnu11 -MMD -MP -c -o $@ $<
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(MORE) $(WARN) -std=gnu11 -MMD -MP -c -o $@ $<
 
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	@mkdir -p $(@D)
@@ -84,6 +87,11 @@ live-bins: $(LIVE) $(WORK)
 	@:
 tools-bins: $(TOOLS)
 	@:
+
+# All C but BPF's through the compiler's checks (CC=clang: clang's), without an object.
+warnings: $(B)/mpvtrace.skel.h $(B)/svg_assets.h
+	@printf '%s\0' $(SRC) $(wildcard src/cli/main.c tests/*/*.c tools/*.c) | xargs -0 -n 24 -P $(shell nproc) \
+		$(CC) -fsyntax-only $(CPPFLAGS) -Itests/support $(WARN) -std=gnu11
 
 clean:
 	rm -rf $(B)
@@ -145,7 +153,7 @@ whatif-table:
 test-kernels:
 	@tools/test-kernels.sh $(B)
 
-.PHONY: all clean install uninstall unit-bins workloads live-bins tools-bins
+.PHONY: all clean install uninstall warnings unit-bins workloads live-bins tools-bins
 .PHONY: setup demo test test-unit test-live check bench tutorials whatif-table test-kernels
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -90,6 +90,16 @@ const char *workload(const char *name)
 	return fmt("%s/tests/workloads/%s", build_dir, name);
 }
 
+const char *go_cache(void)
+{
+	struct stat st;
+
+	/* Who builds as another user could not remove it. */
+	if (stat(build_dir, &st) || st.st_uid != geteuid())
+		return fmt("GOCACHE=%s/go-cache", live_dir);
+	return fmt("GOCACHE=%s/go-cache", build_dir);
+}
+
 static void find_build(void)
 {
 	const char *b = getenv("MPVTRACE_BUILD");

@@ -32,6 +32,8 @@ const char *mpvtrace(void); /* absolute path of the program */
 /* Absolute path of a workload: a binary, or a script when the name has a dot. Each call has its
  * own buffer, freed at the end of the test. */
 const char *workload(const char *name);
+/* GOCACHE=PATH, one for all tests: Go compiles its whole library before the first program. */
+const char *go_cache(void);
 /* Under emulation (MT_SLOW_MACHINE set) a switch takes so long that the moments of the kernel's
  * clock and of ours lie far apart, and big workloads would take minutes. */
 bool slow_machine(void);

@@ -221,8 +221,8 @@ Test(complete, go)
 	if (!have_command("go"))
 		cr_skip_test("no Go");
 	for (size_t i = 0; i < 4; i++) {
-		const char *env[] = {how[i][0], fmt("GOCACHE=%s/cache", live_dir),
-		                     fmt("GOPATH=%s/go", live_dir), "GO111MODULE=off", NULL};
+		const char *env[] = {how[i][0], go_cache(), fmt("GOPATH=%s/go", live_dir),
+		                     "GO111MODULE=off", NULL};
 		struct proc_opts o = {.env = env, .timeout_s = 200};
 		struct proc p = run_with(ARGS("go", "build", how[i][1], how[i][2], "-o", "waits",
 		                              workload("waits.go")),

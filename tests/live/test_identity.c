@@ -424,31 +424,34 @@ static void check_lines(const char *trace, json_t *truth, const char *what)
 	pyframes_free(m);
 }
 
-/* The same of a program that hangs already. */
+/* The same of programs that hang already. */
 Test(identity, deadlock_of_python_threads_attached)
 {
 	char python[16][256];
+	const char *truth[16];
+	struct proc victim[16], p;
 	size_t n = live_pythons(python, 16, 15);
 
 	if (!n)
 		cr_skip_test("no CPython");
 	for (size_t i = 0; i < n; i++) {
-		const char *path = fmt("%s/%zu.mpv", live_dir, i),
-		           *json = fmt("%s/%zu.json", live_dir, i),
-		           *truth = fmt("%s/%zu.truth", live_dir, i);
-		struct proc victim, p;
-
-		proc_start(&victim,
-		           ARGS(python[i], workload("deadlock.py"), "--truth", truth, "--kind",
-		                i % 2 ? "Lock" : "RLock", "--life", "60"),
+		truth[i] = fmt("%s/%zu.truth", live_dir, i);
+		proc_start(&victim[i],
+		           ARGS(python[i], workload("deadlock.py"), "--truth", truth[i], "--kind",
+		                i % 2 ? "Lock" : "RLock", "--life", "300"),
 		           NULL);
-		cr_assert(file_holds(truth, "waiter", 30), "%s", python[i]);
-		p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", victim.pid), "-d", "0.3", "-o",
-		             path, "--json", json));
-		kill(victim.pid, SIGKILL);
-		proc_wait(&victim);
+	}
+	for (size_t i = 0; i < n; i++) {
+		const char *path = fmt("%s/%zu.mpv", live_dir, i),
+		           *json = fmt("%s/%zu.json", live_dir, i);
+
+		cr_assert(file_holds(truth[i], "waiter", 60), "%s", python[i]);
+		p = run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", victim[i].pid), "-d", "0.3",
+		             "-o", path, "--json", json));
+		kill(victim[i].pid, SIGKILL);
+		proc_wait(&victim[i]);
 		cr_assert_eq(p.status, 0, "%s", p.err);
-		check_cycle(path, load_json(json), load_truth(truth), python[i]);
-		check_lines(path, load_truth(truth), python[i]);
+		check_cycle(path, load_json(json), load_truth(truth[i]), python[i]);
+		check_lines(path, load_truth(truth[i]), python[i]);
 	}
 }

@@ -200,8 +200,8 @@ Test(symbols, go_without_symbols)
 	static const char *const parts[] = {
 	        ";main.main.func1;main.worker;main.readPipe;syscall.Read_[i];syscall.read;",
 	        ";crosscall_amd64;runtime.mstart;", "runtime.findRunnable;runtime.stopm;runtime."};
-	const char *env[] = {"CGO_ENABLED=1", fmt("GOCACHE=%s/cache", live_dir),
-	                     fmt("GOPATH=%s/go", live_dir), "GO111MODULE=off", NULL};
+	const char *env[] = {"CGO_ENABLED=1", go_cache(), fmt("GOPATH=%s/go", live_dir),
+	                     "GO111MODULE=off", NULL};
 	struct proc_opts o = {.env = env, .timeout_s = 200};
 	struct proc p;
 
