@@ -15,7 +15,13 @@
 
 #include "collect_priv.h"
 
+/* No record is longer: of the second mapping only so much is ever looked at. All of it would be
+ * counted as our memory once more. */
+#define RECORD_MAX 65536
+_Static_assert(sizeof(struct mt_copy) + BPF_RINGBUF_HDR_SZ <= RECORD_MAX, "a longer record");
+
 struct ring {
+	size_t mapped; /* bytes, from the producer's page on */
 	int fd;
 	size_t size;
 	unsigned long *cons;
@@ -61,7 +67,8 @@ static int ring_map(struct ring *r, int fd, size_t bytes)
 	if (p == MAP_FAILED)
 		return -errno;
 	r->cons = (void *)p;
-	p = mmap(NULL, page + 2 * bytes, PROT_READ, MAP_SHARED, fd, (off_t)page);
+	r->mapped = page + bytes + (bytes < RECORD_MAX ? bytes : RECORD_MAX);
+	p = mmap(NULL, r->mapped, PROT_READ, MAP_SHARED, fd, (off_t)page);
 	if (p == MAP_FAILED)
 		return -errno;
 	r->prod = (void *)p;
@@ -102,7 +109,7 @@ void rings_free(struct rings *rs)
 		if (rs->r[i].cons)
 			munmap(rs->r[i].cons, page);
 		if (rs->r[i].prod)
-			munmap((void *)rs->r[i].prod, page + 2 * rs->r[i].size);
+			munmap((void *)rs->r[i].prod, rs->r[i].mapped);
 	}
 	free(rs);
 }

@@ -62,9 +62,8 @@ Test(robust, seen_is_written_without_loss)
 
 Test(robust, recorder_stays_small)
 {
-	/* Its ring buffers count twice, as they are mapped twice: their size is said. */
-	struct proc p = run(ARGS(mpvtrace(), "run", "--no-report", "--buffer", "16M", "-o", "t.mpv",
-	                         "--", workload("pingpong"), "--rounds", rounds(300000)));
+	struct proc p = run(ARGS(mpvtrace(), "run", "--no-report", "-o", "t.mpv", "--",
+	                         workload("pingpong"), "--rounds", rounds(300000)));
 
 	cr_expect_eq(p.status, 0, "%s", p.err);
 	cr_expect_leq(p.maxrss_kb, 64 << 10, "the recorder needed %ld KB", p.maxrss_kb);
