@@ -141,6 +141,20 @@ static void print_what_if(struct tx *t)
 	print_cost(t, w);
 }
 
+/* Who had the CPUs that this workload was ready for: others, or (a quota, the hypervisor, more
+ * tasks than CPUs) nobody but itself. */
+static void print_others(struct tx *t)
+{
+	const struct report *r = t->r;
+	char line[120];
+
+	if (r->verdict != VERDICT_CPU_STARVED || r->others_ns == WHAT_IF_UNKNOWN || !r->wall_ns)
+		return;
+	snprintf(line, sizeof(line), "Other programs used %.2f CPUs meanwhile.",
+	         (double)r->others_ns / (double)r->wall_ns);
+	tx_items(t, TX_PLAIN, NULL, line);
+}
+
 void text_verdict(struct tx *t)
 {
 	const struct report *r = t->r;
@@ -157,6 +171,7 @@ void text_verdict(struct tx *t)
 		         fmt_safe(safe, sizeof(safe), r->next_step));
 		tx_items(t, TX_PLAIN, NULL, line);
 	}
+	print_others(t);
 	if (r->spin_note[0])
 		tx_items(t, TX_PLAIN, NULL, fmt_safe(safe, sizeof(safe), r->spin_note));
 	print_what_if(t);

@@ -293,6 +293,31 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	model_free(m);
 }
 
+/* Of a workload that got no CPUs the report says who had them, if that is known. */
+Test(report_causes, other_programs_cpus)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	r.others_ns = r.wall_ns / 4;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "Other programs"), "%s", text);
+	free(text);
+	r.verdict = VERDICT_CPU_STARVED;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Other programs used 0.25 CPUs meanwhile."), "%s", text);
+	free(text);
+	r.others_ns = WHAT_IF_UNKNOWN;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "Other programs"), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Two tasks that wait for each other come first of all; a thread that waits for itself is one. */
 Test(report_causes, deadlocks)
 {
