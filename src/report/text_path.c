@@ -243,8 +243,17 @@ enum { MAX_LISTED = 50, MAX_TOLD = 3 };
 struct alone {
 	const struct task *task;
 	uint64_t ns, count;
+	bool several; /* where: the first of several places in code without names */
 	char where[400];
 };
+
+/* Addresses in code that has no names, one after the other, are no places to tell apart. */
+static bool same_place(const char *a, const char *b)
+{
+	size_t n = strcspn(a, "+");
+
+	return !strcmp(a, b) || (*a == '[' && a[n] && !strncmp(a, b, n + 1));
+}
 
 static size_t add_alone(struct alone *v, size_t n, const struct report *r,
                         const struct serial_row *s, const struct task *task)
@@ -254,7 +263,8 @@ static size_t add_alone(struct alone *v, size_t n, const struct report *r,
 	*x = (struct alone){.task = task, .ns = s->ns, .count = s->count};
 	where_text(x->where, sizeof(x->where), r->m, s->ustack, s->kstack);
 	for (size_t i = 0; i < n; i++)
-		if (v[i].task == task && !strcmp(v[i].where, x->where)) {
+		if (v[i].task == task && same_place(v[i].where, x->where)) {
+			v[i].several |= strcmp(v[i].where, x->where) != 0;
 			v[i].ns = sat_add(v[i].ns, x->ns);
 			v[i].count = sat_add(v[i].count, x->count);
 			return n;
@@ -281,10 +291,11 @@ static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t wh
 	if (x->count)
 		snprintf(times, sizeof(times), " in %s",
 		         fmt_n(name, sizeof(name), x->count, "stretch", "stretches"));
-	snprintf(line, sizeof(line), "%s%s %s of the run (%s)%s%s%s",
+	snprintf(line, sizeof(line), "%s%s %s of the run (%s)%s%s%s%s",
 	         task_label(name, sizeof(name), t->r->m, x->task->id), tid,
 	         fmt_share(share, sizeof(share), x->ns, t->r->wall_ns),
-	         fmt_ns(ns, sizeof(ns), x->ns), times, x->where[0] ? "\nat " : "", x->where);
+	         fmt_ns(ns, sizeof(ns), x->ns), times, x->where[0] ? "\nat " : "", x->where,
+	         x->several ? ", among others" : "");
 	tx_items(t, TX_PLAIN, first ? "alone, awaited" : "", line);
 }
 

@@ -318,6 +318,47 @@ Test(report_causes, other_programs_cpus)
 	model_free(m);
 }
 
+/* Addresses without names are not told apart: the task is one line with all of its time. */
+Test(report_causes, alone_in_code_without_names)
+{
+	struct tb *tb = tb_new();
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	struct model *m;
+	uint32_t stacks[3];
+	char *text, *line;
+
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, 0x400000, 0x500000, 0, "/usr/bin/app");
+	tb_map(tb, 1, 0x600000, 0x700000, 0, "/usr/lib/libother.so");
+	for (size_t i = 0; i < ARRAY_LEN(stacks); i++) {
+		uint64_t frame = i < 2 ? 0x400100 + 16 * i : 0x600100;
+
+		stacks[i] = tb_stack(tb, STACK_USER, 1, &frame, 1);
+		tb_run(tb, 1, 10 * MS * i, 10 * MS * i + MS);
+		tb_stacks(tb, 1, stacks[i], 0);
+		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 10 * MS * (i + 1), 0);
+	}
+	tb_run(tb, 1, 30 * MS, 31 * MS);
+	tb_exit(tb, 1, 0);
+	m = with_slices(tb);
+	cr_assert_eq(report_build(&r, m, &(struct err){0}), 0);
+	r.serial.n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(stacks); i++)
+		ADD(&r.serial,
+		    (struct serial_row){
+		            .task = 1, .ns = (4 - i) * MS, .count = 5, .ustack = stacks[i]});
+	text = print(&r, &o);
+	line = strstr(text, "alone, awaited");
+	cr_assert(line, "%s", text);
+	cr_expect(strstr(line, "app 22.6 % of the run (7 ms) in 10 stretches"), "%s", line);
+	cr_expect(strstr(line, "at [app+0x100], among others"), "%s", line);
+	cr_expect(strstr(line, "at [libother.so+0x100]\n"), "%s", line);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Two tasks that wait for each other come first of all; a thread that waits for itself is one. */
 Test(report_causes, deadlocks)
 {
