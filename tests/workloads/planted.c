@@ -20,9 +20,11 @@
  *           pdeadlock two processes and two shared mutexes, the same
  *   --ms N (1000)     how long
  *
- * Truth: "planted" {cause, wall_ns, wait_ns, tid}: what the threads were blocked by that cause,
- * all together, by their own measure (the starved: what they waited for a CPU); tid is whom they
- * waited for where that is one task. A deadlock ends by SIGALRM after --life N (20) seconds.
+ * Truth: "planted" {cause, wall_ns, wait_ns, late_ns, tid}: what the threads were blocked by that
+ * cause, all together, by their own measure (the starved: what they waited for a CPU); tid is whom
+ * they waited for where that is one task; late_ns: what they waited for a CPU after such waits,
+ * where an idle one would not have taken as long. A deadlock ends by SIGALRM after --life N (20)
+ * seconds.
  */
 #include "truth.h"
 #include <netinet/in.h>
@@ -32,7 +34,7 @@
 #define WORK (MS / 2)
 
 static uint64_t end_ns, serial_percent;
-static _Atomic uint64_t wait_ns;
+static _Atomic uint64_t wait_ns, late_ns;
 static _Atomic int culprit;
 static unsigned life_s;
 static pthread_mutex_t a_lock = PTHREAD_MUTEX_INITIALIZER, b_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -77,7 +79,7 @@ static void add_wait(struct moment t)
 	struct moment now = moment();
 
 	wait_ns += now.blocked > t.blocked ? now.blocked - t.blocked : 0;
-	wait_ns += now.delay - t.delay <= LATENCY_NS ? now.delay - t.delay : 0;
+	*(now.delay - t.delay <= LATENCY_NS ? &wait_ns : &late_ns) += now.delay - t.delay;
 }
 
 static void timed_lock(pthread_mutex_t *m)
@@ -168,7 +170,7 @@ static void *read_briefly(void *unused)
 
 struct shared {
 	pthread_mutex_t a, b;
-	_Atomic uint64_t wait_ns;
+	_Atomic uint64_t wait_ns, late_ns;
 	_Atomic int arrived;
 };
 
@@ -197,7 +199,7 @@ static int make_shared(void)
 
 static void contend_shared(struct shared *s)
 {
-	wait_ns = 0;
+	wait_ns = late_ns = 0;
 	while (running()) {
 		struct moment t = moment();
 
@@ -208,6 +210,7 @@ static void contend_shared(struct shared *s)
 		compute_ns(WORK);
 	}
 	s->wait_ns += wait_ns;
+	s->late_ns += late_ns;
 }
 
 static void two_processes(void (*fn)(struct shared *s))
@@ -226,6 +229,7 @@ static void two_processes(void (*fn)(struct shared *s))
 		_exit(0);
 	waitpid(child, NULL, 0);
 	wait_ns = s->wait_ns;
+	late_ns = s->late_ns;
 }
 
 static void lock_in_order(pthread_mutex_t *first, pthread_mutex_t *second, _Atomic int *arrived)
@@ -502,7 +506,10 @@ int main(int argc, char **argv)
 		errno = EINVAL;
 		die(cause);
 	}
-	truth("{\"t\":\"planted\",\"cause\":\"%s\",\"wall_ns\":%llu,\"wait_ns\":%llu,\"tid\":%d}",
-	      cause, (unsigned long long)(now_ns() - began), (unsigned long long)wait_ns, culprit);
+	truth("{\"t\":\"planted\",\"cause\":\"%s\",\"wall_ns\":%llu,\"wait_ns\":%llu,\"late_ns\":%"
+	      "llu,"
+	      "\"tid\":%d}",
+	      cause, (unsigned long long)(now_ns() - began), (unsigned long long)wait_ns,
+	      (unsigned long long)late_ns, culprit);
 	return 0;
 }
