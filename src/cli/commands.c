@@ -98,7 +98,7 @@ static const struct opt record_opts[] = {
 	  .help = "count messages and bytes through each pipe, socket and queue; slows every system call of "
 		  "the machine a little" },
 	{ 0, "buffer", "SIZE", OPT_BYTES, TO(collect.buffer_bytes), .min = 4096, .max = 4ull << 30,
-	  .help = "all ring buffers together (default 16M for each CPU, at most 256M)" },
+	  .help = "all ring buffers together (default 16M for each CPU, at most 128M)" },
 	{ 0, "footprint-budget", "PERMILLE", OPT_UINT, TO(collect.footprint_permille), .max = 1000,
 	  .help = "share of wall time for reading PSS and USS, in thousandths (default "
 		  STR(DEFAULT_FOOTPRINT_PERMILLE) "); 0 = do not read them" },

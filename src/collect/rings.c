@@ -34,7 +34,10 @@ struct ring {
 
 struct rings {
 	size_t n;
-	struct ring *last; /* the ring of the record handed out, not yet stepped over */
+	bool handed_out; /* the first one's head is with the caller, not yet stepped over */
+	/* Those that have a head, as a binary heap: the earliest head first. */
+	struct ring **heap;
+	size_t n_heads;
 	struct ring r[];
 };
 
@@ -55,6 +58,41 @@ static void ring_peek(struct ring *r)
 		r->pos += (r->head_len + BPF_RINGBUF_HDR_SZ + 7) & ~7UL;
 	}
 }
+
+/* --- the earliest of many --------------------------------------------------------------------- */
+
+/* Equal times: the ring of the lower number, so that the order is always the same. */
+static bool before(const struct ring *a, const struct ring *b)
+{
+	return a->head->ts < b->head->ts || (a->head->ts == b->head->ts && a < b);
+}
+
+static void heap_push(struct rings *rs, struct ring *r)
+{
+	size_t i = rs->n_heads++, up;
+
+	for (; i && before(r, rs->heap[up = (i - 1) / 2]); i = up)
+		rs->heap[i] = rs->heap[up];
+	rs->heap[i] = r;
+}
+
+/* r takes the first place, and goes down to its own. */
+static void heap_sink(struct rings *rs, struct ring *r)
+{
+	size_t i = 0, down;
+
+	while ((down = 2 * i + 1) < rs->n_heads) {
+		if (down + 1 < rs->n_heads && before(rs->heap[down + 1], rs->heap[down]))
+			down++;
+		if (before(r, rs->heap[down]))
+			break;
+		rs->heap[i] = rs->heap[down];
+		i = down;
+	}
+	rs->heap[i] = r;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
 
 static int ring_map(struct ring *r, int fd, size_t bytes)
 {
@@ -80,7 +118,10 @@ struct rings *rings_new(const int *map_fds, size_t n, size_t bytes_each, struct 
 {
 	struct rings *rs = calloc(1, sizeof(*rs) + n * sizeof(rs->r[0]));
 
-	if (!rs) {
+	if (rs)
+		rs->heap = calloc(n, sizeof(struct ring *));
+	if (!rs || !rs->heap) {
+		free(rs);
 		err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory for ring buffers");
 		return NULL;
 	}
@@ -111,8 +152,11 @@ void rings_free(struct rings *rs)
 		if (rs->r[i].prod)
 			munmap((void *)rs->r[i].prod, rs->r[i].mapped);
 	}
+	free(rs->heap);
 	free(rs);
 }
+
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void ring_step(struct ring *r)
 {
@@ -136,39 +180,46 @@ unsigned rings_refresh(struct rings *rs)
 		fill = (unsigned)((r->limit - r->pos) * 1000 / r->size);
 		if (fill > most)
 			most = fill;
-		if (!r->head)
-			ring_peek(r);
+		if (r->head)
+			continue;
+		ring_peek(r);
+		if (r->head)
+			heap_push(rs, r);
 	}
 	return most;
 }
 
+/* Over the record that the caller is done with. */
+static void step_over(struct rings *rs)
+{
+	struct ring *r = rs->heap[0];
+
+	if (!rs->handed_out)
+		return;
+	rs->handed_out = false;
+	ring_step(r);
+	if (!r->head)
+		r = rs->heap[--rs->n_heads];
+	if (rs->n_heads)
+		heap_sink(rs, r);
+}
+
 const struct mt_hdr *rings_next(struct rings *rs, uint64_t until_ts, uint32_t *len)
 {
-	struct ring *best = NULL;
+	const struct ring *first;
 
-	if (rs->last) {
-		ring_step(rs->last);
-		rs->last = NULL;
-	}
-	for (size_t i = 0; i < rs->n; i++) {
-		struct ring *r = &rs->r[i];
-
-		if (r->head && (!best || r->head->ts < best->head->ts))
-			best = r;
-	}
-	if (!best || best->head->ts > until_ts)
+	step_over(rs);
+	first = rs->n_heads ? rs->heap[0] : NULL;
+	if (!first || first->head->ts > until_ts)
 		return NULL;
-	rs->last = best;
-	*len = best->head_len;
-	return best->head;
+	rs->handed_out = true;
+	*len = first->head_len;
+	return first->head;
 }
 
 void rings_release_consumed(struct rings *rs)
 {
-	if (rs->last) {
-		ring_step(rs->last);
-		rs->last = NULL;
-	}
+	step_over(rs);
 	for (size_t i = 0; i < rs->n; i++)
 		__atomic_store_n(rs->r[i].cons, rs->r[i].pos, __ATOMIC_RELEASE);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/perf_event.h>
@@ -17,7 +18,7 @@
 #include "probe_priv.h"
 
 #define RING_BYTES_PER_CPU (16ull << 20) /* half a second and more of the fastest switching */
-#define RING_BYTES_MAX     (256ull << 20)
+#define RING_BYTES_MAX     (128ull << 20)
 #define RING_BYTES_MIN     (16ull << 20)
 #define RING_BYTES_LEAST   (256u << 10) /* of one */
 #define RING_MEMORY_SHARE  64           /* at most this part of the machine's memory */
@@ -288,11 +289,24 @@ static int rings_of(struct session *s, size_t bytes_each)
 	return 0;
 }
 
-/* One ring per CPU up to RINGS_MAX; sizes are powers of two as the kernel wants them. Unless the
- * user said how large, less will do where memory is limited (a container). */
+/* Before 5.19 install_rings() takes 10 ms for each. */
+static size_t most_rings(void)
+{
+	unsigned major = 0, minor = 0;
+	struct utsname u;
+
+	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
+		return RINGS_MAX_OLD;
+	return major > 5 || (major == 5 && minor >= 19) ? RINGS_MAX : RINGS_MAX_OLD;
+}
+
+/* One ring per CPU up to most_rings(), as CPUs that share one wait for each other in it; CPUs that
+ * are online, as virtual machines may have many that are not. Sizes are powers of two as the kernel
+ * wants them. Unless the user said how large, less will do where memory is limited (a
+ * container). */
 static int create_rings(struct session *s, const struct collect_opts *o, struct err *err)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	uint64_t total = o->buffer_bytes ? o->buffer_bytes : default_ring_bytes(cpus);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes;
 	int rc;
@@ -300,8 +314,8 @@ static int create_rings(struct session *s, const struct collect_opts *o, struct 
 	s->n_rings = 1u << log2_floor(cpus > 0 ? (uint64_t)cpus : 1);
 	if (cpus > 0 && s->n_rings < (size_t)cpus)
 		s->n_rings *= 2;
-	if (s->n_rings > RINGS_MAX)
-		s->n_rings = RINGS_MAX;
+	if (s->n_rings > most_rings())
+		s->n_rings = most_rings();
 	bytes = 1ull << log2_floor(total / s->n_rings);
 	if (bytes < page)
 		bytes = page;
@@ -436,7 +450,8 @@ static void attach_samples(struct session *s, unsigned freq)
 		session_feature(s, "samples");
 }
 
-/* Each update of a map of maps waits for an RCU grace period (10 ms): one for all, if it can be. */
+/* Each update of a map of maps waits for an RCU grace period (10 ms): one for all, if it can be
+ * (Linux 5.19: 9263dddc7b6f). */
 static int install_rings(struct session *s)
 {
 	int map = bpf_map__fd(s->skel->maps.rings);
