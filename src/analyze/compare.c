@@ -54,8 +54,7 @@ static unsigned typical_run(const struct compare *c, unsigned side)
 	return found;
 }
 
-/* --- what the difference is made of ------------------------------------------------------------
- */
+/* --- what the difference is made of ---------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b)
 {
@@ -84,8 +83,7 @@ static int explain(struct compare *c)
 	return 0;
 }
 
-/* --- what the other parts ask ------------------------------------------------------------------
- */
+/* --- what the other parts ask ---------------------------------------------------------------- */
 
 double compare_less(const struct compare *c, unsigned side, unsigned figure)
 {
@@ -159,8 +157,7 @@ int compare_say(struct compare *c, bool caveat, const char *fmt, ...)
 	return 0;
 }
 
-/* --- what the reader must know ------------------------------------------------------------------
- */
+/* --- what the reader must know --------------------------------------------------------------- */
 
 /* Was either side kept from the CPUs by what is not part of it? */
 static bool is_busy(const struct compare *c)

@@ -117,8 +117,7 @@ static void set_name(const struct model *m, struct report_lock *lock)
 	}
 }
 
-/* --- the table ---------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------- */
 
 static int by_wait(const void *a, const void *b)
 {

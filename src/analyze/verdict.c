@@ -3,7 +3,7 @@
  * The account in one word and one sentence.
  *
  * Of capacity, `held` is what locks, the GIL, serial sections, channels and children took,
- * `disk` I/O and page faults, `rest` sleep and the outside, `short` CPU shortage. What
+ * `disk` I/O and page faults, `rest` sleep and the outside, `shortage` that of CPUs. What
  * cannot have been used, because there was no task for it (`no-task`), is left aside at
  * first: `usable` = capacity - no-task.
  * What is charged to sleep, but was waited for behind a lock whose holder slept, counts as held:
@@ -13,14 +13,14 @@
  *
  *   - a deadlock: serialized;
  *   - work is PARALLEL of usable or more, no-task less than SPARE: parallel (on one CPU:
- * cpu-bound);
+ *     cpu-bound);
  *   - work is PARALLEL of usable or more: cpu-bound, for there are fewer tasks than CPUs;
  *   - the largest is held: serialized; or imbalanced, when most of it is waiting at barriers
  *     and for the end of siblings;
  *   - the largest is disk: io-bound;
- *   - the largest is short: cpu-starved;
- *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is PARALLEL
- * of what is left without rest, too; else the largest of the others decides;
+ *   - the largest is shortage: cpu-starved;
+ *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is
+ *     PARALLEL of what is left without rest, too; else the largest of the others decides;
  *   - the largest is rest, or there is nothing of all that: idle.
  */
 #include <errno.h>
@@ -259,13 +259,12 @@ static void say_deadlock(struct report *r)
 	append(r->headline, sizeof(r->headline), d->edges.n > 4 ? ", … ." : ".");
 }
 
-static void say(struct report *r, const struct tally *t, const char *fmt, ...) MT_PRINTF(3, 4);
-static void say(struct report *r, const struct tally *t, const char *fmt, ...)
+static void say(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);
+static void say(struct report *r, const char *fmt, ...)
 {
 	char text[400];
 	va_list args;
 
-	(void)t;
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -291,23 +290,23 @@ static void say_serialized(struct report *r, struct tally *t, const char *cpus)
 
 	row_text(r, t->top, by, sizeof(by));
 	if (t->top == &t->lock) {
-		say(r, t, "SERIALIZED by %s, whose holder slept: %s", by, cpus);
+		say(r, "SERIALIZED by %s, whose holder slept: %s", by, cpus);
 		return;
 	}
 	turns_find(r, t->top, &t->turns);
 	if (!t->turns.n && is_one_of_many(r, t)) {
-		say(r, t, "SERIALIZED by waits for each other (%.0f %%), most for %s (%.0f %%): %s",
+		say(r, "SERIALIZED by waits for each other (%.0f %%), most for %s (%.0f %%): %s",
 		    percent(r, t->held), by, percent(r, (double)t->top->ns), cpus);
 		return;
 	}
 	if (t->turns.n)
 		turns_text(&t->turns, by, sizeof(by));
-	say(r, t, "SERIALIZED by %s: %s", by, cpus);
+	say(r, "SERIALIZED by %s: %s", by, cpus);
 }
 
 static void say_imbalanced(struct report *r, const struct tally *t, const char *cpus)
 {
-	say(r, t, "IMBALANCED: %s; others were done and waited for %s for %.0f %% of the capacity",
+	say(r, "IMBALANCED: %s; others were done and waited for %s for %.0f %% of the capacity",
 	    cpus, t->top->name, percent(r, (double)t->top->ns));
 }
 
@@ -316,12 +315,12 @@ static void say_cpu_bound(struct report *r, const struct tally *t, const char *c
 	const struct cause_row *none = t->top;
 
 	if (r->cpus <= 1)
-		say(r, t, "CPU-BOUND on the one CPU that it may use: %s", cpus);
+		say(r, "CPU-BOUND on the one CPU that it may use: %s", cpus);
 	else if (none && *none->name)
-		say(r, t, "CPU-BOUND in one thread: %s; %s ran with nothing beside it to run", cpus,
+		say(r, "CPU-BOUND in one thread: %s; %s ran with nothing beside it to run", cpus,
 		    none->name);
 	else
-		say(r, t, "CPU-BOUND with fewer tasks than CPUs: %s", cpus);
+		say(r, "CPU-BOUND with fewer tasks than CPUs: %s", cpus);
 }
 
 static bool is_told(const struct report *r, const struct tally *t, const struct cause_row *row)
@@ -392,19 +391,19 @@ static void set_headline(struct report *r, struct tally *t)
 		say_cpu_bound(r, t, cpus);
 		break;
 	case VERDICT_IO_BOUND:
-		say(r, t, "I/O-BOUND: %s; %.0f %% of the capacity waited for I/O", cpus,
+		say(r, "I/O-BOUND: %s; %.0f %% of the capacity waited for I/O", cpus,
 		    percent(r, t->disk));
 		break;
 	case VERDICT_CPU_STARVED:
-		say(r, t,
+		say(r,
 		    "CPU-STARVED: %s; for %.0f %% of the capacity a task was ready and got no CPU",
 		    cpus, percent(r, t->shortage));
 		break;
 	case VERDICT_PARALLEL:
-		say(r, t, "PARALLEL: %s", cpus);
+		say(r, "PARALLEL: %s", cpus);
 		break;
 	default:
-		say(r, t, "IDLE: %s; it %s", cpus,
+		say(r, "IDLE: %s; it %s", cpus,
 		    !t->top                        ? "had nothing to do"
 		    : t->top->cause == CAUSE_SLEEP ? "slept"
 		                                   : "waited for the outside");

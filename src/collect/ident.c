@@ -122,8 +122,7 @@ static uint32_t path_string(struct ident *id, const struct mapping *m)
 	return drain_string(id->d, path);
 }
 
-/* --- shared futexes ------------------------------------------------------------------------------
- */
+/* --- shared futexes -------------------------------------------------------------------------- */
 
 static int put_key(struct ident *id, uint64_t ts, const struct rec_futex_key *r)
 {

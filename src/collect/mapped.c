@@ -173,8 +173,7 @@ void mapped_keep(struct mapped *c, struct symbolizer *sym, uint32_t space, uint3
 		symbolizer_file(sym, m, fd);
 }
 
-/* --- perf maps ----------------------------------------------------------------------------------
- */
+/* --- perf maps ------------------------------------------------------------------------------- */
 
 static uint64_t real_ns(const struct timespec *t)
 {

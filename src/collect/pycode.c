@@ -60,8 +60,7 @@ void pycodes_free(struct pycodes *p)
 	free(p);
 }
 
-/* --- what did not fit --------------------------------------------------------------------------
- */
+/* --- what did not fit ------------------------------------------------------------------------ */
 
 static bool read_word(uint32_t pid, uint64_t addr, uint64_t *out)
 {

@@ -220,8 +220,7 @@ static void build_one(struct gil_timeline *tl, struct one_gil *g)
 		as_read(tl, g, a, a->ts, end);
 }
 
-/* --- what it is built from ----------------------------------------------------------------------
- */
+/* --- what it is built from ------------------------------------------------------------------- */
 
 static int by_time(const void *a, const void *b)
 {
@@ -320,8 +319,7 @@ void gil_timeline_free(struct gil_timeline *tl)
 	free(tl);
 }
 
-/* --- answers ------------------------------------------------------------------------------------
- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 const struct gil_span *gil_timeline_spans(const struct gil_timeline *tl, size_t gil, size_t *n)
 {

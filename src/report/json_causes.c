@@ -43,8 +43,7 @@ static json_t *id_of(uint32_t id)
 	return j_known(id != 0, id);
 }
 
-/* --- locks and channels ------------------------------------------------------------------------
- */
+/* --- locks and channels ---------------------------------------------------------------------- */
 
 /* waiters (evidence false) or blockers. */
 static json_t *lock_tasks(struct jout *j, const struct lock_task *v, size_t n, bool evidence)

@@ -239,8 +239,7 @@ void text_headline(struct tx *t)
 		         "been written.");
 }
 
-/* --- how parallel the run was ------------------------------------------------------------------
- */
+/* --- how parallel the run was ---------------------------------------------------------------- */
 
 #define MAX_RANGES  4
 #define BAR_COLUMNS 60

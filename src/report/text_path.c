@@ -15,8 +15,7 @@
 #define MAX_COMPARED   1000
 #define SMALL          200
 
-/* --- the critical path --------------------------------------------------------------------------
- */
+/* --- the critical path ----------------------------------------------------------------------- */
 
 /* What a piece of the path is, as one item of the summary. */
 static const char *piece_text(const struct report *r, const struct path_row *p, char *out, size_t n)
@@ -234,8 +233,7 @@ void text_path(struct tx *t)
 	print_hot_place(t);
 }
 
-/* --- serial sections -----------------------------------------------------------------------------
- */
+/* --- serial sections ------------------------------------------------------------------------- */
 
 enum { MAX_LISTED = 50, MAX_TOLD = 3 };
 

@@ -142,8 +142,7 @@ static bool print_differences(struct tx *t, bool any)
 	return any;
 }
 
-/* --- cost ----------------------------------------------------------------------------------------
- */
+/* --- cost ------------------------------------------------------------------------------------ */
 
 static const char *file_name(const struct tx *t)
 {

@@ -134,8 +134,7 @@ static int put_frames(struct buf *b, const struct frames *f, unsigned columns)
 	return err;
 }
 
-/* --- printing ------------------------------------------------------------------------------------
- */
+/* --- printing -------------------------------------------------------------------------------- */
 
 static bool same_names(const struct group_item *items, size_t n)
 {

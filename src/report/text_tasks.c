@@ -82,8 +82,7 @@ bool report_sort_known(const char *key)
 	return find_key(key) != NULL;
 }
 
-/* --- sums over tasks ----------------------------------------------------------------------------
- */
+/* --- sums over tasks ------------------------------------------------------------------------- */
 
 struct sums {
 	size_t n, n_known; /* n_known: with the kernel's counters */

@@ -19,8 +19,7 @@
 #define SRC_MAX     1024
 #define FLUSH_BYTES 32768
 
-/* --- what goes over the pipe -------------------------------------------------------------------
- */
+/* --- what goes over the pipe ----------------------------------------------------------------- */
 
 enum { MSG_UNIT = 1, MSG_FRAME, MSG_NOTE, MSG_FAILED };
 
@@ -38,8 +37,7 @@ struct msg_sym {
 #define MSG_MAX \
 	(sizeof(struct msg) + SYM_MAX_CHAIN * (sizeof(struct msg_sym) + DEMANGLE_MAX + SRC_MAX))
 
-/* --- the child ----------------------------------------------------------------------------------
- */
+/* --- the child ------------------------------------------------------------------------------- */
 
 struct child {
 	int fd;

@@ -136,8 +136,7 @@ void elf_dwarf_free(struct elf_dwarf *d)
 	free(d);
 }
 
-/* --- functions of a unit -----------------------------------------------------------------------
- */
+/* --- functions of a unit --------------------------------------------------------------------- */
 
 static bool holds_functions(int tag, bool nested)
 {
@@ -198,8 +197,7 @@ static const struct range *function_at(struct elf_dwarf *d, struct unit *u, uint
 	return r;
 }
 
-/* --- one address -------------------------------------------------------------------------------
- */
+/* --- one address ----------------------------------------------------------------------------- */
 
 static const char *name_of(Dwarf_Die *die)
 {

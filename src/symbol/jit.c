@@ -51,8 +51,7 @@ static int name_code(struct jit_names *j, uint64_t start, uint64_t size, const c
 	return 0;
 }
 
-/* --- perf maps ----------------------------------------------------------------------------------
- */
+/* --- perf maps ------------------------------------------------------------------------------- */
 
 /* A hexadecimal number with a blank behind it. */
 static bool take_hex(const char **s, const char *end, uint64_t *out)

@@ -188,16 +188,42 @@ struct cfa_stack {
 	unsigned n;
 };
 
-/* Everything but the advances. False: unknown. */
-static bool step(const struct cie *cie, struct cfa_state *s, struct cfa_stack *saved,
-                 struct cursor *c, uint8_t op)
+/* Where the frame is. False: no instruction for that. */
+static bool step_cfa(struct cfa_state *s, struct cursor *c, uint8_t op, int64_t da)
+{
+	switch (op) {
+	case OP_DEF_CFA:
+	case OP_DEF_CFA_SF:
+		s->cfa = CFA_REG;
+		s->reg = (uint32_t)cursor_uleb(c);
+		s->off = op == OP_DEF_CFA ? (int64_t)cursor_uleb(c) : times(cursor_sleb(c), da);
+		return true;
+	case OP_DEF_CFA_REG:
+		if (s->cfa == CFA_INFO)
+			s->cfa = CFA_BAD;
+		s->reg = (uint32_t)cursor_uleb(c);
+		return true;
+	case OP_DEF_CFA_OFF:
+		s->off = (int64_t)cursor_uleb(c);
+		return true;
+	case OP_DEF_CFA_OFF_SF:
+		s->off = times(cursor_sleb(c), da);
+		return true;
+	case OP_DEF_CFA_EXPR:
+		cfa_expression(s, take_block(c));
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Where a register of the caller is. False: no instruction for that. */
+static bool step_register(const struct cie *cie, struct cfa_state *s, struct cursor *c, uint8_t op)
 {
 	int64_t da = cie->data_align;
 	uint64_t reg;
 
 	switch (op) {
-	case OP_NOP:
-		return true;
 	case OP_OFFSET_EXT:
 		reg = cursor_uleb(c);
 		set_offset(s, reg, times((int64_t)cursor_uleb(c), da));
@@ -234,6 +260,26 @@ static bool step(const struct cie *cie, struct cfa_state *s, struct cfa_stack *s
 		set_elsewhere(s, cursor_uleb(c), false);
 		cursor_uleb(c);
 		return true;
+	case OP_EXPR:
+		reg = cursor_uleb(c);
+		reg_expression(s, reg, take_block(c));
+		return true;
+	case OP_VAL_EXPR:
+		set_elsewhere(s, cursor_uleb(c), false);
+		take_block(c);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Everything but the advances. False: unknown. */
+static bool step(const struct cie *cie, struct cfa_state *s, struct cfa_stack *saved,
+                 struct cursor *c, uint8_t op)
+{
+	switch (op) {
+	case OP_NOP:
+		return true;
 	case OP_REMEMBER:
 		if (saved->n >= STATES_MAX)
 			return false;
@@ -244,39 +290,11 @@ static bool step(const struct cie *cie, struct cfa_state *s, struct cfa_stack *s
 			return false;
 		*s = saved->s[--saved->n];
 		return true;
-	case OP_DEF_CFA:
-	case OP_DEF_CFA_SF:
-		s->cfa = CFA_REG;
-		s->reg = (uint32_t)cursor_uleb(c);
-		s->off = op == OP_DEF_CFA ? (int64_t)cursor_uleb(c) : times(cursor_sleb(c), da);
-		return true;
-	case OP_DEF_CFA_REG:
-		if (s->cfa == CFA_INFO)
-			s->cfa = CFA_BAD;
-		s->reg = (uint32_t)cursor_uleb(c);
-		return true;
-	case OP_DEF_CFA_OFF:
-		s->off = (int64_t)cursor_uleb(c);
-		return true;
-	case OP_DEF_CFA_OFF_SF:
-		s->off = times(cursor_sleb(c), da);
-		return true;
-	case OP_DEF_CFA_EXPR:
-		cfa_expression(s, take_block(c));
-		return true;
-	case OP_EXPR:
-		reg = cursor_uleb(c);
-		reg_expression(s, reg, take_block(c));
-		return true;
-	case OP_VAL_EXPR:
-		set_elsewhere(s, cursor_uleb(c), false);
-		take_block(c);
-		return true;
 	case OP_ARGS_SIZE:
 		cursor_uleb(c);
 		return true;
 	default:
-		return false;
+		return step_cfa(s, c, op, cie->data_align) || step_register(cie, s, c, op);
 	}
 }
 

@@ -145,8 +145,7 @@ int cfi_list(const struct image *im, const struct image_bytes *sec, bool debug, 
 /* The CIE at `at` of the section; *cie may hold the one of an earlier call. False: unusable. */
 bool cfi_cie(const struct image_bytes *sec, bool debug, uint64_t at, struct cie *cie);
 
-/* --- gotable.c: .gopclntab, whose forms are told by golang.h. Hostile, as all bytes of a file. ---
- */
+/* --- gotable.c: .gopclntab, whose forms are told by golang.h. Hostile, as all bytes of a file.  */
 
 #define GO_HEADER 72 /* bytes, at most */
 

@@ -429,8 +429,7 @@ void check_truth(const struct recording *r)
 	cr_assert_eq(f.n, 0, "%zu truths are not met:\n%s", f.n, f.text);
 }
 
-/* --- the trace file itself -----------------------------------------------------------------------
- */
+/* --- the trace file itself ------------------------------------------------------------------- */
 
 static uint64_t meta_u64(const struct rec_meta *m, const char *key, uint64_t old)
 {

@@ -142,8 +142,7 @@ static uint64_t waking_file(const struct facts *f, uint32_t task, uint32_t waker
 	return 0;
 }
 
-/* --- channels ----------------------------------------------------------------------------------
- */
+/* --- channels -------------------------------------------------------------------------------- */
 
 static bool meet(const struct facts *f, uint64_t a, uint64_t b, const char *kind)
 {
@@ -354,8 +353,7 @@ Test(identity, private_words)
 	free(f);
 }
 
-/* --- who holds what at the end -------------------------------------------------------------------
- */
+/* --- who holds what at the end --------------------------------------------------------------- */
 
 /* The cycle's two tasks, and who holds what they and the third wait for. */
 static void check_cycle(const char *trace, json_t *report, json_t *truth, const char *what)

@@ -69,8 +69,7 @@ Test(robust, recorder_stays_small)
 	cr_expect_leq(p.maxrss_kb, 64 << 10, "the recorder needed %ld KB", p.maxrss_kb);
 }
 
-/* --- a full disk -------------------------------------------------------------------------------
- */
+/* --- a full disk ----------------------------------------------------------------------------- */
 
 Test(robust, full_disk)
 {
@@ -92,8 +91,7 @@ Test(robust, full_disk)
 	cr_expect(strstr(check.out, "pingpong"), "what is whole is not shown:\n%s", check.out);
 }
 
-/* --- kill -9 ------------------------------------------------------------------------------------
- */
+/* --- kill -9 --------------------------------------------------------------------------------- */
 
 /* Ids of the programs (or links) on the machine, one a line. */
 static char *loaded(const char *what)

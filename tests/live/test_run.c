@@ -64,8 +64,7 @@ Test(run, command_that_cannot_run)
 	fails(run_it(ARGS("--", live_dir)), 126, live_dir);
 }
 
-/* --- who the workload is ------------------------------------------------------------------------
- */
+/* --- who the workload is --------------------------------------------------------------------- */
 
 static void check_is_user(json_t *self, const char *name)
 {
@@ -165,8 +164,7 @@ Test(run, output_is_opened_as_the_user)
 	cr_expect_neq(access("/etc/mpvtrace-live-test", F_OK), 0, "wrote through a symbolic link");
 }
 
-/* --- its surroundings --------------------------------------------------------------------------
- */
+/* --- its surroundings ------------------------------------------------------------------------ */
 
 static json_t *without(json_t *self, const char *const *keys)
 {
@@ -212,8 +210,7 @@ Test(run, report_on_stdout_talk_on_stderr)
 	cr_expect(!strstr(p.out, "mpvtrace: "), "talk on stdout:\n%s", p.out);
 }
 
-/* --- Ctrl-C -------------------------------------------------------------------------------------
- */
+/* --- Ctrl-C ---------------------------------------------------------------------------------- */
 
 /* Runs on a terminal of its own, presses Ctrl-C once "ready" was read; returns the status in
  * the shell's form, and in out (n bytes) all that the terminal showed. */

@@ -206,8 +206,7 @@ Test(spawn, steps_of_a_vfork)
 	expect_close(&d.teardown, least(&d.teardown), "vfork", "teardown");
 }
 
-/* --- until its own work: Python -----------------------------------------------------------------
- */
+/* --- until its own work: Python -------------------------------------------------------------- */
 
 struct moments {
 	struct deviations ready;

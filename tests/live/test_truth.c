@@ -353,8 +353,7 @@ Test(truth, memory_of_a_family)
 	          pss / 1024);
 }
 
-/* --- why tasks were blocked ----------------------------------------------------------------------
- */
+/* --- why tasks were blocked ------------------------------------------------------------------ */
 
 Test(truth, causes_of_blocking)
 {

@@ -137,8 +137,7 @@ void tb_rename(struct tb *tb, uint32_t id, uint64_t t, const char *comm)
 	tb_add(tb, REC_K_RENAME, RANK_FIRST, tb_absolute(t))->rename = r;
 }
 
-/* --- on and off the CPU ------------------------------------------------------------------------
- */
+/* --- on and off the CPU ---------------------------------------------------------------------- */
 
 struct tb *tb_program(unsigned n, const char *main, const char *others)
 {

@@ -188,8 +188,7 @@ void tb_symbol(struct tb *tb, const char *module, uint64_t offset, const char *n
 	tb_add(tb, REC_K_SYMBOL, RANK_DEF, 0)->symbol = r;
 }
 
-/* --- the whole -----------------------------------------------------------------------------------
- */
+/* --- the whole ------------------------------------------------------------------------------- */
 
 void tb_stop(struct tb *tb, uint64_t t)
 {

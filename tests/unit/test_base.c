@@ -523,8 +523,7 @@ Test(runs, sorted_and_stable_whatever_the_length_of_runs)
 				expect_sorted(n, run, keys);
 }
 
-/* --- the end of an output ----------------------------------------------------------------------
- */
+/* --- the end of an output -------------------------------------------------------------------- */
 
 /* The first 100 bytes, then the error in *cookie. */
 static ssize_t write_some(void *cookie, const char *buf, size_t n)

@@ -289,8 +289,7 @@ Test(codec, field_types_of_the_future_are_passed_over)
 	decoder_release(&d);
 }
 
-/* --- malformed ----------------------------------------------------------------------------------
- */
+/* --- malformed ------------------------------------------------------------------------------- */
 
 static int schema_status(const void *p, size_t n)
 {

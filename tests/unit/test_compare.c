@@ -526,8 +526,7 @@ Test(compare, nothing_known_at_all)
 	compare_release(&c);
 }
 
-/* --- what waits longer, what less ---------------------------------------------------------------
- */
+/* --- what waits longer, what less ------------------------------------------------------------ */
 
 /* One process that waits `wait` ms below lock_wait, and, when asked, elsewhere without a stack. */
 static struct model *waiting(unsigned wait, bool elsewhere)

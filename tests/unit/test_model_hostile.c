@@ -185,8 +185,7 @@ Test(model_hostile, empty_recordings)
 	model_free(NULL);
 }
 
-/* --- ids -----------------------------------------------------------------------------------------
- */
+/* --- ids ------------------------------------------------------------------------------------- */
 
 Test(model_hostile, undefined_tasks_become_placeholders)
 {

@@ -67,8 +67,7 @@ Test(python, hostile_line_tables)
 	}
 }
 
-/* --- strings -----------------------------------------------------------------------------------
- */
+/* --- strings --------------------------------------------------------------------------------- */
 
 static const char *utf8(unsigned kind, bool ascii, const void *data, size_t n, size_t max)
 {
@@ -99,8 +98,7 @@ Test(python, strings_of_each_kind)
 	cr_expect_str_eq(utf8(0, false, "x", 1, 60), "x");
 }
 
-/* --- versions and layouts ----------------------------------------------------------------------
- */
+/* --- versions and layouts -------------------------------------------------------------------- */
 
 Test(python, version_of_a_file_name)
 {

@@ -63,8 +63,7 @@ Test(report, every_page_width)
 	}
 }
 
-/* --- thousands of tasks --------------------------------------------------------------------------
- */
+/* --- thousands of tasks ---------------------------------------------------------------------- */
 
 Test(report, five_thousand_tasks)
 {
@@ -89,8 +88,7 @@ Test(report, five_thousand_tasks)
 	model_free(m);
 }
 
-/* --- choices of the reader ----------------------------------------------------------------------
- */
+/* --- choices of the reader ------------------------------------------------------------------- */
 
 /* The name in the first row of the task table. */
 static void first_row(const struct model *m, const char *sort, char *out, size_t n)

@@ -207,8 +207,7 @@ Test(unwind, needed)
 	close(fd);
 }
 
-/* --- files that are none ------------------------------------------------------------------------
- */
+/* --- files that are none --------------------------------------------------------------------- */
 
 static int file_of(const void *p, size_t n)
 {
@@ -252,8 +251,7 @@ Test(unwind, not_elf)
 	cr_expect_eq(build_of(&h, sizeof(h)), -ENOEXEC);
 }
 
-/* --- call frame information made to order ------------------------------------------------------
- */
+/* --- call frame information made to order ---------------------------------------------------- */
 
 enum { TEXT = 0x1000, EH = 0x400, FILE_BYTES = 0x3000 };
 

@@ -354,8 +354,7 @@ Test(waits, the_end_of_the_process_is_no_post)
 	built_free(&b);
 }
 
-/* --- channels, children -------------------------------------------------------------------------
- */
+/* --- channels, children ---------------------------------------------------------------------- */
 
 Test(waits, pipe_names_channel_and_writer)
 {
@@ -628,8 +627,7 @@ Test(waits, interrupts_name_nobody)
 	built_free(&b);
 }
 
-/* --- many words, one lock -----------------------------------------------------------------------
- */
+/* --- many words, one lock -------------------------------------------------------------------- */
 
 /* n threads, each with a word of its own, take turns; the next after `i` is next(i). */
 static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)

@@ -430,8 +430,7 @@ Test(whatif, who_joins_joins_all)
 	drop(&b);
 }
 
-/* --- what stays as it was ----------------------------------------------------------------------
- */
+/* --- what stays as it was -------------------------------------------------------------------- */
 
 /* Two threads that need each other through a pipe all the time gain nothing without a GIL that
  * a third one waits for. */
@@ -518,8 +517,7 @@ Test(whatif, sleeping_often_is_not_polling)
 	drop(&b);
 }
 
-/* --- locks and CPUs ----------------------------------------------------------------------------
- */
+/* --- locks and CPUs -------------------------------------------------------------------------- */
 
 /* Two threads, four rounds: 5 ms of work, then 15 ms of work under one mutex. */
 Test(whatif, mutex)
@@ -588,8 +586,7 @@ Test(whatif, more_cpus)
 	drop(&b);
 }
 
-/* --- any recording -----------------------------------------------------------------------------
- */
+/* --- any recording --------------------------------------------------------------------------- */
 
 static double wall_of(const struct replay *p, const struct replay_terms *terms)
 {

@@ -152,8 +152,7 @@ static void channels(void)
 	tcp();
 }
 
-/* --- one descriptor, many pipes -----------------------------------------------------------------
- */
+/* --- one descriptor, many pipes -------------------------------------------------------------- */
 
 struct reuse {
 	int fd, tid, go;

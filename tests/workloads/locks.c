@@ -210,8 +210,7 @@ static const struct kind kinds[] = {
         {"file", "file lock range.lock", range_take, range_wait, range_give, range_after},
 };
 
-/* --- rounds -------------------------------------------------------------------------------------
- */
+/* --- rounds ---------------------------------------------------------------------------------- */
 
 static volatile int go, waiter_tid, finished;
 
