@@ -85,7 +85,9 @@ static __always_inline void describe_state(struct mt_task *e, struct task_struct
 	e->ip = regs_ip(regs);
 	e->sp = regs_sp(regs);
 	e->bp = regs_bp(regs);
-	e->wait_flags = e->nr >= 0 ? SW_F_SYSCALL : t->flags & PF_NO_USER ? SW_F_VOLUNTARY : SW_F_FAULT;
+	e->wait_flags = e->nr >= 0              ? SW_F_SYSCALL
+	                : t->flags & PF_NO_USER ? SW_F_VOLUNTARY
+	                                        : SW_F_FAULT;
 	if (BPF_CORE_READ_BITFIELD(t, in_iowait))
 		e->wait_flags |= SW_F_IOWAIT;
 	if (cfg.stacks)
