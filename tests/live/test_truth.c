@@ -367,16 +367,18 @@ Test(truth, causes_of_blocking)
 	json_array_foreach(r.truth, i, l)
 	{
 		json_t *t;
-		uint64_t ns, there;
+		uint64_t ns, most, there;
 
 		if (strcmp(str_at(l, "t"), "blocked"))
 			continue;
 		t = task_by_tid(r.json, u64_at(l, "tid"));
 		cr_assert(t, "%s", str_at(l, "how"));
 		ns = u64_at(l, "ns");
+		most = json_object_get(l, "most") ? u64_at(l, "most") : ns;
 		there = u64_at(t, fmt("blocked.%s", str_at(l, "cause")));
-		cr_expect(there > ns * (slow_machine() ? 5 : 8) / 10 &&
-		                  there < ns * 13 / 10 + 5 * MS,
+		/* On a full machine what it waits for may be there before it comes. */
+		cr_expect(there + MS > ns * (slow_machine() ? 5 : 8) / 10 &&
+		                  there < most * 13 / 10 + 5 * MS,
 		          "%s: %llu ns blocked by %s, it was %llu", str_at(l, "how"),
 		          (unsigned long long)there, str_at(l, "cause"), (unsigned long long)ns);
 		n++;

@@ -2,8 +2,9 @@
 /*
  * blocked: one child for each cause of blocking, each blocked about --ms N (100) milliseconds
  * in one call. Truth: "blocked" {tid, cause, ns} where ns is what the call took by the child's
- * own clock (blocked plus waiting for a CPU), "reaped", "total" {tasks}. The cause "never" is
- * a pipe read that nobody ends until the child is killed: ns is then a lower bound.
+ * own clock without its waiting for a CPU, "reaped", "total" {tasks}. What is called
+ * "never" is a pipe read that nobody ends until the child is killed: ns is then a lower bound, most
+ * an upper one.
  */
 #include "truth.h"
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 
-static uint64_t block_ns;
+static uint64_t block_ns, forked_ns;
 static int pipe_fd[2], sock_fd[2];
 
 static void read_one(int fd)
@@ -156,42 +157,77 @@ static const struct how {
         {"pipe", "never", in_pipe, BY_KILL, 0},
 };
 
+/* What the calling thread waited for CPUs so far, as the kernel counts it. */
+static uint64_t delay_ns(void)
+{
+	unsigned long long run, delay = 0;
+	int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	char buf[128] = "";
+
+	must(fd >= 0 && read(fd, buf, sizeof(buf) - 1) > 0, "schedstat");
+	must(sscanf(buf, "%llu %llu", &run, &delay) == 2, "schedstat");
+	close(fd);
+	return delay;
+}
+
+/* The clock without that. Both at one moment: nothing was waited for in between. */
+static uint64_t own_ns(void)
+{
+	uint64_t delayed, now;
+
+	do {
+		delayed = delay_ns();
+		now = now_ns();
+	} while (delay_ns() != delayed);
+	return now - delayed;
+}
+
 static void child(const struct how *h)
 {
-	uint64_t t0;
+	uint64_t t0, took;
 
 	truth("{\"t\":\"enter\",\"tid\":%d}", gettid_()); /* warms up what truth() touches */
-	t0 = now_ns();
+	t0 = own_ns();
 	h->block();
+	took = own_ns() - t0;
 	truth("{\"t\":\"blocked\",\"tid\":%d,\"cause\":\"%s\",\"how\":\"%s\",\"ns\":%llu}",
-	      gettid_(), h->cause, h->how, (unsigned long long)(now_ns() - t0));
+	      gettid_(), h->cause, h->how, (unsigned long long)took);
 	truth_task("blocked");
 	_exit(0);
 }
 
-/* It cannot say itself when its wait began. */
-static void await_read(pid_t pid)
+/* It cannot say itself when its wait began: the last look before that, and *seen_ns, the first look
+ * at it. */
+static uint64_t await_read(pid_t pid, uint64_t *seen_ns)
 {
+	uint64_t before_ns = forked_ns;
 	char path[64], text[32];
 	ssize_t n;
 
+	*seen_ns = forked_ns;
 	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
 	do {
 		int fd = open(path, O_RDONLY);
 
 		must(fd >= 0, path);
+		before_ns = *seen_ns;
+		*seen_ns = now_ns();
 		n = read(fd, text, sizeof(text) - 1);
 		close(fd);
 		sleep_ns(MS);
 	} while (n > 0 && (strtol(text, NULL, 10) != SYS_read || text[0] == 'r'));
+	*seen_ns = now_ns();
+	return before_ns;
 }
 
 static void end(const struct how *h, pid_t pid)
 {
+	uint64_t before_ns = 0, seen_ns = 0, ns;
+
 	if (h->end == BY_ITSELF)
 		return;
 	if (h->end == BY_KILL)
-		await_read(pid);
+		before_ns = await_read(pid, &seen_ns);
 	sleep_ns(block_ns);
 	if (h->end == BY_PIPE)
 		must(write(pipe_fd[1], "x", 1) == 1, "write");
@@ -200,9 +236,12 @@ static void end(const struct how *h, pid_t pid)
 	if (h->end == BY_CONT)
 		kill(pid, SIGCONT);
 	if (h->end == BY_KILL) {
+		ns = now_ns() - seen_ns;
 		kill(pid, SIGKILL);
-		truth("{\"t\":\"blocked\",\"tid\":%d,\"cause\":\"%s\",\"how\":\"%s\",\"ns\":%llu}",
-		      pid, h->cause, h->how, (unsigned long long)(block_ns * 9 / 10));
+		truth("{\"t\":\"blocked\",\"tid\":%d,\"cause\":\"%s\",\"how\":\"%s\",\"ns\":%llu,"
+		      "\"most\":%llu}",
+		      pid, h->cause, h->how, (unsigned long long)ns,
+		      (unsigned long long)(now_ns() - before_ns));
 	}
 }
 
@@ -216,6 +255,7 @@ int main(int argc, char **argv)
 		pid_t pid;
 
 		must(!pipe(pipe_fd) && !socketpair(AF_UNIX, SOCK_STREAM, 0, sock_fd), "pipe");
+		forked_ns = now_ns();
 		pid = fork();
 		must(pid >= 0, "fork");
 		if (!pid)

@@ -48,25 +48,36 @@ def consume(q, end):
             return
 
 
-def threads_of(kind, end):
+def threads_of(kind):
     if kind in ("cpu2", "cpu4"):
-        return [(compute, end)] * int(kind[3:])
+        return [(compute,)] * int(kind[3:])
     if kind == "mix":
-        return [(compute, end)] * 2 + [(wait_io, end)] * 4
+        return [(compute,)] * 2 + [(wait_io,)] * 4
     if kind == "hash4":
-        return [(hash_blocks, end)] * 4
+        return [(hash_blocks,)] * 4
     q = queue.Queue(100)
-    return [(produce, q, end)] * 2 + [(consume, q, end)] * 2
+    return [(produce, q)] * 2 + [(consume, q)] * 2
 
 
 def main():
     kind, seconds = sys.argv[1], float(sys.argv[2])
-    end = time.monotonic() + seconds
+    end = [time.monotonic() + seconds]
     if kind == "one":
-        compute(end)
+        compute(end[0])
         return
-    rows = threads_of(kind, end)
-    threads = [threading.Thread(target=r[0], args=r[1:]) for r in rows]
+    rows = threads_of(kind)
+
+    def begin():
+        end[0] = time.monotonic() + seconds
+
+    # On a full machine the last would begin when the others have ended.
+    together = threading.Barrier(len(rows), begin)
+
+    def run(function, *args):
+        together.wait()
+        function(*args, end[0])
+
+    threads = [threading.Thread(target=run, args=r) for r in rows]
     for t in threads:
         t.start()
     if kind == "queue":
