@@ -31,7 +31,9 @@ enum fd_kind { FD_UNKNOWN, FD_FILE, FD_PIPE, FD_SOCKET, FD_CHAR, FD_BLOCK, FD_AN
 /* REC_HOLDS.evidence, append-only. */
 enum { HOLD_OWNER_WORD = 1,		/* the lock's owner word */
        HOLD_WITH_BLOCK,			/* an entered Python `with` block on its frames */
-       HOLD_OBJECT_OWNER };		/* the Python object's own owner field (RLock) */
+       HOLD_OBJECT_OWNER,		/* the Python object's own owner field (RLock) */
+       HOLD_FLOCK, HOLD_RECORD_LOCK };	/* flock()'s, fcntl()'s lock on a file: space is the kernel's dev_t,
+					 * addr the inode */
 enum { FLOW_F_FIRST = 1 << 0 };		/* when the recording began */
 enum { MAP_F_DELETED = 1 << 0, MAP_F_SYNTHETIC = 1 << 1 /* read from /proc, not seen happening */ };
 enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw); REC_TASK.wait_flags: of a

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * holds.c: who holds the locks that tasks still wait for when the recording stops, by what their
- * memory says: a mutex's owner word as it is now, and for Python's locks pylocks.c. In a deadlock
- * nothing happens any more, so nothing else would tell.
+ * memory says: a mutex's owner word as it is now, and for Python's locks pylocks.c; for locks on
+ * files what the kernel says, filelocks.c. In a deadlock nothing happens any more, so nothing else
+ * would tell.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -104,6 +105,8 @@ int holds_write(struct drain *d, struct trace_writer *w, const struct pyspaces *
 
 	for (size_t i = 0; i < h.waits.n && !rc; i++)
 		rc = by_owner_word(&h, &h.waits.v[i]);
+	if (!rc)
+		rc = filelocks_write(&h);
 	if (!rc && py)
 		rc = pylocks_write(&h);
 	hmap_release(&h.by_ns_tid);

@@ -27,6 +27,9 @@ int holds_put(struct holds *h, uint32_t task, const struct held_wait *w, uint64_
 /* The living task with that id in its own namespace, or NULL. */
 const struct live_task *holds_task(const struct holds *h, uint32_t ns_tid);
 
+/* Holders of locks on files, waited for or not. */
+int filelocks_write(struct holds *h);
+
 /* Holders of Python's own locks among the waits. */
 int pylocks_write(struct holds *h);
 

@@ -16,6 +16,16 @@ bool slice_is_file_lock(const struct build *b, const struct slice *s)
 	       call_bits(b, s->site) & CALL_FILE_LOCK;
 }
 
+static uint64_t key_of(uint64_t dev, bool is_flock)
+{
+	return dev << 1 | is_flock;
+}
+
+const uint64_t *file_lock_of_hold(const struct build *b, const struct hold *h)
+{
+	return hmap_get(&b->file_locks, h->addr, key_of(h->space, h->evidence == HOLD_FLOCK));
+}
+
 /* A regular file has no channel; a name that it got later is that of the same inode. */
 int locks_of_file(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock)
 {
@@ -36,7 +46,7 @@ int locks_of_file(struct build *b, const struct task *t, const struct slice *s, 
 		return 0;
 	l.dev = f->dev;
 	l.inode = f->inode;
-	at = hmap_put(&b->file_locks, f->inode, f->dev << 1 | !strcmp(call, "flock"), &added);
+	at = hmap_put(&b->file_locks, f->inode, key_of(f->dev, !strcmp(call, "flock")), &added);
 	if (!at)
 		return -ENOMEM;
 	if (added) {

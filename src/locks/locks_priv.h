@@ -120,6 +120,12 @@ uint32_t hold_of_lock(const struct build *b, const struct lock *l);
 /* Does it wait for a lock on a file that is known? Then which; *lock: index + 1. */
 bool slice_is_file_lock(const struct build *b, const struct slice *s);
 int locks_of_file(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock);
+static inline bool hold_is_of_file(const struct hold *h)
+{
+	return h->evidence == HOLD_FLOCK || h->evidence == HOLD_RECORD_LOCK;
+}
+/* Its lock as index + 1; NULL or 0 = nobody waited for it. */
+const uint64_t *file_lock_of_hold(const struct build *b, const struct hold *h);
 
 /* --- channels.c --------------------------------------------------------------------------- */
 

@@ -364,6 +364,9 @@ int locks_compact(struct build *b)
 		w->waits.v[i].lock = now[w->waits.v[i].lock];
 	for (size_t i = 0; i < b->futex_locks.n; i++)
 		b->futex_locks.v[i] = now[b->futex_locks.v[i]];
+	for (size_t i = 0; i < b->file_locks.cap; i++)
+		if (b->file_locks.slots[i].used)
+			b->file_locks.slots[i].value = now[b->file_locks.slots[i].value];
 	free(now);
 	return 0;
 }
@@ -384,7 +387,9 @@ int locks_find_holds(struct build *b)
 			*at = b->futex_locks.v[i];
 	}
 	for (size_t i = 0; !err && i < n; i++) {
-		const uint64_t *lock = hmap_get(&words, holds[i].space, holds[i].addr);
+		const uint64_t *lock = hold_is_of_file(&holds[i])
+		                               ? file_lock_of_hold(b, &holds[i])
+		                               : hmap_get(&words, holds[i].space, holds[i].addr);
 		uint64_t *at = lock && *lock ? hmap_put(&b->holds, *lock, 0, NULL) : NULL;
 
 		if (at)

@@ -222,9 +222,9 @@ static void expect_cycle(json_t *report, const char *what)
 
 Test(causes, deadlocks_are_named)
 {
-	static const char *const kinds[] = {"deadlock", "pdeadlock"};
+	static const char *const kinds[] = {"deadlock", "pdeadlock", "fdeadlock"};
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		struct recording r =
 		        record(ARGS("--user", "root", "-d", "1"),
 		               ARGS(workload("planted"), "--cause", kinds[i], "--life", "5"));
@@ -238,9 +238,9 @@ Test(causes, deadlocks_are_named)
 /* Of a program that hangs already. */
 Test(causes, snapshot_shows_a_deadlock)
 {
-	static const char *const kinds[] = {"deadlock", "pdeadlock"};
+	static const char *const kinds[] = {"deadlock", "pdeadlock", "fdeadlock"};
 
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		struct proc victim, shot;
 		const char *json = fmt("%s/%s.json", live_dir, kinds[i]);
 

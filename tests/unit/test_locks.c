@@ -206,6 +206,36 @@ Test(locks, files)
 	built_free(&b);
 }
 
+/* Each took one without waiting, and waits for the other's: what the kernel says of them at the end
+ * is all that tells. Its numbers are not those of a futex word at the same place. */
+Test(locks, holders_of_files_at_the_end)
+{
+	struct tb *tb = program();
+	uint32_t a = tb_file(tb, FD_FILE, 71, 0, "a.lock"),
+	         b2 = tb_file(tb, FD_FILE, 72, 0, "b.lock");
+	struct built b;
+
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL); /* a lock before them */
+	tb_run(tb, 2, 10 * MS, 11 * MS);
+	tb_on_file(tb, 2, a);
+	tb_call_with(tb, 2, 73, 3, 2, FD_FILE, TB_NEVER, 0);
+	tb_run(tb, 3, 10 * MS, 12 * MS);
+	tb_on_file(tb, 3, b2);
+	tb_call_with(tb, 3, 72, 3, 7, FD_FILE, TB_NEVER, 0);
+	tb_stop(tb, 120 * MS);
+	tb_holds(tb, 3, 9, 71, HOLD_FLOCK);
+	tb_holds(tb, 1, 9, 71, HOLD_RECORD_LOCK);
+	tb_holds(tb, 2, 9, 72, HOLD_RECORD_LOCK);
+	tb_holds(tb, 2, 9, 99, HOLD_FLOCK); /* nobody waits for it */
+	b = build_waits(tb);
+	expect_lock(&b, 2, 1, LOCK_FILE, 1);
+	expect_blame(&b, 2, 1, 50 * MS, BLAME_HELD, 3);
+	expect_blame(&b, 3, 0, 50 * MS, BLAME_HELD, 2);
+	cr_expect_eq(wait_blame_at(b.w, wait_no(&b, 2, 1), TB_EPOCH + 50 * MS)->evidence,
+	             EVIDENCE_FOUND);
+	built_free(&b);
+}
+
 /* A PI futex holds its owner's id. */
 Test(locks, pi_owner_is_in_the_word)
 {

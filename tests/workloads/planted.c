@@ -18,6 +18,7 @@
  *           daemon    waits for a connection that never comes
  *           deadlock  two threads that take two mutexes in opposite order
  *           pdeadlock two processes and two shared mutexes, the same
+ *           fdeadlock … and two locks on files
  *   --ms N (1000)     how long
  *
  * Truth: "planted" {cause, wall_ns, wait_ns, late_ns, tid}: what the threads were blocked by that
@@ -29,6 +30,7 @@
 #include "truth.h"
 #include <netinet/in.h>
 #include <semaphore.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 
 #define WORK (MS / 2)
@@ -239,6 +241,30 @@ static void lock_in_order(pthread_mutex_t *first, pthread_mutex_t *second, _Atom
 	while (*arrived < 2)
 		sleep_ns(MS);
 	pthread_mutex_lock(second);
+}
+
+/* The lock is that of an opened file, which processes do not have from their parent. */
+static int open_again(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	must(fd >= 0, "open");
+	return fd;
+}
+
+static int files[2];
+
+static void deadlock_files(struct shared *s)
+{
+	bool parent = culprit == getpid();
+
+	must(!flock(open_again(files[parent]), LOCK_EX), "flock");
+	++s->arrived;
+	while (s->arrived < 2)
+		sleep_ns(MS);
+	flock(open_again(files[!parent]), LOCK_EX);
 }
 
 static void deadlock_shared(struct shared *s)
@@ -502,6 +528,12 @@ int main(int argc, char **argv)
 		alarm(life_s);
 		culprit = getpid();
 		two_processes(deadlock_shared);
+	} else if (!strcmp(cause, "fdeadlock")) {
+		alarm(life_s);
+		culprit = getpid();
+		files[0] = memfd_create("one", MFD_CLOEXEC);
+		files[1] = memfd_create("two", MFD_CLOEXEC);
+		two_processes(deadlock_files);
 	} else {
 		errno = EINVAL;
 		die(cause);
