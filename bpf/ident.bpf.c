@@ -147,13 +147,38 @@ static __always_inline u32 kind_of(u32 mode, u64 magic)
 	return kinds[i & 31];
 }
 
-static __always_inline u64 peer_inode(struct sock *sk)
+/* The end of the path that the socket is bound to; the server's end of a connection has that of
+ * the socket which it listened at. False: to none. */
+static __always_inline bool unix_path(char *out, struct sock *sk)
+{
+	struct unix_address *addr = BPF_CORE_READ((struct unix_sock *)sk, addr);
+	u32 at = bpf_core_field_offset(struct sockaddr_un, sun_path);
+	u64 path = (u64)addr + bpf_core_field_offset(struct unix_address, name) + at;
+	s32 len = addr ? BPF_CORE_READ(addr, len) - (s32)at : 0;
+
+	if (len <= 0)
+		return false;
+	if (len > MT_LEAF)
+		path += len - MT_LEAF;
+	bpf_probe_read_kernel_str(out, MT_LEAF, (void *)path);
+	if (out[0])
+		return true;
+	/* An abstract name begins with a 0 and ends without one. */
+	bpf_probe_read_kernel(out, MT_LEAF, (void *)path);
+	out[0] = '@';
+	out[(u32)len < MT_LEAF ? len : MT_LEAF - 1] = 0;
+	return true;
+}
+
+static __always_inline u64 describe_unix(struct mt_file *e, struct sock *sk)
 {
 	struct sock *peer;
 
-	if (!bpf_core_type_exists(struct unix_sock))
+	if (!bpf_core_type_exists(struct unix_sock) || !bpf_core_type_exists(struct unix_address))
 		return 0;
 	peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
+	if (!unix_path(e->name, sk) && peer)
+		unix_path(e->name, peer);
 	return peer ? BPF_CORE_READ(peer, sk_socket, file, f_inode, i_ino) : 0;
 }
 
@@ -170,7 +195,7 @@ static __always_inline bool describe_socket(struct mt_file *e, struct file *f)
 	stream = BPF_CORE_READ(socket, type) == SOCK_STREAM &&
 	         BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN;
 	if (e->family == AF_UNIX) {
-		e->peer = peer_inode(sk);
+		e->peer = describe_unix(e, sk);
 		known = e->peer;
 	} else if (e->family == AF_INET || e->family == AF_INET6) {
 		e->lport = BPF_CORE_READ(sk, __sk_common.skc_num);

@@ -163,7 +163,16 @@ struct socket {
 	struct file *file;
 	struct sock *sk;
 };
+struct sockaddr_un {
+	unsigned short sun_family;
+	char sun_path[108];
+};
+struct unix_address {
+	int len;
+	struct sockaddr_un name[1];
+};
 struct unix_sock {
+	struct unix_address *addr;
 	struct sock *peer;
 };
 struct fdtable {

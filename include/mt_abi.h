@@ -341,7 +341,9 @@ struct mt_file {
 	__u32 dev, kind, family;
 	__u16 lport, rport;
 	__u8 laddr[16], raddr[16];	/* 4 used for AF_INET */
-	char name[MT_LEAF];	/* last part of its path, or what the kernel calls it: "[eventfd]" */
+	/* last part of its path, or what the kernel calls it: "[eventfd]"; UNIX sockets: path, its
+	 * end when it is longer, of itself or its peer */
+	char name[MT_LEAF];
 };
 
 /* As in REC_FLOW. */

@@ -157,7 +157,8 @@
  * peer: inode of the socket at the other end (UNIX stream sockets), 0 unknown. family: AF_*.
  * laddr, raddr: address bytes (4 for AF_INET, also where an IPv6 socket speaks IPv4; 16), in network
  * order; lport, rport: ports (TCP, UDP). name: string: last part of the path, or what the kernel
- * calls it ("[eventfd]"); 0 = none. A later one of the same id replaces it (it was connected).
+ * calls it ("[eventfd]"), of a UNIX socket the path that it or its peer is bound to (after "…" its
+ * end; abstract: "@…"); 0 = none. A later one of the same id replaces it (it was connected).
  * Of files with an inode of their own, several ids may exist for one: equal (kind, dev, inode) are
  * one. FD_ANON files share an inode: their id is their identity. FD_SYSV: dev 1 message queue,
  * 2 semaphore set; inode: its id in the IPC namespace. */

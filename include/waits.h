@@ -156,7 +156,7 @@ struct channel_end { char address[64]; uint64_t sent_bytes, received_bytes; };
 struct channel {
 	uint32_t id;			/* 1 …, = index + 1 */
 	uint8_t kind;			/* enum fd_kind */
-	const char *what;		/* "pipe", "FIFO", "socket pair", "TCP", "eventfd", … */
+	const char *what;		/* "pipe", "FIFO", "socket pair", "UNIX", "TCP", "eventfd", … */
 	char name[160];
 	uint64_t waits, wait_ns, max_ns, read_wait_ns, write_wait_ns;
 	VEC(struct lock_task) waiters, blockers;	/* blockers: the task at the other end */

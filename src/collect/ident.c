@@ -244,6 +244,18 @@ static bool is_v4_mapped(const uint8_t a[16])
 	return !memcmp(a, prefix, sizeof(prefix));
 }
 
+/* Of a long path of a UNIX socket the kernel's side sent the end. */
+static uint32_t file_name(struct ident *id, const struct mt_file *e)
+{
+	char name[MT_LEAF + 4];
+
+	if (e->family != AF_UNIX || strnlen(e->name, MT_LEAF) < MT_LEAF - 1 ||
+	    strchr("/@", e->name[0]))
+		return leaf_string(id, e->name);
+	snprintf(name, sizeof(name), "…%.*s", MT_LEAF, e->name);
+	return drain_string(id->d, name);
+}
+
 int ident_file(struct ident *id, const struct mt_file *e)
 {
 	struct rec_file r = {.id = e->id,
@@ -263,7 +275,7 @@ int ident_file(struct ident *id, const struct mt_file *e)
 		r.laddr = (struct rec_bytes){e->laddr, e->family == AF_INET ? 4 : 16};
 		r.raddr = (struct rec_bytes){e->raddr, e->family == AF_INET ? 4 : 16};
 	}
-	r.name = leaf_string(id, e->name);
+	r.name = file_name(id, e);
 	return trace_write(id->w, REC_K_FILE, e->h.ts, &r);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Descriptors become channels: both ends of a pipe, a socket pair, a connection are one. */
 #include <arpa/inet.h>
+#include <inttypes.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,7 +58,9 @@ static const char *what_of(const struct mfile *f)
 	case FD_SOCKET:
 		if (is_internet(f))
 			return "TCP";
-		return f->family != AF_UNIX ? "socket" : f->peer ? "socket pair" : "UNIX socket";
+		if (f->family != AF_UNIX)
+			return "socket";
+		return f->name[0] ? "UNIX" : f->peer ? "socket pair" : "UNIX socket";
 	case FD_MQUEUE:
 		return "message queue";
 	case FD_SYSV:
@@ -89,6 +92,8 @@ static void set_name(struct channel *c, const struct mfile *f)
 		print_end(local, sizeof(local), f, f->laddr, f->lport);
 		print_end(remote, sizeof(remote), f, f->raddr, f->rport);
 		snprintf(c->name, sizeof(c->name), "%s %s - %s", c->what, local, remote);
+	} else if (f->kind == FD_SOCKET && f->name[0]) {
+		snprintf(c->name, sizeof(c->name), "%s %s %" PRIu64, c->what, f->name, f->inode);
 	} else if (f->name[0]) {
 		snprintf(c->name, sizeof(c->name), "%s", f->name);
 	} else {

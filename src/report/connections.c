@@ -37,6 +37,14 @@ static bool ends_of(const struct channel *c, const char *at[2], size_t n[2])
 	return true;
 }
 
+/* "UNIX /run/a.sock 4711": how much of it is the server's. */
+static size_t server_of(const struct channel *c)
+{
+	const char *last = c->what && !strcmp(c->what, "UNIX") ? strrchr(c->name, ' ') : NULL;
+
+	return last && last > c->name + strlen("UNIX ") ? (size_t)(last - c->name) : 0;
+}
+
 /* What pipes of one reader have in common; false: more wait for it than one task. */
 static bool reader_of(const struct channel *c, char *out, size_t n)
 {
@@ -61,7 +69,15 @@ static int count_ends(struct ends *e, const struct channel *v, size_t n)
 	char reader[64];
 
 	for (size_t i = 0; i < n; i++) {
-		if (reader_of(&v[i], reader, sizeof(reader))) {
+		size_t server = server_of(&v[i]);
+
+		if (server) {
+			uint64_t *count = count_of(e, v[i].name, server);
+
+			if (!count)
+				return -ENOMEM;
+			++*count;
+		} else if (reader_of(&v[i], reader, sizeof(reader))) {
 			uint64_t *count = count_of(e, reader, strlen(reader));
 
 			if (!count)
@@ -77,6 +93,17 @@ static int count_ends(struct ends *e, const struct channel *v, size_t n)
 		}
 	}
 	return 0;
+}
+
+static uint32_t shared_server(struct ends *e, const struct channel *c, char *name, size_t n)
+{
+	size_t server = server_of(c);
+	const uint64_t *count = server ? count_of(e, c->name, server) : NULL;
+
+	if (!count || *count < ENOUGH)
+		return 0;
+	snprintf(name, n, "%.*s (%llu)", (int)server, c->name, (unsigned long long)*count);
+	return strtab_add(e->names, c->name, server, NULL);
 }
 
 static uint32_t shared_reader(struct ends *e, const struct channel *c, char *name, size_t n)
@@ -110,6 +137,8 @@ static uint32_t shared_end(struct ends *e, const struct channel *c, char *name, 
 		snprintf(name, n, "%s %.*s (%llu)", c->what, (int)len[k], at[k],
 		         (unsigned long long)most);
 	}
+	if (!best)
+		best = shared_server(e, c, name, n);
 	return best ? best : shared_reader(e, c, name, n);
 }
 

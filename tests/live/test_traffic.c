@@ -2,8 +2,10 @@
 /* Messages and bytes of channels (--messages) against the programs' own counts. */
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "live.h"
+#include "mt_abi.h"
 
 LIVE_SUITE(traffic);
 
@@ -190,6 +192,36 @@ Test(traffic, multiprocessing)
 		             "%s: %" PRIu64 " bytes", kinds[i], bytes);
 		cr_expect_eq(got, bytes);
 		cr_expect_geq(received, 2 * u64_at(line, "messages"), "header, object");
+	}
+}
+
+/* Connections of UNIX sockets have the path that the server listens at, at both ends: each channel
+ * is waited for by server and client. */
+Test(traffic, unix_paths)
+{
+	const char *deep = fmt("%s/a-directory-with-a-name-of-some-length", live_dir);
+	const char *paths[] = {fmt("%s/s", live_dir), "@mpvtrace abstract",
+	                       fmt("%s/and-a-socket", deep)};
+
+	cr_assert_eq(mkdir(deep, 0755), 0);
+	for (size_t i = 0; i < 3; i++) {
+		struct recording r =
+		        record(NONE, ARGS("/usr/bin/python3", workload("unix.py"), paths[i], "3"));
+		const char *name = paths[i];
+		size_t k, found = 0;
+		json_t *c;
+
+		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+		if (strlen(name) > MT_LEAF - 1)
+			name = fmt("…%s", name + strlen(name) - (MT_LEAF - 1));
+		json_array_foreach(at(r.json, "channels"), k, c)
+		{
+			found += json_array_size(at(c, "waiters")) == 2 &&
+			         !strcmp(str_at(c, "kind"), "UNIX") &&
+			         !strncmp(str_at(c, "name"), fmt("UNIX %s ", name),
+			                  strlen(name) + 6);
+		}
+		cr_expect_eq(found, 3, "%zu connections are called %s", found, name);
 	}
 }
 

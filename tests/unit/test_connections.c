@@ -44,6 +44,29 @@ Test(connections, of_one_server_are_one_row)
 		vec_release(&v[i].waiters);
 }
 
+/* A database's, by its path; two are no crowd. */
+Test(connections, of_one_unix_server_are_one_row)
+{
+	struct channel v[] = {
+	        channel("UNIX", "UNIX /run/db.sock 11", 10),
+	        channel("UNIX", "UNIX /run/x y 12", 9),
+	        channel("UNIX", "UNIX /run/db.sock 13", 30),
+	        channel("UNIX", "UNIX /run/x y 14", 5),
+	        channel("UNIX", "UNIX /run/db.sock 15", 20),
+	        channel("UNIX", "UNIX nothing", 1),
+	        channel("UNIX", "UNIX", 1),
+	};
+	struct connections c = {0};
+
+	cr_assert_eq(connections_make(&c, v, sizeof(v) / sizeof(*v), NULL), 0);
+	cr_assert_eq(c.n, 5);
+	cr_expect_str_eq(c.v[0].name, "UNIX /run/db.sock (3)");
+	cr_expect_eq(c.v[0].wait_ns, 60);
+	cr_expect_str_eq(c.v[1].name, "UNIX /run/x y 12");
+	cr_expect_str_eq(c.v[2].name, "UNIX /run/x y 14");
+	connections_release(&c);
+}
+
 /* Who starts one program after the other reads from a pipe of each; a few pipes stay apart. */
 Test(connections, of_one_reader_are_one_row)
 {
