@@ -9,7 +9,7 @@
 # Live tests need root and BPF. As another user they run through sudo when it asks
 # for no password; else they are skipped, with the reason.
 #
-# TEST_TIMEOUT   seconds that one binary may take (default 240)
+# TEST_TIMEOUT   seconds that one binary may take (default 480)
 # TEST_SLOW      tests that take as many seconds are told (default 8)
 # TEST_FILTER    only tests whose suite/name matches this pattern
 # TEST_RETRIES   how many failed live tests of a binary are tried again (default 4), each up to
@@ -18,7 +18,7 @@
 #                that are no accident: none is tried again
 set -u
 
-limit=${TEST_TIMEOUT:-240} slow=${TEST_SLOW:-8}
+limit=${TEST_TIMEOUT:-480} slow=${TEST_SLOW:-8}
 jobs=$(nproc 2>/dev/null || echo 2)
 passed=0 failed=0 skipped=0
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/mpvtrace-tests.XXXXXX")
