@@ -46,7 +46,8 @@ static __always_inline void read_str(struct mt_pystr *s, u8 *data, u32 room, u64
 	s->stored = (u16)bytes;
 }
 
-/* Is it a code object? The first time by its type's name, then by its type. */
+/* Is it a code object? By its type, which user space knows by its symbol; else by the type's name,
+ * which no program itself reads, so its page may not be there. */
 static __always_inline bool is_code(struct mt_py_space *sp, const struct mt_py_layout *l, u64 code)
 {
 	u64 type = word_at(code + l->object_type);
@@ -56,8 +57,6 @@ static __always_inline bool is_code(struct mt_py_space *sp, const struct mt_py_l
 		return false;
 	if (type == sp->code_type)
 		return true;
-	if (sp->code_type)
-		return false;
 	if (bpf_probe_read_user(name, 5, (void *)word_at(type + l->type_name)))
 		return false;
 	if (name[0] != 'c' || name[1] != 'o' || name[2] != 'd' || name[3] != 'e' || name[4])

@@ -280,7 +280,7 @@ struct mt_py_layout {
 /* Value of the map of Python spaces. */
 struct mt_py_space {
 	__u64 runtime;		/* address of _PyRuntime */
-	__u64 code_type;	/* learned: address of PyCode_Type; 0 = not yet */
+	__u64 code_type;	/* address of PyCode_Type, by its symbol, or learned; 0 = not yet */
 	__u32 layout;		/* index */
 	__u32 tss_key;		/* learned: key + 1 of the thread's own state; 0 = not yet */
 	__u32 epoch;		/* grows when a code object's address was reused */

@@ -16,6 +16,7 @@
 #include "base.h"
 #include "mt_abi.h"
 
+#define PY_CODE_TYPE_SYMBOL "PyCode_Type"	/* .dynsym, object: the type of code objects */
 #define PY_RUNTIME_SYMBOL "_PyRuntime"	/* .dynsym, object; also section .PyRuntime from 3.10 */
 #define PY_VERSION_SYMBOL "Py_Version"	/* .dynsym, u64: PY_VERSION_HEX; from 3.11 */
 #define PY_DEBUG_OFFSETS_MAX 1024	/* bytes of _PyRuntime that py_build_for() may look at */
@@ -60,6 +61,7 @@ uint32_t py_version_of_name(const char *file);
 struct py_elf_load { uint64_t offset, vaddr, size; };
 struct py_elf {
 	uint64_t runtime, runtime_size;	/* _PyRuntime: address in the file's image, st_size */
+	uint64_t code_type;		/* PyCode_Type, likewise; 0 = not among the symbols */
 	uint32_t version;		/* what Py_Version says; 0 = there is none (before 3.11) */
 	bool fixed;			/* not relocated: image addresses are the process's */
 	unsigned n_loads;

@@ -26,6 +26,7 @@ struct py_file {
 struct py_space {
 	uint32_t layout;
 	uint64_t runtime;
+	uint64_t code_type; /* 0: the symbols did not tell */
 };
 
 struct pyspaces {
@@ -223,7 +224,8 @@ static void expect_gil(struct pyspaces *p, uint32_t space, const struct py_space
 
 static void add_space(struct pyspaces *p, uint32_t space, const struct py_space *s)
 {
-	struct mt_py_space v = {.runtime = s->runtime, .layout = s->layout};
+	struct mt_py_space v = {
+	        .runtime = s->runtime, .code_type = s->code_type, .layout = s->layout};
 	uint64_t *slot;
 
 	if (p->infos.n >= SPACES_MAX) {
@@ -248,6 +250,7 @@ void pyspaces_map(struct pyspaces *p, uint32_t space, const struct map_event *e,
 	if (!f || py_elf_address(&f->elf, e->start, e->offset, p->page, &s.runtime))
 		return;
 	s.layout = f->layout;
+	s.code_type = f->elf.code_type ? s.runtime + (f->elf.code_type - f->elf.runtime) : 0;
 	log_debug("space %u is a CPython %u.%u: %s, _PyRuntime at 0x%llx", space,
 	          f->build.version >> 24, f->build.version >> 16 & 0xff, file,
 	          (unsigned long long)s.runtime);

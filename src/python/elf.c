@@ -75,7 +75,7 @@ static bool named(const char *names, size_t n, uint32_t at, const char *name)
 	return at < n && len <= n - at && !memcmp(names + at, name, len);
 }
 
-/* Addresses of _PyRuntime and Py_Version in one table of dynamic symbols. */
+/* Addresses of _PyRuntime, PyCode_Type and Py_Version in one table of symbols. */
 static void scan(const struct file *f, const Elf64_Shdr *s, struct py_elf *out, uint64_t *version)
 {
 	const Elf64_Shdr *str = s->sh_link < f->eh.e_shnum ? &f->sh[s->sh_link] : NULL;
@@ -92,6 +92,8 @@ static void scan(const struct file *f, const Elf64_Shdr *s, struct py_elf *out, 
 			out->runtime_size = y->st_size;
 		} else if (named(names, str->sh_size, y->st_name, PY_VERSION_SYMBOL)) {
 			*version = y->st_value;
+		} else if (named(names, str->sh_size, y->st_name, PY_CODE_TYPE_SYMBOL)) {
+			out->code_type = y->st_value;
 		}
 	}
 	free(syms);

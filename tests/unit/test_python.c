@@ -289,6 +289,7 @@ static const struct img_sym symbols[] = {
         {"other", IMG_DATA, 8, STB_GLOBAL, STT_OBJECT, IMG_SEC_DATA},
         {"_PyRuntime", IMG_DATA + 16, 0x90, STB_GLOBAL, STT_OBJECT, IMG_SEC_DATA},
         {"Py_Version", IMG_DATA + 8, 8, STB_GLOBAL, STT_OBJECT, IMG_SEC_DATA},
+        {"PyCode_Type", IMG_DATA + 24, 8, STB_GLOBAL, STT_OBJECT, IMG_SEC_DATA},
 };
 static const struct img image = {.syms = symbols, .n_syms = ARRAY_LEN(symbols), .dynsym = true};
 
@@ -302,6 +303,7 @@ Test(python, an_interpreter_is_found_in_its_file)
 	close(fd);
 	cr_expect_eq(e.runtime, IMG_DATA + 16);
 	cr_expect_eq(e.runtime_size, 0x90);
+	cr_expect_eq(e.code_type, IMG_DATA + 24);
 	cr_expect_not(e.fixed);
 	cr_expect_eq(e.n_start, IMG_DATA_SIZE - 16);
 	cr_assert_eq(py_elf_address(&e, 0x7f0000401000, IMG_TEXT_OFF & ~0xfffull, 4096, &at), 0);
@@ -327,6 +329,7 @@ Test(python, an_interpreter_is_found_by_its_section)
 	close(fd);
 	cr_expect_eq(e.runtime, IMG_DATA);
 	cr_expect_eq(e.runtime_size, IMG_DATA_SIZE);
+	cr_expect_eq(e.code_type, 0);
 	cr_expect_eq(e.version, 0);
 	one.data_name = ".data";
 	fd = img_open(&one);
