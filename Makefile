@@ -91,7 +91,7 @@ tools-bins: $(TOOLS)
 # All C but BPF's through the compiler's checks (CC=clang: clang's), without an object.
 warnings: $(B)/mpvtrace.skel.h $(B)/svg_assets.h
 	@printf '%s\0' $(SRC) $(wildcard src/cli/main.c tests/*/*.c tools/*.c) | xargs -0 -n 24 -P $(shell nproc) \
-		$(CC) -fsyntax-only $(CPPFLAGS) -Itests/support $(WARN) -std=gnu11
+		$(CC) -fsyntax-only $(CPPFLAGS) -Itests/support $(WARN) -Wno-unknown-pragmas -std=gnu11
 
 clean:
 	rm -rf $(B)

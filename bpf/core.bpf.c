@@ -11,6 +11,7 @@ __u32 last_task_id = 0, last_space_id = 0;
 
 struct task_map tasks SEC(".maps");
 struct rings_map rings SEC(".maps");
+struct stages_map stages SEC(".maps");
 /* python.bpf.c's; a map that several files name is defined in the one that is linked first. */
 struct py_scratch_map py_scratch SEC(".maps");
 struct py_spaces_map py_spaces SEC(".maps");
@@ -125,4 +126,43 @@ void send_rss(struct task_struct *t, struct task_state *s, u64 ts, bool now)
 	e->shmem_pages = rss_of(mm, 3);
 	e->hiwater_pages = BPF_CORE_READ(mm, hiwater_rss);
 	ring_submit(e);
+}
+
+static __always_inline u64 stage_ring_flags(void *ring)
+{
+	return bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) >= cfg.wake_bytes ? BPF_RB_FORCE_WAKEUP
+	                                                                    : BPF_RB_NO_WAKEUP;
+}
+
+/*
+ * Its copy in the ring begins with the page's own head, which tells the position. With interrupts
+ * on a hook in one may come in between and gather more, but never begins the page anew, as this one
+ * is busy; what came meanwhile stays, and is known by its position when it goes next time.
+ */
+__noinline u32 stage_flush(u32 cpu)
+{
+	struct mt_stage *st = bpf_map_lookup_elem(&stages, &cpu);
+	u64 where, bytes;
+	void *ring;
+
+	if (!st)
+		return 0;
+	ring = my_ring(cpu);
+	if (!ring || *(volatile u32 *)&st->busy)
+		return 0;
+	*(volatile u32 *)&st->busy = 1;
+	where = *(volatile u64 *)&st->where;
+	bytes = MT_STAGE_USED(where) + __builtin_offsetof(struct mt_stage, data);
+	/* Or both tests are made one, which 6.1 does not understand. */
+	asm volatile("" : "+r"(bytes));
+	if (bytes <= sizeof(*st) && MT_STAGE_USED(where)) {
+		st->h.kind = MT_EV_BATCH;
+		st->h.cpu = cpu;
+		if (!bpf_ringbuf_output(ring, st, bytes, stage_ring_flags(ring)))
+			__sync_val_compare_and_swap(
+			        &st->where, where,
+			        ((where >> MT_STAGE_BITS) + MT_STAGE_USED(where)) << MT_STAGE_BITS);
+	}
+	*(volatile u32 *)&st->busy = 0;
+	return 0;
 }

@@ -115,6 +115,15 @@ struct rings_map {
 };
 extern struct rings_map rings SEC(".maps");
 
+struct stages_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1); /* possible CPUs */
+	__type(key, u32);
+	__type(value, struct mt_stage);
+};
+extern struct stages_map stages SEC(".maps");
+
 /*
  * The value of a pointer member. Since 6.3 the verifier looks four names up, among all the kernel's
  * types, each time that a path comes to a pointer read the plain way out of a task: 2 ms of
@@ -165,12 +174,24 @@ static __always_inline void *my_ring(u32 cpu)
 	return bpf_map_lookup_elem(&rings, &key);
 }
 
+/* What has gathered in this CPU's page goes into its ring: in front of any other record. Where the
+ * ring is full it stays. Not static: see hash_frames(). */
+u32 stage_flush(u32 cpu);
+
+/* This CPU's ring, for a record that does not go by its page (stage.bpf.h). */
+static __always_inline void *my_ring_now(u32 cpu)
+{
+	if (cfg.staged)
+		stage_flush(cpu);
+	return my_ring(cpu);
+}
+
 /* Room for one record in this CPU's ring; NULL (and counted) when it is full. */
 #define ring_reserve(type, ts_, kind_, task_)                                          \
 	({                                                                             \
 		u32 cpu_ = bpf_get_smp_processor_id();                                 \
 		struct mt_cpu_stats *st_ = &stats[cpu_ & (MT_MAX_CPUS - 1)];           \
-		void *ring_ = my_ring(cpu_);                                           \
+		void *ring_ = my_ring_now(cpu_);                                          \
 		struct type *e_ = ring_ ? bpf_ringbuf_reserve(ring_, sizeof(struct type), 0) : NULL; \
 		count_one(st_->seen);                                                           \
 		if (e_) {                                                              \

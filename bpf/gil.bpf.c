@@ -123,13 +123,21 @@ __noinline u32 gil_signature(u64 addr)
 	       is_cond(addr + OFF_SWITCH_COND) && is_mutex(addr + OFF_SWITCH_MUTEX);
 }
 
+/* On a stack of its own: what is called further on has little of it left. */
+__noinline u32 slots_begin(u32 space)
+{
+	struct space_gils fresh = {};
+
+	return (u32)bpf_map_update_elem(&space_gils, &space, &fresh, BPF_NOEXIST);
+}
+
 static __always_inline void slot_add(u32 space, u64 addr, u32 id)
 {
-	struct space_gils fresh = {}, *g = bpf_map_lookup_elem(&space_gils, &space);
+	struct space_gils *g = bpf_map_lookup_elem(&space_gils, &space);
 	u32 i;
 
 	if (!g) {
-		bpf_map_update_elem(&space_gils, &space, &fresh, BPF_NOEXIST);
+		slots_begin(space);
 		g = bpf_map_lookup_elem(&space_gils, &space);
 		if (!g)
 			return;

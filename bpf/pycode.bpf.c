@@ -111,7 +111,7 @@ __noinline u32 py_note_code(u32 space, u64 code, u64 ts, u32 task)
 	if (bpf_probe_read_user(e->table, stored, (void *)(table + l->bytes_data)))
 		e->table_len = stored = 0;
 	count_one(my_stats()->seen);
-	ring = my_ring(cpu);
+	ring = my_ring_now(cpu);
 	if (!ring ||
 	    bpf_ringbuf_output(ring, e, __builtin_offsetof(struct mt_pycode, table) + stored,
 	                       ring_flags())) {

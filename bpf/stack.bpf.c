@@ -102,7 +102,7 @@ static __always_inline void send_stack(struct mt_stack *sc, u64 hash, u32 n_py, 
 	u32 bytes = __builtin_offsetof(struct mt_stack, frames) + sc->n * sizeof(u64) +
 	            n_py * sizeof(struct mt_pyframe);
 	struct mt_cpu_stats *st = my_stats();
-	void *ring = my_ring(cpu);
+	void *ring = my_ring_now(cpu);
 
 	asm volatile("" : "+r"(bytes));
 	if (bytes > sizeof(*sc))
@@ -270,7 +270,7 @@ u64 stack_of_task(struct task_struct *t, u32 task, u64 ts)
 	sc->wanted = 0;
 	/* Unlike the rest here, with interrupts on. */
 	(void)__sync_fetch_and_add(&my_stats()->seen, 1);
-	ring = my_ring(cpu);
+	ring = my_ring_now(cpu);
 	if (!ring ||
 	    bpf_ringbuf_output(ring, sc,
 	                       __builtin_offsetof(struct mt_stack, frames) + n * sizeof(u64), 0)) {

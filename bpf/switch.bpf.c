@@ -7,6 +7,7 @@
  */
 #define MT_IRQS_OFF
 #include "core.bpf.h"
+#include "stage.bpf.h"
 #include "python.bpf.h"
 #include "regs.bpf.h"
 
@@ -273,7 +274,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	bool shared;
 	u64 arg, key;
 
-	e = ring_reserve(mt_switch, ts, MT_EV_SWITCH, s->id);
+	e = stage_reserve(mt_switch, ts, MT_EV_SWITCH, s->id);
 	if (!e) {
 		take_growth(prev, s, &arg, &key);
 		return;
@@ -312,11 +313,11 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 	if (e->nr == MT_NR_FUTEX_WAITV && !(e->arch & 1) && e->args.a1 > 1) {
 		u64 list = e->args.a0, n = e->args.a1;
 
-		ring_submit(e);
+		stage_submit(e);
 		send_waitv(ts, s->id, list, n);
 		return;
 	}
-	ring_submit(e);
+	stage_submit(e);
 }
 
 static __always_inline void send_preempted(struct task_struct *prev, struct task_state *s, u32 next,
@@ -331,7 +332,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 		look_spent(s);
 		look_here(s, ts);
 	}
-	e = ring_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
+	e = stage_reserve(mt_preempt, ts, MT_EV_PREEMPT, s->id);
 	take_growth(prev, s, &exec, &delay);
 	s->slot = SITE_SLOTS;
 	if (!e)
@@ -345,7 +346,7 @@ static __always_inline void send_preempted(struct task_struct *prev, struct task
 	__builtin_memset(&e->gil, 0, sizeof(e->gil));
 	if (gil_possible(s) && gil_read(s, &gil, 0, GIL_MINE, ts))
 		e->gil = gil;
-	ring_submit(e);
+	stage_submit(e);
 }
 
 static __always_inline void switch_out(void *ctx, struct task_struct *prev, struct task_state *s,
@@ -441,9 +442,9 @@ static __always_inline int on_switch(void *ctx, struct task_struct *prev, struct
 	if (out) {
 		switch_out(ctx, prev, out, in ? in->id : 0, state, preempt, ts);
 	} else if (in) {
-		e = ring_reserve(mt_switch_in, ts, MT_EV_SWITCH_IN, in->id);
+		e = stage_reserve(mt_switch_in, ts, MT_EV_SWITCH_IN, in->id);
 		if (e)
-			ring_submit(e);
+			stage_submit(e);
 	}
 	return 0;
 }

@@ -516,7 +516,7 @@ __noinline u32 unwind_copy(struct unwind_cpu *u, u32 frames)
 	if (!u || !c || (s64)(c->next_ns - now) > 0)
 		return 1;
 	/* Not in the way of events: where the recorder is behind, there is no room for copies. */
-	ring = my_ring(cpu);
+	ring = my_ring_now(cpu);
 	if (!ring || bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) > cfg.wake_bytes)
 		return 1;
 	e = &c->copy;

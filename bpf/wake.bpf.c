@@ -9,6 +9,7 @@
  */
 #define MT_IRQS_OFF
 #include "core.bpf.h"
+#include "stage.bpf.h"
 #include "regs.bpf.h"
 
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
@@ -184,23 +185,23 @@ static __always_inline int on_waking(void *ctx, struct task_struct *p, bool coun
 		send_base(p, s, ts, p->se.sum_exec_runtime, COUNTED_NONE);
 	flags = count ? flags_of_count(preempt_count(self), my_stats()) : context_flags(my_stats());
 	if (describe_waker(ctx, &w, self, flags, ts, stacks)) {
-		x = ring_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
+		x = stage_reserve(mt_waking_ext, ts, MT_EV_WAKING_EXT, s->id);
 		if (!x)
 			return 0;
 		x->w = w;
 		x->waker_tid = self->pid;
 		x->pad = 0;
 		bpf_probe_read_kernel(x->comm, sizeof(x->comm), self->comm);
-		ring_submit(x);
+		stage_submit(x);
 	} else {
 		/* A wait told as one on the GIL's condition variable ends by a wake-up of that. */
 		if (w.gil.id && s->stack_cond && w.nr == MT_NR_FUTEX && w.args.a0 == s->stack_word)
 			w.args.a0 = s->stack_cond;
-		e = ring_reserve(mt_waking, ts, MT_EV_WAKING, s->id);
+		e = stage_reserve(mt_waking, ts, MT_EV_WAKING, s->id);
 		if (!e)
 			return 0;
 		e->w = w;
-		ring_submit(e);
+		stage_submit(e);
 	}
 	return 0;
 }

@@ -52,7 +52,8 @@
 	X(GIL, 24, mt_gil_ev)                                                          \
 	X(WANT, 25, mt_want) /* a file without unwinding tables yet */                   \
 	X(COPY, 26, mt_copy) /* the rest of a stack that ended there */              \
-	X(FLOW, 27, mt_flow) /* a TCP socket closes */
+	X(FLOW, 27, mt_flow) /* a TCP socket closes */                              \
+	X(BATCH, 28, mt_stage) /* several records that were gathered first */
 
 enum mt_event {
 #define X(NAME, number, type) MT_EV_##NAME = (number),
@@ -139,6 +140,28 @@ struct mt_waking_ext {
 	__u32 waker_tid;
 	__u32 pad;
 	char comm[MT_COMM_LEN];
+};
+
+/*
+ * Where the records that come all the time gather: a CPU's own page. Room in a ring costs some ten
+ * cold cache lines in four other pages (its lock, two positions, the data), here mostly none. The
+ * page goes into the ring as one record when it is full, or before any other record does, so that
+ * a ring stays in order. User space reads what is here at its rounds.
+ *
+ * Each byte has a position for life: of what is here, where >> MT_STAGE_BITS bytes came before.
+ * So what is seen twice, here and in the ring, is known.
+ */
+#define MT_STAGE_BYTES 4096
+#define MT_STAGE_BITS  16
+#define MT_STAGE_USED(where) ((where) & ((1u << MT_STAGE_BITS) - 1))
+struct mt_stage {
+	struct mt_hdr h;
+	__u64 where;		/* position of data[0] << MT_STAGE_BITS | bytes of whole records */
+	__u64 seen, lost;	/* as in mt_cpu_stats: those for this page */
+	__u32 open;		/* where the record lies that is being written */
+	__u32 busy;		/* it is on its way into the ring */
+	__u64 pad[2];
+	__u8 data[MT_STAGE_BYTES - 64];
 };
 
 struct mt_task {
@@ -374,6 +397,7 @@ struct mt_cfg {
 	__u64 touch_bytes;	/* a stack for each so many bytes touched or copied; 0 = none */
 	__u64 pages;		/* allocations behind page faults are seen */
 	__u64 faults;		/* page faults are */
+	__u64 staged;		/* each CPU has a ring of its own, with room for its page: see mt_stage */
 };
 
 /* Counters per CPU (.bss, mapped into the recorder). `seen` = written + lost_ring. */

@@ -159,14 +159,20 @@ int session_file_key(struct session *s, uint64_t addr, struct session_file_key *
 /* --- rings.c -------------------------------------------------------------------------- */
 
 struct rings;
-struct rings *rings_new(const int *map_fds, size_t n, size_t bytes_each, struct err *err);
+/* stages_fd: the map of the CPUs' pages, n_stages of them and n at least; ring i is CPU i's then.
+ * 0 = records go into the rings only. */
+struct rings *rings_new(const int *map_fds, size_t n, size_t bytes_each, int stages_fd,
+                        size_t n_stages, struct err *err);
+/* How many records went by the pages, and how many found no room there. */
+void rings_staged(const struct rings *r, uint64_t *seen, uint64_t *lost);
 void rings_free(struct rings *r);
 /* The oldest record of all rings whose time is at most `until_ts`: NULL when there is none.
  * Valid until rings_next() is called again. */
 const struct mt_hdr *rings_next(struct rings *r, uint64_t until_ts, uint32_t *len);
 /* Gives everything returned so far back to the kernel. */
 void rings_release_consumed(struct rings *r);
-/* Looks for new records; returns the largest ring's fill in permille. */
+/* Looks for new records, in the CPUs' pages as well; returns the largest ring's fill in permille.
+ */
 unsigned rings_refresh(struct rings *r);
 int rings_epoll_add(struct rings *r, int epoll_fd);
 

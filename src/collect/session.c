@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <linux/perf_event.h>
@@ -17,17 +16,11 @@
 #include "session_priv.h"
 #include "probe_priv.h"
 
-#define RING_BYTES_PER_CPU (16ull << 20) /* half a second and more of the fastest switching */
-#define RING_BYTES_MAX     (128ull << 20)
-#define RING_BYTES_MIN     (16ull << 20)
-#define RING_BYTES_LEAST   (256u << 10) /* of one */
-#define RING_MEMORY_SHARE  64           /* at most this part of the machine's memory */
-#define RING_GROUP_SHARE   16       /* of what a container may have; the rest of us needs 50 MiB */
-#define STACK_PRICE_NS     1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
-#define STACK_REFRESH_NS   20000000 /* 20 ms blocked at one site: look again */
-#define TRAFFIC_MAX        32768 /* a task's ends of channels, all together: 3 MiB when asked for */
-#define RSS_INTERVAL_NS    10000000
-#define TOUCH_BYTES        (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
+#define STACK_PRICE_NS   1000000  /* a stack costs about 2 µs: 0.2 % of blocked time at most */
+#define STACK_REFRESH_NS 20000000 /* 20 ms blocked at one site: look again */
+#define TRAFFIC_MAX      32768 /* a task's ends of channels, all together: 3 MiB when asked for */
+#define RSS_INTERVAL_NS  10000000
+#define TOUCH_BYTES      (128u << 10) /* 32 faults of 1.4 µs or more for one stack */
 
 static void session_feature(struct session *s, const char *name)
 {
@@ -243,107 +236,15 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 	choose_unwinding(s, o);
 }
 
-static unsigned log2_floor(uint64_t x)
-{
-	return x ? 63 - (unsigned)__builtin_clzll(x) : 0;
-}
-
-static uint64_t default_ring_bytes(long cpus)
-{
-	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-	uint64_t most = memory / RING_MEMORY_SHARE;
-	uint64_t bytes = cpus > 0 ? (uint64_t)cpus * RING_BYTES_PER_CPU : 0;
-	struct cgroup_limits limits;
-
-	if (bytes > most)
-		bytes = most;
-	if (bytes > RING_BYTES_MAX)
-		bytes = RING_BYTES_MAX;
-	if (bytes < RING_BYTES_MIN)
-		bytes = RING_BYTES_MIN;
-	/* The kernel's memory for maps and rings counts as ours. */
-	cgroup_limits((uint32_t)getpid(), &limits);
-	if (limits.memory_bytes && bytes > limits.memory_bytes / RING_GROUP_SHARE)
-		bytes = limits.memory_bytes / RING_GROUP_SHARE;
-	return bytes;
-}
-
-/* All rings or none; 0 or -errno. */
-static int rings_of(struct session *s, size_t bytes_each)
-{
-	for (size_t i = 0; i < s->n_rings; i++) {
-		int rc;
-
-		s->ring_fds[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "mpvtrace_ring", 0, 0,
-		                                (uint32_t)bytes_each, NULL);
-		if (s->ring_fds[i] >= 0)
-			continue;
-		rc = -errno;
-		while (i--) {
-			close(s->ring_fds[i]);
-			s->ring_fds[i] = -1;
-		}
-		return rc;
-	}
-	s->ring_bytes = bytes_each;
-	return 0;
-}
-
-/* Before 5.19 install_rings() takes 10 ms for each. */
-static size_t most_rings(void)
-{
-	unsigned major = 0, minor = 0;
-	struct utsname u;
-
-	if (uname(&u) || sscanf(u.release, "%u.%u", &major, &minor) != 2)
-		return RINGS_MAX_OLD;
-	return major > 5 || (major == 5 && minor >= 19) ? RINGS_MAX : RINGS_MAX_OLD;
-}
-
-/* One ring per CPU up to most_rings(), as CPUs that share one wait for each other in it; CPUs that
- * are online, as virtual machines may have many that are not. Sizes are powers of two as the kernel
- * wants them. Unless the user said how large, less will do where memory is limited (a
- * container). */
-static int create_rings(struct session *s, const struct collect_opts *o, struct err *err)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	uint64_t total = o->buffer_bytes ? o->buffer_bytes : default_ring_bytes(cpus);
-	size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes;
-	int rc;
-
-	s->n_rings = 1u << log2_floor(cpus > 0 ? (uint64_t)cpus : 1);
-	if (cpus > 0 && s->n_rings < (size_t)cpus)
-		s->n_rings *= 2;
-	if (s->n_rings > most_rings())
-		s->n_rings = most_rings();
-	bytes = 1ull << log2_floor(total / s->n_rings);
-	if (bytes < page)
-		bytes = page;
-	rc = rings_of(s, bytes);
-	while (rc == -ENOMEM && !o->buffer_bytes && bytes > RING_BYTES_LEAST) {
-		bytes /= 2;
-		rc = rings_of(s, bytes);
-		if (!rc)
-			log_info("memory is short: ring buffers of %zu KiB", bytes >> 10);
-	}
-	if (rc)
-		return err_set(err, rc, MT_EXIT_FAIL,
-		               "cannot create %zu ring buffers of %zu bytes: %s (try a smaller "
-		               "--buffer)",
-		               s->n_rings, bytes, strerror(-rc));
-	return 0;
-}
-
 static void configure(struct session *s, const struct collect_opts *o)
 {
 	volatile struct mt_cfg *cfg = (void *)&s->skel->rodata->cfg;
 
-	cfg->ring_mask = (uint32_t)s->n_rings - 1;
+	session_rings_configure(s, cfg);
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
 	cfg->find_vma = s->find_vma;
 	cfg->unwind = s->unwind;
-	cfg->page_shift = log2_floor((uint64_t)sysconf(_SC_PAGESIZE));
-	cfg->wake_bytes = s->ring_bytes / 8;
+	cfg->page_shift = (uint32_t)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	cfg->stack_price_ns = STACK_PRICE_NS;
 	cfg->stack_refresh_ns = STACK_REFRESH_NS;
 	cfg->rss_interval_ns = RSS_INTERVAL_NS;
@@ -450,24 +351,6 @@ static void attach_samples(struct session *s, unsigned freq)
 		session_feature(s, "samples");
 }
 
-/* Each update of a map of maps waits for an RCU grace period (10 ms): one for all, if it can be
- * (Linux 5.19: 9263dddc7b6f). */
-static int install_rings(struct session *s)
-{
-	int map = bpf_map__fd(s->skel->maps.rings);
-	uint32_t keys[RINGS_MAX], n = (uint32_t)s->n_rings;
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-
-	for (uint32_t i = 0; i < n; i++)
-		keys[i] = i;
-	if (!bpf_map_update_batch(map, keys, s->ring_fds, &n, &opts))
-		return 0;
-	for (uint32_t i = 0; i < s->n_rings; i++)
-		if (bpf_map_update_elem(map, &i, &s->ring_fds[i], 0))
-			return -errno;
-	return 0;
-}
-
 static int load_programs(struct session *s, const struct btf *btf, const struct collect_opts *o,
                          struct err *err)
 {
@@ -478,7 +361,6 @@ static int load_programs(struct session *s, const struct btf *btf, const struct 
 	if (rc)
 		return rc;
 	configure(s, o);
-	bpf_map__set_max_entries(s->skel->maps.rings, (uint32_t)s->n_rings);
 	rc = programs_load(s->skel, btf, s->types_fd);
 	return rc ? load_error(rc, err) : 0;
 }
@@ -497,7 +379,7 @@ static int prepare_buffers(struct session *s, const struct collect_opts *o, stru
 	if (!s->skel)
 		return err_set(err, -errno, MT_EXIT_FAIL, "cannot open the BPF programs: %s",
 		               strerror(errno));
-	return create_rings(s, o, err);
+	return session_rings_create(s, o, err);
 }
 
 /* The command was forked before: it has what it would have without us. */
@@ -536,12 +418,7 @@ static int load_all(struct session *s, const struct collect_opts *o, struct err 
 	btf__free(btf);
 	if (rc)
 		return rc;
-	rc = install_rings(s);
-	if (rc)
-		return err_set(err, rc, MT_EXIT_FAIL, "cannot install the ring buffers: %s",
-		               strerror(-rc));
-	s->rings = rings_new(s->ring_fds, s->n_rings, s->ring_bytes, err);
-	return s->rings ? 0 : -ENOMEM;
+	return session_rings_open(s, err);
 }
 
 int session_new(struct session **out, const struct collect_opts *o, struct err *err)
@@ -552,8 +429,7 @@ int session_new(struct session **out, const struct collect_opts *o, struct err *
 	if (!s)
 		return err_set(err, -ENOMEM, MT_EXIT_FAIL, "no memory");
 	s->finish_fd = s->meter.sock = s->types_fd = -1;
-	for (size_t i = 0; i < RINGS_MAX; i++)
-		s->ring_fds[i] = -1;
+	session_rings_none(s);
 	costs_switch_start(s);
 	rc = load_all(s, o, err);
 	if (!rc)
@@ -582,10 +458,7 @@ void session_free(struct session *s)
 		close(s->types_fd);
 	bpf_link__destroy(s->attach_link);
 	bpf_link__destroy(s->finish_link);
-	rings_free(s->rings);
-	for (size_t i = 0; i < RINGS_MAX; i++)
-		if (s->ring_fds[i] >= 0)
-			close(s->ring_fds[i]);
+	session_rings_close(s);
 	mpvtrace_bpf__destroy(s->skel);
 	free(s);
 }

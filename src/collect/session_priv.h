@@ -39,7 +39,8 @@ struct session {
 	struct bpf_link **links;
 	size_t n_links;
 	int ring_fds[RINGS_MAX];
-	size_t n_rings, ring_bytes;
+	size_t n_rings, ring_bytes, n_stages;
+	bool staged; /* usual records gather in the CPUs' pages first */
 	struct rings *rings;
 	struct bpf_link *attach_link, *finish_link;
 	int finish_fd;
@@ -50,6 +51,15 @@ struct session {
 	bool find_vma;
 	char features[512];
 };
+
+/* session_rings.c: creates the rings, as many and as large as it can be. 0 or the error set. */
+int session_rings_create(struct session *s, const struct collect_opts *o, struct err *err);
+/* … tells the programs, before they are loaded. */
+void session_rings_configure(struct session *s, volatile struct mt_cfg *cfg);
+/* … and gives them to the loaded programs: s->rings. */
+int session_rings_open(struct session *s, struct err *err);
+void session_rings_none(struct session *s);
+void session_rings_close(struct session *s);
 
 /* costs.c: before the session gets large: forks what needs CAP_SYS_ADMIN. */
 void costs_switch_start(struct session *s);

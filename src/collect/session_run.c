@@ -131,6 +131,13 @@ void session_totals(struct session *s, struct session_totals *t)
 		t->stacks += c->stacks;
 		t->bad_stack += c->bad_stack;
 	}
+	if (s->rings) {
+		uint64_t seen, lost;
+
+		rings_staged(s->rings, &seen, &lost);
+		t->seen += seen;
+		t->lost_ring += lost;
+	}
 	/* Runs that the kernel refused because the same program was active on that CPU. */
 	bpf_object__for_each_program(p, s->skel->obj)
 	{
