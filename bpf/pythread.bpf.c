@@ -26,7 +26,14 @@
 #define WALK_STEPS   256
 #define SEARCH_STEPS 4
 #define INTERPRETERS 16
-#define WALK_AGAIN   20000000 /* ns: a thread without a state is not looked for all the time */
+
+/*
+ * A thread without a state is searched for again, but not all the time: after so many times what
+ * the search took. Of a program that begins, which has next to no threads, that is some 100 us: its
+ * first looks come before it has an interpreter, its first waits may come soon after.
+ */
+#define AGAIN_SHIFT 8
+#define AGAIN_MOST  20000000 /* ns */
 
 /* Threads whose state is not found by key. */
 struct py_thread_key {
@@ -35,7 +42,7 @@ struct py_thread_key {
 };
 struct py_thread {
 	u64 tstate;
-	u64 walk_ns; /* last search */
+	u64 again_ns; /* without one: when to search again */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -43,6 +50,13 @@ struct {
 	__type(key, struct py_thread_key);
 	__type(value, struct py_thread);
 } py_threads SEC(".maps");
+
+static __always_inline u64 again_after(u64 begin)
+{
+	u64 now = bpf_ktime_get_ns(), pause = (now - begin) << AGAIN_SHIFT;
+
+	return now + (pause < AGAIN_MOST ? pause : AGAIN_MOST);
+}
 
 static __always_inline u64 first_frame(const struct mt_py_layout *l, u64 tstate)
 {
@@ -158,11 +172,11 @@ __noinline u64 py_search_and_learn(struct mt_py_space *sp, const struct mt_py_la
 		if (known->tstate && !sp->several &&
 		    word_at(known->tstate + l->tstate_thread_id) == fs)
 			return known->tstate;
-		if (!known->tstate && now - known->walk_ns < WALK_AGAIN)
+		if (!known->tstate && now < known->again_ns)
 			return 0;
 	}
 	new.tstate = py_search(sp, l, fs, 0);
-	new.walk_ns = now;
+	new.again_ns = again_after(now);
 	if (new.tstate && sc->key) {
 		sp->tss_key = sc->key;
 		if (!sp->several)
@@ -194,6 +208,7 @@ __noinline u64 py_outer(u32 space, u64 fs, u64 interp)
 	struct mt_py_space *sp = bpf_map_lookup_elem(&py_spaces, &space);
 	struct py_thread *known, new = {};
 	const struct mt_py_layout *l;
+	u64 now;
 
 	if (!sp)
 		return 0;
@@ -205,12 +220,13 @@ __noinline u64 py_outer(u32 space, u64 fs, u64 interp)
 	if (!sp->main || sp->main == interp)
 		return 0;
 	known = bpf_map_lookup_elem(&py_threads, &key);
-	new.walk_ns = bpf_ktime_get_ns();
+	now = bpf_ktime_get_ns();
 	if (known && known->tstate && word_at(known->tstate + l->tstate_thread_id) == fs)
 		return first_frame(l, known->tstate);
-	if (known && !known->tstate && new.walk_ns - known->walk_ns < WALK_AGAIN)
+	if (known && !known->tstate && now < known->again_ns)
 		return 0;
 	new.tstate = py_search(sp, l, fs, sp->main);
+	new.again_ns = again_after(now);
 	bpf_map_update_elem(&py_threads, &key, &new, BPF_ANY);
 	return new.tstate ? first_frame(l, new.tstate) : 0;
 }

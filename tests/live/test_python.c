@@ -70,6 +70,42 @@ Test(python, every_frame_and_line_of_every_version)
 	}
 }
 
+/* For who has to find out why one is missing. */
+static const char *all_texts(const struct model *m)
+{
+	const char *all = "";
+	size_t pos = 0;
+	uint32_t s;
+
+	while ((s = pyframes_next(m, &pos))) {
+		pyframes_text(m, s, text);
+		all = fmt("%s\n%s", all, text);
+	}
+	return all;
+}
+
+/* A program that waits as soon as it can: it is looked at before it has an interpreter, in vain. */
+Test(python, frames_of_the_first_wait)
+{
+	EACH_PYTHON()
+	{
+		for (unsigned k = 0; k < 3; k++) {
+			struct model *m;
+			struct proc p;
+
+			snprintf(trace, sizeof(trace), "%s/py.mpv", live_dir);
+			p = run(ARGS(mpvtrace(), "run", "-q", "-f", "-o", trace, "--", list[i],
+			             "-ISc", "import time; time.sleep(.005)"));
+			cr_assert_eq(p.status, 0, "%s: %s", list[i], p.err);
+			m = pyframes_load(trace);
+			cr_assert(m);
+			cr_expect(pyframes_find(m, "<module>@<string>"), "%s:%s", list[i],
+			          all_texts(m));
+			pyframes_free(m);
+		}
+	}
+}
+
 /* --- the harder ones
  * -------------------------------------------------------------------------------- */
 
@@ -87,20 +123,6 @@ Test(python, deeper_than_is_recorded_says_so)
 		cr_expect_geq(pyframes_text(m, s, text), 90, "%s: %s", list[i], text);
 		pyframes_free(m);
 	}
-}
-
-/* For who has to find out why one is missing. */
-static const char *all_texts(const struct model *m)
-{
-	const char *all = "";
-	size_t pos = 0;
-	uint32_t s;
-
-	while ((s = pyframes_next(m, &pos))) {
-		pyframes_text(m, s, text);
-		all = fmt("%s\n%s", all, text);
-	}
-	return all;
 }
 
 /* With who called it, in the main interpreter. A thread has a state in each, and the wrong one was
