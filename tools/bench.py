@@ -5,6 +5,7 @@ peers that are installed. Needs root. --quick: fewer and shorter pairs, for a fi
 
 The workload is a pipe ping-pong pinned to CPU 0, the recorder is pinned to CPU 1."""
 import argparse
+import bisect
 import contextlib
 import glob
 import json
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import onoff
 
 LIMITS = {"slow-down": 1.20, "python": 1.01, "programs": 1.03, "neighbour": 1.02, "bytes per event": 8.0, "start-up ms": 200,
           "memory on ping-pong": 1.03, "memory on processes": 1.01, "start-up of Python ms": 250, "recorder MiB": 64, "report s": 15.0, "report MiB": 1024}
@@ -201,6 +204,9 @@ class Bench:
             p = subprocess.Popen([python, "-c", PYTHON_THREADS, counts])
             try:
                 ratios, bpf = self.turns(p.pid, lambda: sum(done[:4]), seconds, turns)
+                with self.beside("attach", "--no-report", "-p", str(p.pid), settle=2):
+                    said = onoff.windows(self.pairs * 20, 0.1,
+                                         lambda: (time.monotonic(), sum(done[:4])))
             finally:
                 p.kill()
                 p.wait()
@@ -209,6 +215,13 @@ class Bench:
         self.row("four CPU-bound Python threads", statistics.median(ratios),
                  "middle half %.3f to %.3f of %d; BPF's own run time %.2f %% of a CPU, with other programs' events" %
                  (quarter[0], quarter[2], len(ratios), 100 * statistics.median(bpf)), LIMITS["python"])
+        self.on_off("four CPU-bound Python threads", onoff.ratios(
+            said, lambda begin, end: (end[1] - begin[1]) / (end[0] - begin[0])))
+
+    def on_off(self, what, ratios):
+        value, error = onoff.mean(ratios)
+        self.row(what + ", hooks on over off", value, "+- %.4f, %d pairs within one recording" %
+                 (error, len(ratios)))
 
     def turns(self, pid, count, seconds, turns):
         """Work done in a window that is not recorded over that in one that is, each recorded one
@@ -277,8 +290,33 @@ class Bench:
             as_postgres("pgbench", "-h", data, "-i", "-q", "postgres")
 
             self.pgbench_turns(os.path.join(bins[-1], "pgbench"), data)
+            self.pgbench_on_off(os.path.join(bins[-1], "pgbench"), data)
         finally:
             as_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
+
+    def pgbench_on_off(self, pgbench, data):
+        """By the times of single transactions, which it writes down."""
+        with open(data + "/postmaster.pid") as f:
+            pid = f.readline().strip()
+        p = subprocess.Popen(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
+                              pgbench, "-h", data, "-S", "-c", "4", "-T", "3600", "-l",
+                              "--log-prefix=" + data + "/times", "postgres"], cwd="/",
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with self.beside("attach", "--no-report", "-p", pid, settle=4):
+                said = onoff.windows(self.pairs * 20, 0.2)
+        finally:
+            p.terminate()
+            p.wait()
+        ends = []
+        for path in glob.glob(data + "/times*"):
+            with open(path) as f:
+                words = [line.split() for line in f]
+            ends += [int(w[4]) + int(w[5]) / 1e6 for w in words if len(w) >= 6]
+        ends.sort()
+        # What was begun before the switch is left out.
+        self.on_off("pgbench -S", onoff.ratios(said, lambda begin, end: (
+            bisect.bisect(ends, end) - bisect.bisect(ends, begin + 0.05)) / (end - begin - 0.05)))
 
     def pgbench_turns(self, pgbench, data):
         """One run of it, not recorded and recorded in turns: two runs differ by more than we cost.
