@@ -75,11 +75,13 @@ def windows(pairs, seconds, now=time.time):
 
 
 def ratios(said, rate):
-    """Sorted: of each two, rate(begin, end) off over that on."""
+    """Sorted: of each two, rate(begin, end) off over that on. Where the machine stood still there is
+    none."""
     found = []
     for a, b in zip(said[::2], said[1::2]):
-        off, on = sorted((a, b), key=lambda w: w[0])
-        found.append(rate(*off[1:]) / rate(*on[1:]))
+        off, on = (rate(*w[1:]) for w in sorted((a, b), key=lambda w: w[0]))
+        if off and on:
+            found.append(off / on)
     return sorted(found)
 
 
