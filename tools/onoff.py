@@ -25,21 +25,23 @@ def of_bpftool(*argv):
 
 
 class Phase:
-    """The variable by which the recorder tells its hooks to record, of the one that runs."""
+    """The variable by which the recorder tells its hooks to record: of the recording begun last, as
+    what one had that is over may be there for a while."""
 
     def __init__(self):
         maps = [m for m in json.loads(of_bpftool("-j", "map", "show"))
                 if m.get("name") == "mpvtrace.bss"]
-        if len(maps) != 1:
-            raise RuntimeError("%d recordings run, not one" % len(maps))
+        if not maps:
+            raise RuntimeError("nothing is recorded")
+        last = max(maps, key=lambda m: m["id"])
         libc = ctypes.CDLL(None, use_errno=True)
-        attr = ctypes.create_string_buffer(struct.pack("I", maps[0]["id"]), 128)
+        attr = ctypes.create_string_buffer(struct.pack("I", last["id"]), 128)
         fd = libc.syscall(SYS_BPF[platform.machine()], BPF_MAP_GET_FD_BY_ID, attr, 128)
         if fd < 0:
             raise OSError(ctypes.get_errno(), "bpf")
-        pages = -(-maps[0]["bytes_value"] // mmap.PAGESIZE)
+        pages = -(-last["bytes_value"] // mmap.PAGESIZE)
         self.memory = mmap.mmap(fd, pages * mmap.PAGESIZE)
-        self.offset = self.find(maps[0]["btf_id"])
+        self.offset = self.find(last["btf_id"])
         self.on = struct.unpack_from("I", self.memory, self.offset)[0]
 
     @staticmethod
