@@ -27,10 +27,14 @@ struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
-	u64 places, print; /* of the stack's return addresses, see unwind_print() */
-	u32 used, checked; /* when it was last waited at, and `print` looked at: ~us */
+	u64 places; /* of the stack's return addresses, see unwind_places() */
+	u64 used; /* when it was last waited at */
+	u32 print; /* of what is in `places`, see unwind_print() */
 	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
-	u32 lasting; /* there was a wait that lasted, see CHECK_US */
+	/* When to look whether `print` is still right, see look_is_due(). */
+	u32 checked; /* the last look: ~us */
+	u16 lasting; /* a wait has lasted */
+	u16 calm; /* so many looks in a row found it unchanged, up to CALM_MOST; or CALM_NEVER */
 };
 
 /* A file that a descriptor of the task referred to, see file_of(). */
@@ -255,7 +259,7 @@ u64 unwind_places(void) __hidden;
 
 /* What lies in these places now, as a hash: is a stack with the same stack pointer still the one
  * that was unwound? One read, where unwinding takes one for each frame. */
-__noinline u64 unwind_print(u64 sp, u64 places);
+__noinline u32 unwind_print(u64 sp, u64 places);
 
 /* What a system call blocks on: a table, as the verifier walks each branch to the end. */
 enum { CALL_OTHER, CALL_FD, CALL_SEND, CALL_POLL, CALL_MSG, CALL_SEM };

@@ -144,21 +144,44 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 #define KNOWN_MOST 3
 
 /*
- * Is it this site, reached by the same calls, as far as a look at the stack tells? Where all waits
- * were short and the last look was just now, it is not looked at: that would cost as much as
- * all else here, and little time can be told of the wrong caller.
+ * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third of
+ * all else here where the caches are cold. Where a wait has lasted, or several callers were seen,
+ * it is looked at each time. Else, after each CALM looks in a row that found nothing new, half as
+ * often, to one in a millisecond: so much can be told of the wrong caller until the second one is
+ * known.
  */
-#define CHECK_US   64
+#define CALM       8
+#define CALM_MOST  (6 * CALM)
+#define CALM_NEVER 0xffff
 #define LASTING_NS 250000
+
+static __always_inline bool look_is_due(const struct site_slot *slot, u32 us)
+{
+	u32 steps = slot->calm / CALM;
+
+	return slot->lasting || slot->calm == CALM_NEVER || !steps ||
+	       us - slot->checked >= 16u << (steps & 7);
+}
 
 static __always_inline bool site_is(struct site_slot *slot, u64 key, u64 sp, u32 us)
 {
 	if (slot->key != key || !slot->known)
 		return false;
-	if (!slot->places || (!slot->lasting && us - slot->checked < CHECK_US))
+	if (!slot->places || !look_is_due(slot, us))
 		return true;
 	slot->checked = us;
-	return unwind_print(sp, slot->places) == slot->print;
+	if (unwind_print(sp, slot->places) != slot->print) {
+		slot->calm = CALM_NEVER;
+		return false;
+	}
+	if (slot->calm < CALM_MOST)
+		slot->calm++;
+	return true;
+}
+
+static __always_inline bool has_several(const struct site_slot *slot, u64 key)
+{
+	return slot->key == key && slot->calm == CALM_NEVER;
 }
 
 /* Where the site is remembered, + SITE_SLOTS; or will be: in one of two places, where it takes
@@ -167,17 +190,24 @@ static __always_inline bool site_is(struct site_slot *slot, u64 key, u64 sp, u32
 __noinline u32 site_find(struct task_state *s, u64 key, u64 sp, u64 ts)
 {
 	u32 i = key & (SITE_SLOTS - 1), j = i ^ 1, us = (u32)(ts >> 10);
+	struct site_slot *a, *b;
 	bool same;
 
 	if (!s)
 		return 0;
-	same = site_is(&s->slots[i], key, sp, us);
+	a = &s->slots[i];
+	b = &s->slots[j];
+	same = site_is(a, key, sp, us);
 	if (!same) {
-		same = site_is(&s->slots[j], key, sp, us);
-		if (same || (s32)(s->slots[j].used - s->slots[i].used) < 0)
+		if (has_several(a, key) && b->key == key)
+			b->calm = CALM_NEVER;
+		same = site_is(b, key, sp, us);
+		if (same || b->used < a->used)
 			i = j;
+		if (!same)
+			s->slots[i].calm = has_several(a, key) || has_several(b, key) ? CALM_NEVER : 0;
 	}
-	s->slots[i].used = us;
+	s->slots[i].used = ts;
 	return same ? i + SITE_SLOTS : i;
 }
 

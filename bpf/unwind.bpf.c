@@ -456,7 +456,7 @@ u64 unwind_places(void)
 	return u ? u->places : 0;
 }
 
-u64 unwind_print(u64 sp, u64 places)
+u32 unwind_print(u64 sp, u64 places)
 {
 	u32 zero = 0;
 	struct unwind_cpu *u = bpf_map_lookup_elem(&unwind_scratch, &zero);
@@ -471,7 +471,7 @@ u64 unwind_print(u64 sp, u64 places)
 			break;
 		h = (h ^ u->print[at]) * 0x9e3779b97f4a7c15ULL;
 	}
-	return h;
+	return h >> 32;
 }
 
 /* Of what it goes on with where the table is missing. */
@@ -619,7 +619,7 @@ u64 unwind_places(void)
 	return 0;
 }
 
-u64 unwind_print(u64 sp, u64 places)
+u32 unwind_print(u64 sp, u64 places)
 {
 	return 0;
 }

@@ -46,47 +46,71 @@ static uint64_t folded_sum_of(char *text, const char *function)
 	return sum;
 }
 
-/* A wait is its caller's, also when another one waited at the same place just before. */
-static void check_callers(const char *const *command)
+/* A wait is its caller's, also when another one waited at the same place just before: the share of
+ * the seldom one is what the program asks for, or off by no more than `off`. */
+static void check_callers(double off, const char *const *command)
 {
-	struct proc p = run(ARGS(mpvtrace(), "run", "-f", "-q", "--no-report", "-o", "t.mpv", "--",
-	                         command[0], command[1], command[2], command[3], command[4],
-	                         command[5], command[6]));
-	uint64_t often, seldom, found;
-	/* What is asked for; an emulated kernel sleeps longer, which is more of a short sleep. */
-	double off = slow_machine() ? 0.4 : 0.07, truth, share;
+	struct recording r = record(NONE, command);
+	uint64_t often, seldom, found, rest;
+	double truth, share;
+	struct proc p;
 	char *text;
 
-	cr_assert_eq(p.status, 0, "%s", p.err);
-	cr_assert_eq(sscanf(p.out, "often %" SCNu64 " seldom %" SCNu64, &often, &seldom), 2, "%s",
-	             p.out);
-	p = run(ARGS(mpvtrace(), "export", "t.mpv", "--format", "folded", "--view", "off-cpu"));
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	cr_assert_eq(sscanf(r.p.out, "often %" SCNu64 " seldom %" SCNu64, &often, &seldom), 2, "%s",
+	             r.p.out);
+	p = run(ARGS(mpvtrace(), "export", r.trace, "--format", "folded", "--view", "off-cpu"));
 	cr_assert_eq(p.status, 0, "%s", p.err);
 	text = strdup(p.out);
 	found = folded_sum_of(text, "seldom");
 	free(text);
+	rest = folded_sum_of(p.out, "often");
 	truth = (double)seldom / (double)(seldom + often);
-	share = (double)found / (double)(found + folded_sum_of(p.out, "often"));
+	share = (double)found / (double)(found + rest);
 	cr_expect(share > truth - off && share < truth + off,
 	          "%s: seldom waits for %.3f of the time, found %.3f", command[0], truth, share);
+	cr_expect_gt(found + rest, (often + seldom) / 2000, "%" PRIu64 " us of %" PRIu64 " ns",
+	             found + rest, often + seldom);
+}
+
+/* An emulated kernel sleeps longer, which is more of a short sleep. */
+static double callers_off(void)
+{
+	return slow_machine() ? 0.4 : 0.07;
 }
 
 Test(unwind, waits_are_their_callers)
 {
 	if (!has_tables())
 		cr_skip_test("no tables on this machine");
-	check_callers(ARGS(workload("callers"), "--often-us", "2000", "--seldom-us", "100000",
-	                   "--times", "9"));
-	check_callers(ARGS(workload("callers"), "--often-us", "4000", "--seldom-us", "4000",
-	                   "--times", "3"));
-	check_callers(ARGS(workload("callers"), "--often-us", "3000", "--seldom-us", "30000",
-	                   "--times", "1"));
+	check_callers(callers_off(), ARGS(workload("callers"), "--often-us", "2000", "--seldom-us",
+	                                  "100000", "--times", "9"));
+	check_callers(callers_off(), ARGS(workload("callers"), "--often-us", "4000", "--seldom-us",
+	                                  "4000", "--times", "3"));
+	check_callers(callers_off(), ARGS(workload("callers"), "--often-us", "3000", "--seldom-us",
+	                                  "30000", "--times", "1"));
+}
+
+/* Waits that are too short to look at the stack each time. Those of one length take the same time,
+ * however much longer than asked for. */
+Test(unwind, short_waits_are_their_callers)
+{
+	if (!has_tables())
+		cr_skip_test("no tables on this machine");
+	check_callers(0.07, ARGS(workload("callers"), "--often-us", "10", "--seldom-us", "10",
+	                         "--times", "3", "--rounds", "5000"));
+	check_callers(0.07, ARGS(workload("callers"), "--often-us", "10", "--seldom-us", "10",
+	                         "--times", "9", "--rounds", "2000"));
+	check_callers(0.07, ARGS(workload("callers"), "--often-us", "10", "--seldom-us", "10",
+	                         "--times", "100", "--seldom-times", "100", "--rounds", "100"));
+	check_callers(0.2, ARGS(workload("callers"), "--often-us", "10", "--seldom-us", "50000",
+	                        "--times", "1000", "--rounds", "20"));
 }
 
 /* Python's functions that call each other leave no trace on the C stack. */
 Test(unwind, waits_are_their_python_callers)
 {
-	check_callers(ARGS("/usr/bin/python3", workload("callers.py"), NULL, NULL, NULL, NULL));
+	check_callers(callers_off(), ARGS("/usr/bin/python3", workload("callers.py")));
 }
 
 /* More programs, one after the other, than there is room for their tables: the last ones have
