@@ -283,7 +283,8 @@ struct live_task {
 	bool root;
 	/* Of a leader: what footprint.c knows of its process. */
 	uint64_t rss_bytes; /* the kernel's counter, last seen */
-	uint64_t read_rss_bytes, read_ns, due_ns, interval_ns;
+	uint64_t read_rss_bytes, read_ns, read_changes, due_ns, interval_ns;
+	uint64_t faults; /* at the last tick */
 	bool reads_known;
 };
 
@@ -387,6 +388,10 @@ int maps_find(const char *text, uint64_t addr, struct mapping *out);
 struct footprint {
 	uint64_t look_ns; /* when to look again who is due */
 	uint64_t spent_ns, start_ns, reads;
+	uint64_t tick_ns; /* when to see whether anything has changed */
+	uint64_t changes; /* page faults of all processes, as seen then; and more when one came or
+	                     went */
+	uint64_t who;     /* a hash of the processes there were */
 	unsigned permille;
 	bool late; /* the budget kept a process from its first reading, or long from the next */
 };

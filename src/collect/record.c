@@ -124,8 +124,9 @@ static int pause_ms(const struct recording_run *r, unsigned fill_permille)
 		return 0;
 	if (fill_permille > 60)
 		return 2;
-	/* At 30 the rings have room for more than a second. */
-	return fill_permille > 30 ? 10 : 40;
+	/* At 45 the rings have room for two seconds more. Each round takes a CPU away from the
+	 * workload, and finds cold caches and leaves such: the fewer the better. */
+	return fill_permille > 45 ? 20 : 100;
 }
 
 static int one_round(struct recording_run *r, uint64_t now)

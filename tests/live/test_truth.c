@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "trace.h"
@@ -351,6 +352,60 @@ Test(truth, memory_of_a_family)
 	cr_expect_geq(n, 1, "no sample while memory was held");
 	cr_expect(peak > 0.99 * pss && peak < 1.01 * pss, "peak %.0f KB, it was %.0f", peak / 1024,
 	          pss / 1024);
+}
+
+/* Memory that stays as it is costs its program's caches when it is read, and is hardly read again.
+ * One that copies what it shares, so that its RSS stays the same, is: within a second. */
+Test(truth, memory_is_read_when_it_changes)
+{
+	static const char script[] = "import os, sys, time\n"
+	                             "memory = bytearray(b'x') * (32 << 20)\n"
+	                             "if os.fork(): os.wait(); sys.exit()\n"
+	                             "open(sys.argv[1]).read()\n"
+	                             "for at in range(0, len(memory), 4096): memory[at] = 1\n"
+	                             "time.sleep(2)\n";
+	const char *fifo = fmt("%s/%s", live_dir, "fifo");
+	double first = -1, last = -1;
+	size_t i, j, n = 0, read;
+	struct proc w, p;
+	json_t *json, *proc, *s;
+	int fd;
+
+	cr_assert(!mkfifo(fifo, 0600));
+	proc_start(&w, ARGS("/usr/bin/python3", "-c", script, fifo), NULL);
+	fd = open(fifo, O_WRONLY | O_CLOEXEC); /* the child is there */
+	cr_assert(fd >= 0);
+	proc_start(&p,
+	           ARGS(mpvtrace(), "attach", "-v", "-p", fmt("%d", w.pid), "-o",
+	                fmt("%s/%s", live_dir, "a.mpv"), "--json",
+	                fmt("%s/%s", live_dir, "a.json")),
+	           NULL);
+	await_recording(&p);
+	sleep_s(3);
+	close(fd);
+	proc_wait(&w);
+	proc_wait(&p);
+	cr_assert_eq(p.status, 0, "%s", p.err);
+	json = load_json(fmt("%s/%s", live_dir, "a.json"));
+	json_array_foreach(at(json, "processes"), i, proc)
+	{
+		read = 0;
+		json_array_foreach(at(proc, "samples"), j, s)
+		{
+			if (null_at(s, "uss_bytes"))
+				continue;
+			read++;
+			if (u64_at(proc, "pid") == (uint64_t)w.pid)
+				continue;
+			last = real_at(s, "uss_bytes");
+			first = first < 0 ? last : first;
+		}
+		n += read;
+		cr_expect(read >= 1 && read <= 4, "process %zu was read %zu times in 5 s", i, read);
+	}
+	cr_expect_geq(n, 3);
+	cr_expect_lt(first, 8e6);
+	cr_expect_gt(last, 32e6);
 }
 
 /* --- why tasks were blocked ------------------------------------------------------------------ */
