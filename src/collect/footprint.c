@@ -174,7 +174,8 @@ static int read_one(struct footprint *f, struct live_task *t, struct trace_write
 		schedule(f, t, after);
 	t->read_ns = after;
 	t->reads_known = true;
-	t->read_rss_bytes = t->rss_bytes;
+	/* An attached one's counter is not known before it runs. */
+	t->read_rss_bytes = t->rss_bytes > r.rss_bytes ? t->rss_bytes : r.rss_bytes;
 	t->read_changes = f->changes;
 	if (rc)
 		return 0;
