@@ -29,12 +29,20 @@ $(B)/tests/%.o $(B)/tools/%.o: CPPFLAGS += -Itests/support
 # What tests are compiled with besides: they need no optimizer where it takes long (tools/check.sh).
 $(B)/tests/%.o: MORE = $(TEST_CFLAGS)
 
+# A plain `make` installs nothing: it says what is missing before a compiler does, at length.
+READY = $(B)/.ready
+$(B)/.ready: tools/setup.sh
+	@mkdir -p $(@D)
+	@lacking=$$(tools/setup.sh -n build) || { echo "make: missing:" $$lacking >&2; \
+		echo "make: tools/setup.sh build installs it; make READY= goes on without" >&2; exit 1; }
+	@touch $@
+
 # Ours win over the environment's flags, as a caller's CFLAGS may lack -g or -O.
-$(B)/%.o: %.c
+$(B)/%.o: %.c | $(READY)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(MORE) $(WARN) -std=gnu11 -MMD -MP -c -o $@ $<
 
-$(B)/bpf/%.bpf.o: bpf/%.bpf.c
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c | $(READY)
 	@mkdir -p $(@D)
 	$(CLANG) -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Iinclude -Ibpf -Wall -Wextra -Werror \
 		-Wno-unused-parameter -Wno-missing-declarations -MMD -MP -c -o $@ $<

@@ -119,7 +119,7 @@ const struct wait *waits_of(const struct waits *w, uint32_t task, size_t *n)
 	if (!at)
 		return NULL;
 	*n = w->task_waits.v[*at + 1] - w->task_waits.v[*at];
-	return w->waits.v + w->task_waits.v[*at];
+	return *n ? w->waits.v + w->task_waits.v[*at] : NULL;
 }
 
 const struct blame *wait_blame_at(const struct waits *w, const struct wait *x, uint64_t t)

@@ -42,8 +42,8 @@ void stacks_finish(struct model *m)
 	for (size_t i = 0; i < m->stacks.n; i++) {
 		struct lstack *s = &m->stacks.v[i];
 
-		s->s.frames = m->frames.v + s->first;
-		s->s.py = m->py_frames.v + s->first_py;
+		s->s.frames = m->frames.v ? m->frames.v + s->first : NULL;
+		s->s.py = m->py_frames.v ? m->py_frames.v + s->first_py : NULL;
 	}
 }
 

@@ -383,8 +383,9 @@ int code_rows(const uint8_t *code, size_t n, uint64_t vaddr, const struct code_s
 		for (size_t i = 0; i < s.steps.n; i++)
 			s.index[s.steps.v[i].at] = (uint32_t)i;
 		mark_starts(&s, vaddr, starts->v, starts->n_sure, true);
-		mark_starts(&s, vaddr, starts->v + starts->n_sure, starts->n - starts->n_sure,
-		            false);
+		if (starts->n > starts->n_sure)
+			mark_starts(&s, vaddr, starts->v + starts->n_sure,
+			            starts->n - starts->n_sure, false);
 		find_starts(&s);
 		rc = keeps_frame_pointers(&s) ? 0 : follow(&s, vaddr, out);
 	}
