@@ -305,6 +305,7 @@ struct live_task *drain_next_alive(struct drain *d, size_t *pos);
 void drain_forget(struct drain *d, struct live_task *t); /* it has gone unseen (events were lost) */
 uint64_t drain_written(const struct drain *d);           /* ring records consumed */
 uint64_t drain_last_exec_ts(const struct drain *d);      /* of any task, 0 = none yet */
+uint64_t drain_last_birth_ts(const struct drain *d);     /* of a process, the same */
 uint64_t drain_exec_ts(const struct drain *d); /* first exec of the command, 0 = not yet */
 struct ident *drain_ident(struct drain *d);
 /* Executable mappings of a process that was there before us, from /proc. */

@@ -46,7 +46,7 @@ struct drain {
 	struct pycodes *pycodes;
 	VEC(struct mt_stack *) early_stacks;   /* their code objects are on their way */
 	VEC(struct attached_stack *) attached; /* whose Python frames are still to be read */
-	uint64_t written, exec_ts, last_exec_ts;
+	uint64_t written, exec_ts, last_exec_ts, last_birth_ts;
 	struct ident *ident;
 };
 

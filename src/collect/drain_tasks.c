@@ -69,6 +69,9 @@ void drain_on_task(struct drain *d, const struct mt_hdr *h)
 	uint64_t *slot;
 	bool new_proc = e->tid == e->tgid;
 
+	if (new_proc)
+		d->last_birth_ts = h->ts;
+
 	if (e->wait_flags) {
 		drain_check(d, ident_attached(d->ident, e, &r));
 		r.ustack = drain_attached_stack(d, e);
@@ -257,6 +260,11 @@ void drain_forget(struct drain *d, struct live_task *t)
 	slot = hmap_get(&d->by_id, t->id, 0);
 	if (slot)
 		*slot = (uint64_t)(t - d->tasks.v);
+}
+
+uint64_t drain_last_birth_ts(const struct drain *d)
+{
+	return d->last_birth_ts;
 }
 
 uint64_t drain_last_exec_ts(const struct drain *d)

@@ -3,8 +3,8 @@
  * footprint.c: PSS and USS of each process from smaps_rollup. The kernel walks the page
  * tables for it (about 11 ns a page, and 64 bytes of cache) and holds the process's mmap lock
  * meanwhile, so all of it together stays below a share of the elapsed time. Memory that stays as it
- * is is hardly read again: what it costs a server is more than its CPU time (twice that of a
- * database whose processes share 60 MB), as it leaves nothing of the program's in the caches.
+ * is is hardly read again, as reading costs a program more than the CPU time: little of what it had
+ * in the caches is left.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #define FIRST_NS      50000000ull    /* short programs shall be seen too … */
 #define TICK_NS       1000000000ull  /* … long ones once a second where anything changes, … */
 #define CALM_NS       16000000000ull /* … else so often; and at their peaks */
+#define TICK_SHARE    1000           /* seeing that may take so much less time than passes */
 #define CHANGE_FAULTS 256            /* page faults of all of them that are a change */
 #define LOOK_NS       20000000ull
 #define LATE_NS       500000000ull /* from here on it is worth telling */
@@ -120,11 +121,10 @@ static uint64_t faults_of(uint32_t pid)
  * when one copies a page, when one comes or goes. */
 static void tick(struct footprint *f, struct drain *d, uint64_t now)
 {
-	uint64_t who = 0;
+	uint64_t who = 0, cpu = cpu_ns(), cost;
 	struct live_task *t;
 	size_t pos = 0;
 
-	f->tick_ns = now + TICK_NS;
 	while ((t = drain_next_alive(d, &pos))) {
 		uint64_t faults;
 
@@ -140,6 +140,9 @@ static void tick(struct footprint *f, struct drain *d, uint64_t now)
 	if (who != f->who)
 		f->changes += CHANGE_FAULTS;
 	f->who = who;
+	cost = cpu_ns() - cpu;
+	f->spent_ns += cost;
+	f->tick_ns = now + TICK_NS + cost * TICK_SHARE; /* of many processes less often */
 }
 
 static bool changed(const struct footprint *f, const struct live_task *t)
