@@ -21,14 +21,13 @@
 
 #include "record_priv.h"
 
-#define SLACK_NS    1000000       /* a record may reach its ring this much after its time stamp */
-#define FLUSH_NS    1000000000    /* so much is lost at most when we are killed */
-#define TWICE_NS    1000000000ull /* two signals this close together are meant for us */
-#define PATIENCE_NS 2000000000ull /* after Ctrl-C: when to say how to end the recording */
-#define NEARLY_NS   200000000ull /* after the command's end: descendants that do not mean to stay */
-#define YOUNG_NS    2000000000ull /* after the last fork: until its memory has been read some times \
-	                           */
-#define BEGINNING_NS 30000000     /* after an exec: until an interpreter has started */
+#define SLACK_NS     1000000       /* a record may reach its ring this much after its time stamp */
+#define FLUSH_NS     1000000000    /* so much is lost at most when we are killed */
+#define TWICE_NS     1000000000ull /* two signals this close together are meant for us */
+#define PATIENCE_NS  2000000000ull /* after Ctrl-C: when to say how to end the recording */
+#define NEARLY_NS    200000000ull /* after the command's end: descendants that do not mean to stay */
+#define YOUNG_NS     2000000000ull /* after a fork: until its memory has been read some times */
+#define BEGINNING_NS 30000000      /* after an exec: until an interpreter has started */
 
 /*
  * The terminal sends its signals to the workload, too, and what that does with them is its own
@@ -126,9 +125,9 @@ static int pause_ms(const struct recording_run *r, unsigned fill_permille)
 		return 0;
 	if (fill_permille > 60)
 		return 2;
-	/* At 30 the rings have room for more than a second. */
-	if (fill_permille > 30)
-		return 10;
+	/* At 45 the rings have room for two seconds more. */
+	if (fill_permille > 45)
+		return 20;
 	/* Each round takes a CPU away from the workload, and finds cold caches and leaves such.
 	 * Only young processes, whose memory is to be seen before they end, want one more often. */
 	return now_ns() - drain_last_birth_ts(r->d) < YOUNG_NS ? 40 : 100;
