@@ -144,11 +144,11 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 #define KNOWN_MOST 3
 
 /*
- * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third of
- * all else here where the caches are cold. Where a wait has lasted, or several callers were seen,
- * it is looked at each time. Else, after each CALM looks in a row that found nothing new, half as
- * often, to one in a millisecond: so much can be told of the wrong caller until the second one is
- * known.
+ * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third
+ * of all else here where the caches are cold. Where a wait has lasted, or several callers were
+ * seen, it is looked at each time. Else, after each CALM looks in a row that found nothing new,
+ * half as often, to one in a millisecond: so much can be told of the wrong caller until the second
+ * one is known.
  */
 #define CALM       8
 #define CALM_MOST  (6 * CALM)
@@ -205,7 +205,8 @@ __noinline u32 site_find(struct task_state *s, u64 key, u64 sp, u64 ts)
 		if (same || b->used < a->used)
 			i = j;
 		if (!same)
-			s->slots[i].calm = has_several(a, key) || has_several(b, key) ? CALM_NEVER : 0;
+			s->slots[i].calm =
+			        has_several(a, key) || has_several(b, key) ? CALM_NEVER : 0;
 	}
 	s->slots[i].used = ts;
 	return same ? i + SITE_SLOTS : i;

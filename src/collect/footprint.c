@@ -20,6 +20,7 @@
 #define CALM_NS       16000000000ull /* … else so often; and at their peaks */
 #define TICK_SHARE    1000           /* seeing that may take so much less time than passes */
 #define CHANGE_FAULTS 256            /* page faults of all of them that are a change */
+#define CHANGE_BYTES  (CHANGE_FAULTS * 4096ull)
 #define LOOK_NS       20000000ull
 #define LATE_NS       500000000ull /* from here on it is worth telling */
 #define CREDIT_NS     5000000ull   /* to begin with */
@@ -145,9 +146,11 @@ static void tick(struct footprint *f, struct drain *d, uint64_t now)
 	f->tick_ns = now + TICK_NS + cost * TICK_SHARE; /* of many processes less often */
 }
 
+/* Huge pages are many bytes for a fault: the kernel's counter tells of them. */
 static bool changed(const struct footprint *f, const struct live_task *t)
 {
-	return f->changes - t->read_changes >= CHANGE_FAULTS;
+	return f->changes - t->read_changes >= CHANGE_FAULTS ||
+	       t->rss_bytes > t->read_rss_bytes + t->read_rss_bytes / 32 + CHANGE_BYTES;
 }
 
 static bool due(const struct footprint *f, struct live_task *t, uint64_t now)
