@@ -283,7 +283,7 @@ struct live_task {
 	bool root;
 	/* Of a leader: what footprint.c knows of its process. */
 	uint64_t rss_bytes; /* the kernel's counter, last seen */
-	uint64_t read_rss_bytes, read_ns, read_changes, due_ns, interval_ns;
+	uint64_t read_rss_bytes, read_pss_bytes, read_ns, read_changes, due_ns, interval_ns;
 	uint64_t faults; /* at the last tick */
 	bool reads_known;
 };
@@ -392,6 +392,7 @@ struct footprint {
 	uint64_t tick_ns; /* when to see whether anything has changed */
 	uint64_t changes; /* page faults of all processes, as seen then; and more when one came or
 	                     went */
+	uint64_t change;  /* so many of these are worth reading for */
 	uint64_t who;     /* a hash of the processes there were */
 	unsigned permille;
 	bool late; /* the budget kept a process from its first reading, or long from the next */

@@ -19,8 +19,9 @@
 #define TICK_NS       1000000000ull  /* … long ones once a second where anything changes, … */
 #define CALM_NS       16000000000ull /* … else so often; and at their peaks */
 #define TICK_SHARE    1000           /* seeing that may take so much less time than passes */
-#define CHANGE_FAULTS 256            /* page faults of all of them that are a change */
-#define CHANGE_BYTES  (CHANGE_FAULTS * 4096ull)
+#define CHANGE_FAULTS 64 /* page faults of all of them that are a change: so many pages, … */
+#define CHANGE_SHIFT  20 /* … or a 256th of their memory: 1 MiB are 256 */
+#define CHANGE_BYTES  (1ull << 20)
 #define LOOK_NS       20000000ull
 #define LATE_NS       500000000ull /* from here on it is worth telling */
 #define CREDIT_NS     5000000ull   /* to begin with */
@@ -122,7 +123,7 @@ static uint64_t faults_of(uint32_t pid)
  * when one copies a page, when one comes or goes. */
 static void tick(struct footprint *f, struct drain *d, uint64_t now)
 {
-	uint64_t who = 0, cpu = cpu_ns(), cost;
+	uint64_t who = 0, pss = 0, cpu = cpu_ns(), cost;
 	struct live_task *t;
 	size_t pos = 0;
 
@@ -131,6 +132,7 @@ static void tick(struct footprint *f, struct drain *d, uint64_t now)
 
 		if (t->id != t->proc)
 			continue;
+		pss += t->read_pss_bytes;
 		who += hash_bytes(&t->id, sizeof(t->id), 0);
 		faults = faults_of(t->tgid);
 		if (t->faults && faults > t->faults)
@@ -138,8 +140,9 @@ static void tick(struct footprint *f, struct drain *d, uint64_t now)
 		if (faults)
 			t->faults = faults;
 	}
+	f->change = pss >> CHANGE_SHIFT > CHANGE_FAULTS ? pss >> CHANGE_SHIFT : CHANGE_FAULTS;
 	if (who != f->who)
-		f->changes += CHANGE_FAULTS;
+		f->changes += f->change;
 	f->who = who;
 	cost = cpu_ns() - cpu;
 	f->spent_ns += cost;
@@ -149,7 +152,7 @@ static void tick(struct footprint *f, struct drain *d, uint64_t now)
 /* Huge pages are many bytes for a fault: the kernel's counter tells of them. */
 static bool changed(const struct footprint *f, const struct live_task *t)
 {
-	return f->changes - t->read_changes >= CHANGE_FAULTS ||
+	return f->changes - t->read_changes >= f->change ||
 	       t->rss_bytes > t->read_rss_bytes + t->read_rss_bytes / 32 + CHANGE_BYTES;
 }
 
@@ -183,6 +186,7 @@ static int read_one(struct footprint *f, struct live_task *t, struct trace_write
 	/* An attached one's counter is not known before it runs. */
 	t->read_rss_bytes = t->rss_bytes > r.rss_bytes ? t->rss_bytes : r.rss_bytes;
 	t->read_changes = f->changes;
+	t->read_pss_bytes = r.pss_bytes;
 	if (rc)
 		return 0;
 	f->reads++;

@@ -221,7 +221,8 @@ Test(traffic, unix_paths)
 			         !strncmp(str_at(c, "name"), fmt("UNIX %s ", name),
 			                  strlen(name) + 6);
 		}
-		cr_expect_eq(found, 3, "%zu connections are called %s", found, name);
+		cr_expect_eq(found, 3, "%zu connections are called %s:\n%s", found, name,
+		             json_dumps(at(r.json, "channels"), JSON_INDENT(1)));
 	}
 }
 
