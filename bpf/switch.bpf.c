@@ -146,12 +146,12 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 /*
  * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third
  * of all else here where the caches are cold. Where a wait has lasted, or several callers were
- * seen, it is looked at each time. Else, after each CALM looks in a row that found nothing new,
- * half as often, to one in a millisecond: so much can be told of the wrong caller until the second
- * one is known.
+ * seen, it is looked at each time. Else, after CALM looks in a row that found nothing new, once in
+ * 32 us, and after as many more once in 64: not more seldom, as a wait that comes in between and
+ * lasts is told of the caller seen last, the first time.
  */
 #define CALM       8
-#define CALM_MOST  (6 * CALM)
+#define CALM_MOST  (2 * CALM)
 #define CALM_NEVER 0xffff
 #define LASTING_NS 250000
 

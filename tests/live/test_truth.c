@@ -365,7 +365,7 @@ Test(truth, memory_is_read_when_it_changes)
 	                             "open(sys.argv[1]).read()\n"
 	                             "for at in range(0, len(memory), 4096): memory[at] = 1\n"
 	                             "time.sleep(2)\n";
-	const char *fifo = fmt("%s/%s", live_dir, "fifo");
+	const char *fifo = fmt("%s/fifo", live_dir);
 	double first = -1, last = -1;
 	size_t i, j, n = 0, read;
 	struct proc w, p;
@@ -378,8 +378,7 @@ Test(truth, memory_is_read_when_it_changes)
 	cr_assert(fd >= 0);
 	proc_start(&p,
 	           ARGS(mpvtrace(), "attach", "-v", "-p", fmt("%d", w.pid), "-o",
-	                fmt("%s/%s", live_dir, "a.mpv"), "--json",
-	                fmt("%s/%s", live_dir, "a.json")),
+	                fmt("%s/a.mpv", live_dir), "--json", fmt("%s/a.json", live_dir)),
 	           NULL);
 	await_recording(&p);
 	sleep_s(3);
@@ -387,7 +386,7 @@ Test(truth, memory_is_read_when_it_changes)
 	proc_wait(&w);
 	proc_wait(&p);
 	cr_assert_eq(p.status, 0, "%s", p.err);
-	json = load_json(fmt("%s/%s", live_dir, "a.json"));
+	json = load_json(fmt("%s/a.json", live_dir));
 	json_array_foreach(at(json, "processes"), i, proc)
 	{
 		read = 0;
