@@ -89,6 +89,11 @@ enum {
 
 /* Looks at a new task by a timer, see memory.bpf.c. */
 enum { LOOKS_THREAD = 12 /* of both kinds */, LOOKS_PROCESS = 100 };
+/* Makes that CPU's timer, where memory can be had. */
+u32 look_timer_make(u32 cpu);
+/* The current task, whose state is s, was not looked at yet: so soon it is. Also for who holds locks
+ * of the scheduler's. Not static: see hash_frames(). */
+u32 look_soon(struct task_state *s, u64 ts);
 
 /* The last page fault of the task on a CPU, see memory.bpf.c. */
 enum { FAULT_NEW = 1, FAULT_WP = 2, FAULT_COPIED = 4, FAULT_KERNEL = 8, FAULT_ALLOCATED = 16 };

@@ -315,6 +315,8 @@ int mt_attach(struct bpf_iter__task *ctx)
 
 	if (!t)
 		return 0;
+	if (ctx->meta->seq_num < MT_MAX_CPUS) /* there are more tasks than CPUs */
+		look_timer_make(ctx->meta->seq_num);
 	pid_level = BPF_CORE_READ(bpf_get_current_task_btf(), thread_pid, level);
 	tgid = tgid_of(t);
 	flags = bpf_map_lookup_elem(&targets, &tgid);

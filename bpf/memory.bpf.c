@@ -49,7 +49,9 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
  * not fault any more: so where none came for twice the time a timer takes one, if the process is
  * on the timer's CPU then. An interrupt costs more than a look, so each look puts the timer off,
  * and one that follows another comes later and later, as does one that found somebody else. A
- * thread begins soon: it gets few looks in all.
+ * thread begins soon: it gets few looks in all. One that finds its stack and heap as another has
+ * left them does not fault at all: for it the timer is set when it first wakes somebody, as
+ * Thread.start() waits until it is woken by the new thread, which does next what it is for.
  */
 #define LOOK_UNTIL 2000000000ull
 #define IDLE_LOOKS 5
@@ -59,7 +61,7 @@ static __always_inline u64 fault_stack(void *ctx, struct task_state *s, u64 sum)
 
 struct look_timer {
 	struct bpf_timer timer;
-	u32 on, idle;
+	u32 on, idle, made, pad;
 };
 
 /* One a CPU. */
@@ -116,6 +118,37 @@ static int look_late(void *map, u32 *cpu, struct look_timer *v)
 	return 0;
 }
 
+static __always_inline void timer_make(struct look_timer *v)
+{
+	bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
+	bpf_timer_set_callback(&v->timer, look_late);
+	v->made = 1;
+}
+
+u32 look_timer_make(u32 cpu)
+{
+	struct look_timer *v = bpf_map_lookup_elem(&look_timers, &cpu);
+
+	if (v && !v->made)
+		timer_make(v);
+	return 0;
+}
+
+/* Not where it has to be made: that allocates memory, which may wake somebody. */
+u32 look_soon(struct task_state *s, u64 ts)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	struct look_timer *v = bpf_map_lookup_elem(&look_timers, &cpu);
+
+	if (!s || !v || !v->made)
+		return 0;
+	s->look_ts = ts;
+	v->on = 1;
+	v->idle = 0;
+	bpf_timer_start(&v->timer, MT_LOOK_NS / 2, 0);
+	return 0;
+}
+
 /* This CPU's timer is to look then, and not before. */
 static __always_inline void put_off(u64 after)
 {
@@ -124,10 +157,8 @@ static __always_inline void put_off(u64 after)
 
 	if (!v)
 		return;
-	if (!v->on) {
-		bpf_timer_init(&v->timer, &look_timers, CLOCK_MONOTONIC);
-		bpf_timer_set_callback(&v->timer, look_late);
-	}
+	if (!v->made)
+		timer_make(v);
 	v->on = 1;
 	v->idle = 0;
 	bpf_timer_start(&v->timer, after, 0);

@@ -10,6 +10,7 @@
 #define MT_IRQS_OFF
 #include "core.bpf.h"
 #include "stage.bpf.h"
+#include "python.bpf.h"
 #include "regs.bpf.h"
 
 enum { IRQ_TIMER = 1, IRQ_DEVICE = 2 };
@@ -145,8 +146,11 @@ static __always_inline bool describe_waker(void *ctx, struct mt_waker *e, struct
 		return true;
 	}
 	ws = task_find(self);
-	if (ws)
+	if (ws) {
 		e->waker = ws->id;
+		if (ws->born_ts && !ws->look_ts && ws->looks && py_spaces_n)
+			look_soon(ws, ts);
+	}
 	describe_call(e, self, ws, ts);
 	if (stacks && ws && followed(ws)) {
 		e->kstack = stack_take(ctx, ws, ts, false);

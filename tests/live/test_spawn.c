@@ -211,6 +211,7 @@ Test(spawn, steps_of_a_vfork)
 struct moments {
 	struct deviations ready;
 	size_t all, told, inside;
+	bool thread;
 };
 
 static void take_moment(struct moments *x, const struct recording *r, json_t *own)
@@ -260,17 +261,23 @@ static void take_moments(struct moments *x, const char *const *cmd)
 	}
 }
 
+/* Of threads that took over the stack of one before, which do not fault, a quarter was not seen when
+ * only faults and lost CPUs brought looks. */
+static bool most_told(const struct moments *x)
+{
+	return x->thread ? x->told * 8 >= x->all * 7 : x->told * 4 >= x->all * 3;
+}
+
 static bool good(struct moments *x)
 {
-	return x->told && x->told * 4 >= x->all * 3 && x->inside * 2 >= x->told &&
-	       median(&x->ready) <= 1000;
+	return x->told && most_told(x) && x->inside * 2 >= x->told && median(&x->ready) <= 1000;
 }
 
 static void expect_moments(const char *python, const char *method, const char *megabytes,
                            const char *pool)
 {
 	const char *what = fmt("%s, %s, %s MB%s", python, method, megabytes, pool ? ", pool" : "");
-	struct moments x = {0};
+	struct moments x = {.thread = !strcmp(method, "thread")};
 
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
 		take_moments(&x,
@@ -279,7 +286,7 @@ static void expect_moments(const char *python, const char *method, const char *m
 		if (good(&x))
 			break;
 	}
-	cr_expect_geq(x.told * 4, x.all * 3, "%s: %zu of %zu known", what, x.told, x.all);
+	cr_expect(most_told(&x), "%s: %zu of %zu known", what, x.told, x.all);
 	cr_expect_geq(x.inside * 2, x.told, "%s: %zu of %zu inside the bounds", what, x.inside,
 	              x.told);
 	expect_close(&x.ready, median(&x.ready), what, "ready");
