@@ -261,8 +261,8 @@ static void take_moments(struct moments *x, const char *const *cmd)
 	}
 }
 
-/* Of threads that took over the stack of one before, which do not fault, a quarter was not seen when
- * only faults and lost CPUs brought looks. */
+/* Of threads that took over the stack of one before, which do not fault, a quarter was not seen
+ * when only faults and lost CPUs brought looks. */
 static bool most_told(const struct moments *x)
 {
 	return x->thread ? x->told * 8 >= x->all * 7 : x->told * 4 >= x->all * 3;
