@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""unix.py PATH CLIENTS: a server that answers after a while and clients in another process, over
-connections at PATH (@NAME: abstract)."""
+"""unix.py PATH CLIENTS: a server that answers after a while and clients in another process that ask
+after a while, so that each waits for the other, over connections at PATH (@NAME: abstract)."""
 import os
 import socket
 import sys
@@ -21,6 +21,7 @@ def ask(path):
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         for _ in range(ROUNDS):
+            time.sleep(0.001)
             connection.sendall(b"x")
             connection.recv(100)
 
