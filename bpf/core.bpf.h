@@ -247,6 +247,10 @@ static __always_inline u64 run_delay_of(struct task_struct *t)
 u64 stack_take(void *ctx, struct task_state *s, u64 ts, bool user) __hidden;
 /* The same with Python's frames only: a third of the cost. 0: no Python here. */
 u64 stack_take_python(struct task_state *s, u64 ts) __hidden;
+/* What identifies the Python code that waits: a hash of the innermost PY_SITE_FRAMES, of which the
+ * first two are mostly the library's (Queue.get, Condition.wait); 0 = none. Not static: see
+ * hash_frames(). */
+u64 stack_site_python(u32 space, u64 ts);
 /* Did the user stack just taken on this CPU end where a table was missing that is on its way? A
  * later look will see more. */
 bool stack_wanted(void) __hidden;

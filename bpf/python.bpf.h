@@ -82,13 +82,6 @@ static __always_inline struct py_scratch *py_frames(void)
 	return bpf_map_lookup_elem(&py_scratch, &zero);
 }
 
-/* What identifies the Python code that waits: a hash of the innermost PY_SITE_FRAMES, of which the
- * first two are mostly the library's (Queue.get, Condition.wait); 0 = none. */
-static __always_inline u64 py_site(u32 space, u64 ts)
-{
-	return py_walk_some(space, PY_SITE_FRAMES, ts);
-}
-
 static __always_inline u64 py_walk(u32 space, u64 ts)
 {
 	return py_walk_some(space, MT_MAX_PY_FRAMES, ts);

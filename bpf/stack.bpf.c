@@ -17,8 +17,9 @@ struct {
 	__type(value, u32);
 } stacks_sent SEC(".maps");
 
-/* busy: a stack is being taken on this CPU. Hooks of page faults have interrupts on, and a hook in
- * an interrupt does without a stack then. */
+/* busy: a stack is being taken on this CPU. Hooks of page faults have interrupts on, and where the
+ * kernel itself can be preempted lose the CPU: a hook in an interrupt, or of a switch, does without
+ * a stack then. */
 struct stack_scratch {
 	u32 busy, pad;
 	struct mt_stack stack;
@@ -221,6 +222,14 @@ u64 stack_take_python(struct task_state *s, u64 ts)
 	}
 	x->busy = 0;
 	return hash;
+}
+
+u64 stack_site_python(u32 space, u64 ts)
+{
+	u32 zero = 0;
+	struct stack_scratch *x = bpf_map_lookup_elem(&scratch, &zero);
+
+	return !x || x->busy ? 0 : py_walk_some(space, PY_SITE_FRAMES, ts);
 }
 
 bool stack_wanted(void)

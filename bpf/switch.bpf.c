@@ -331,7 +331,7 @@ static __always_inline void send_blocked(void *ctx, struct task_struct *prev, st
 		key = site_key(e->nr, regs_ip(regs), regs_sp(regs), arg);
 		/* Python functions that call each other leave no trace on the C stack. */
 		if (py_spaces_n && cfg.stacks == 1)
-			key ^= py_site(s->space, ts);
+			key ^= stack_site_python(s->space, ts);
 		if (e->nr >= 0 && !e->arch) {
 			u64 file = file_of_call(s, e->nr, &e->args, ts);
 
