@@ -181,6 +181,11 @@ static void end(struct run *r, uint32_t i)
 }
 
 /* The task is at its wait. False: it does not go on now. */
+static bool is_left_out(const struct run *r, const struct replay_wait *x)
+{
+	return x->lock && r->terms->without && r->terms->without[x->lock - 1];
+}
+
 static bool pass_wait(struct run *r, uint32_t i, uint32_t wait)
 {
 	const struct replay_wait *x = &r->p->waits.v[wait];
@@ -189,7 +194,7 @@ static bool pass_wait(struct run *r, uint32_t i, uint32_t wait)
 		end(r, i);
 		return false;
 	}
-	if (x->lock && r->terms->without && r->terms->without[x->lock - 1])
+	if (is_left_out(r, x) || (x->flags & REPLAY_HANDED && is_left_out(r, x - 1)))
 		return true;
 	if (x->flags & REPLAY_TIMED && x->delay_ns > 0) {
 		queue_add(&r->timers, i, r->now_ns + (double)x->delay_ns);

@@ -17,6 +17,8 @@
 #define ONLOOKER_DUTY   50
 #define ONLOOKER_SLEEPS 8
 #define MAX_ONLOOKERS   64
+/* One who got a Python lock wants the GIL next, at the latest after so much. */
+#define HANDED_NS 1000000
 
 struct building {
 	struct replay *p;
@@ -87,7 +89,49 @@ static bool is_last(const struct task *t, const struct wait *x)
 	return x->open && (x->in_ns >= t->end_ns || t->end_ns - x->in_ns < LAST_STEPS_NS);
 }
 
-static int add_wait(struct building *b, const struct wait *x, double work, bool open)
+static uint64_t on_cpu_within(const struct task *t, uint64_t from, uint64_t to)
+{
+	size_t lo = 0, hi = t->slices.n;
+	uint64_t sum = 0;
+
+	while (lo < hi) { /* the first that ends after it */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (t->slices.v[mid].end_ns <= from)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < t->slices.n && t->slices.v[lo].in_ns < to; lo++) {
+		const struct slice *s = &t->slices.v[lo];
+		uint64_t begin = clamp(s->in_ns, from, to);
+
+		sum += clamp(s->end_ns, begin, to) - begin;
+	}
+	return sum;
+}
+
+/*
+ * Who gets a Python lock waits for the GIL next, which the lock's old holder still has: not for its
+ * own sake, so without the lock there is none of it. Unless what the lock keeps apart is Python
+ * code on a CPU, which the GIL would keep apart as well.
+ */
+static bool is_handed(const struct building *b, const struct wait *before, const struct wait *x,
+                      double work)
+{
+	const struct lock *locks = b->w->locks.v;
+	const struct blame *held = before ? last_held(b, before) : NULL;
+	const struct task *holder = held ? model_task(b->w->m, held->task) : NULL;
+	uint64_t length;
+
+	if (!holder || work > HANDED_NS || !x->lock || !before->lock ||
+	    locks[x->lock - 1].kind != LOCK_GIL || locks[before->lock - 1].kind == LOCK_GIL)
+		return false;
+	length = before->end_ns - before->start_ns;
+	return 2 * on_cpu_within(holder, before->start_ns, before->end_ns) < length;
+}
+
+static int add_wait(struct building *b, const struct wait *x, double work, bool open, bool handed)
 {
 	const struct blame *held = open ? NULL : last_held(b, x);
 	uint32_t source = held ? index_of(b, held->task) : 0;
@@ -99,6 +143,8 @@ static int add_wait(struct building *b, const struct wait *x, double work, bool 
 		r.flags = REPLAY_OPEN;
 	else if (!source)
 		r.flags = REPLAY_TIMED;
+	if (handed)
+		r.flags |= REPLAY_HANDED;
 	if (ready > WAKE_LATENCY_NS)
 		ready = WAKE_LATENCY_NS;
 	r.delay_ns = (float)((source ? x->end_ns - held->end_ns : x->end_ns - x->start_ns) + ready);
@@ -162,6 +208,7 @@ static void pass_slice(struct cursor *c, const struct building *b)
 static int add_task(struct building *b, const struct task *t)
 {
 	struct replay_task r = {.first = (uint32_t)b->p->waits.n, .counts = true};
+	const struct wait *before = NULL;
 	struct cursor c;
 	bool open = false;
 	int err = add_birth(b, t);
@@ -173,7 +220,8 @@ static int add_task(struct building *b, const struct task *t)
 		if (x) {
 			r.work_ns += c.work;
 			open = is_last(t, x);
-			err = add_wait(b, x, c.work, open);
+			err = add_wait(b, x, c.work, open, is_handed(b, before, x, c.work));
+			before = x;
 		}
 		pass_slice(&c, b);
 	}
@@ -224,7 +272,8 @@ static int join_all(struct building *b, const struct task *t)
 		return 0;
 	if (!is_join(b, &x[lo]))
 		return 0;
-	if (b->p->waits.v[b->p->tasks.v[creator - 1].first + 1 + lo].flags)
+	if (b->p->waits.v[b->p->tasks.v[creator - 1].first + 1 + lo].flags &
+	    (REPLAY_TIMED | REPLAY_OPEN))
 		return 0;
 	return add_edge(b, self - 1, t->end_ns,
 	                b->p->tasks.v[creator - 1].first + 1 + (uint32_t)lo);

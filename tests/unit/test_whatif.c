@@ -555,6 +555,79 @@ Test(whatif, mutex)
 	drop(&b);
 }
 
+/* --- a Python lock: who gets it wants the GIL next, which the old holder still has ------------ */
+
+enum { ROUND_US = 10050, LOCKED_US = 10010, RUNS_ON_US = 40 };
+
+/* Thread id's part: each second round, from `round` on. */
+static uint64_t locked_rounds(struct tb *tb, uint32_t id, unsigned round, bool sleeps)
+{
+	uint32_t other = 5 - id;
+	uint64_t t = 0;
+
+	for (; round < 8; round += 2) {
+		t = round * (uint64_t)ROUND_US * US;
+		if (round) {
+			if (round == 1)
+				tb_run(tb, id, 0, US / 100);
+			tb_owner(tb, id, other);
+			tb_wakes_by(tb, other, wake_call(tb, MUTEX), 0);
+			tb_futex_wait(tb, id, MUTEX, t - RUNS_ON_US * US, other);
+			tb_owner(tb, id, 0);
+			tb_run(tb, id, t - RUNS_ON_US * US, t - (RUNS_ON_US - 5) * US);
+			tb_wakes_by(tb, other, wake_call(tb, GIL_WORD), 0);
+			tb_futex(tb, id, GIL_WORD, TB_FUTEX_BITSET, 0, 0, t, other);
+		}
+		if (sleeps) {
+			tb_run(tb, id, t, t + 5 * US);
+			tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, t + LOCKED_US * US, 0);
+			tb_run(tb, id, t + LOCKED_US * US, t + ROUND_US * US);
+		} else {
+			tb_run(tb, id, t, t + ROUND_US * US);
+		}
+	}
+	tb_exit(tb, id, 0);
+	return t + ROUND_US * US;
+}
+
+static struct built python_lock(bool sleeps)
+{
+	struct tb *tb = main_with_gil("2");
+	uint64_t first, end;
+
+	tb_run(tb, 1, 0, US);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_thread(tb, id, 1, "worker", 0);
+		tb_on(tb, id, id - 2);
+	}
+	first = locked_rounds(tb, 2, 0, sleeps);
+	end = locked_rounds(tb, 3, 1, sleeps);
+	tb_join(tb, 1, 2, first);
+	tb_run(tb, 1, first, first + US);
+	tb_join(tb, 1, 3, end);
+	tb_run(tb, 1, end, end + US);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+Test(whatif, python_lock_held_asleep)
+{
+	struct built b = python_lock(true);
+
+	expect_near(row_of(&b, CAUSE_LOCK)->wall_ns, 4ull * ROUND_US * US, 50);
+	drop(&b);
+}
+
+/* Python code that the GIL keeps apart all the same. */
+Test(whatif, python_lock_held_at_work)
+{
+	struct built b = python_lock(false);
+	const struct what_if_row *row = row_of(&b, CAUSE_LOCK);
+
+	cr_expect(!row || row->wall_ns >= 7ull * ROUND_US * US);
+	drop(&b);
+}
+
 /* Four tasks of 30 ms on two CPUs: a third one brings 40 ms, all that it can use 30. */
 Test(whatif, more_cpus)
 {
