@@ -140,6 +140,11 @@ struct lock {
 	VEC(struct lock_site) sites;			/* by wait_ns, largest first */
 };
 
+/* What Python made of it: a queue, condition, event, barrier, future or the start of a thread. Who waits for that
+ * waits for something to be done; nobody holds it. */
+bool lock_is_for_work(const struct lock *l);
+/* Threads gather there, Python's included. */
+bool lock_is_barrier(const struct lock *l);
 /* What its user calls its kind: "mutex", "Python lock", "Python queue". Returns out. */
 const char *lock_kind_text(const struct lock *l, char *out, size_t n);
 

@@ -221,9 +221,11 @@ static bool is_strong(const struct chains *c, const struct span *s)
 
 	if (s->kind == WAIT_LOCK && l && l->family)
 		return true;
-	if (s->kind != WAIT_LOCK || !l || l->kind == LOCK_JOIN || l->kind == LOCK_BARRIER ||
+	if (s->kind != WAIT_LOCK || !l || l->kind == LOCK_JOIN || lock_is_barrier(l) ||
 	    l->kind == LOCK_COND)
 		return false;
+	if (lock_is_for_work(l))
+		return c->strong[s->lock - 1];
 	return c->strong[s->lock - 1] || s->evidence == EVIDENCE_OWNER ||
 	       s->evidence == EVIDENCE_HOLDER || s->evidence == EVIDENCE_FOUND;
 }
@@ -241,7 +243,7 @@ static uint32_t label_of(const struct chains *c, const struct span *s)
 
 	if (is_strong(c, s))
 		return LABEL_LOCK + s->lock;
-	return s->kind == WAIT_LOCK && l && l->kind == LOCK_BARRIER ? LABEL_BARRIER : LABEL_WORK;
+	return s->kind == WAIT_LOCK && l && lock_is_barrier(l) ? LABEL_BARRIER : LABEL_WORK;
 }
 
 /* It gave up when its time was over, and nobody came to do what it waited for: a clock. */

@@ -7,18 +7,19 @@
 #include "chains_priv.h"
 
 /*
- * Locks by nature are waited for until their holder lets go. A semaphore or a bare futex can
- * be a lock or a place where work is handed out: it is a lock when those who let others go
- * on wait for it themselves.
+ * Locks by nature are waited for until their holder lets go. A semaphore or a bare futex, or the
+ * lock in one of Python's queues and the like, can be a lock or a place where work is handed out:
+ * it is a lock when those who let others go on wait for it themselves.
  */
 bool lock_is_strong(const struct lock *l)
 {
 	uint64_t by_waiters = 0, all = 0;
+	bool for_work = lock_is_for_work(l);
 
-	if (l->kind == LOCK_GIL || l->kind == LOCK_MUTEX || l->kind == LOCK_RWLOCK ||
-	    l->kind == LOCK_FILE)
+	if (!for_work && (l->kind == LOCK_GIL || l->kind == LOCK_MUTEX || l->kind == LOCK_RWLOCK ||
+	                  l->kind == LOCK_FILE))
 		return true;
-	if (l->kind != LOCK_SEMAPHORE && l->kind != LOCK_FUTEX)
+	if (!for_work && l->kind != LOCK_SEMAPHORE && l->kind != LOCK_FUTEX)
 		return false;
 	for (size_t i = 0; i < l->blockers.n && i < 64; i++) {
 		all += l->blockers.v[i].wait_ns;

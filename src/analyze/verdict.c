@@ -337,13 +337,17 @@ static void say_others(struct report *r, const struct tally *t)
 
 	for (size_t i = 0; i < r->breakdown.n && named < 3; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
+		double ns = (double)row->ns;
 
+		/* The holder's sleep is what the lock was named for. */
+		if (t->top == &t->lock && row->cause == CAUSE_SLEEP)
+			ns -= t->behind < ns ? t->behind : ns;
 		if (is_told(r, t, row) || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
-		    (double)row->ns < MENTION * t->capacity)
+		    ns < MENTION * t->capacity)
 			continue;
 		row_text(r, row, text, sizeof(text));
 		append(r->headline, sizeof(r->headline), "%s %s %.0f %%",
-		       named ? "," : "; besides:", text, percent(r, (double)row->ns));
+		       named ? "," : "; besides:", text, percent(r, ns));
 		named++;
 	}
 }

@@ -182,6 +182,22 @@ int locks_find_py_kinds(struct build *b)
 	return 0;
 }
 
+bool lock_is_for_work(const struct lock *l)
+{
+	static const uint8_t kinds[] = {PY_COND,  PY_EVENT,  PY_BARRIER,
+	                                PY_QUEUE, PY_FUTURE, PY_START};
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+		if (l->py_kind == texts[kinds[i]])
+			return true;
+	return false;
+}
+
+bool lock_is_barrier(const struct lock *l)
+{
+	return l->kind == LOCK_BARRIER || l->py_kind == texts[PY_BARRIER];
+}
+
 const char *lock_kind_text(const struct lock *l, char *out, size_t n)
 {
 	const char *kind = l->py_kind ? l->py_kind : lock_kind_key((enum lock_kind)l->kind);

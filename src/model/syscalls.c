@@ -75,6 +75,14 @@ static enum block_cause clone_cause(const struct call *call, const struct site *
 	return BLOCK_OTHER;
 }
 
+/* Of no descriptors: how sleep was written, and Python's up to 3.10. */
+static bool polls_nothing(const struct call *call, const struct site *site)
+{
+	if (!strcmp(call->name, "select") || !strcmp(call->name, "pselect6"))
+		return !site->a[0];
+	return (!strcmp(call->name, "poll") || !strcmp(call->name, "ppoll")) && !site->a[1];
+}
+
 enum block_cause syscall_cause(const char *arch, const struct site *site)
 {
 	/* A 32-bit process has other numbers: better no cause than a wrong one. */
@@ -88,7 +96,7 @@ enum block_cause syscall_cause(const char *arch, const struct site *site)
 	case CLASS_SLEEP:
 		return BLOCK_SLEEP;
 	case CLASS_POLL:
-		return BLOCK_POLL;
+		return polls_nothing(call, site) ? BLOCK_SLEEP : BLOCK_POLL;
 	case CLASS_SOCKET:
 		return BLOCK_SOCKET;
 	case CLASS_CHILD:
