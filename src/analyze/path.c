@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The critical path: from the start to the end of the run, at each moment the one task
- * whose doing the run's end waited for. It begins at the task that ends last, not counting those
- * that were killed while they waited, or that another thread's exit_group took along. Where all
- * live on, it is the first process's main thread; but where that did nothing than wait for
- * the outside (a server's master, an event loop without events), the task that ran most. Where
- * that task runs or is ready, the path is its own; where it was blocked, the path is what those did
- * meanwhile that it waited for, and so on down the chain. Before a task's birth the path
- * is its creator's. So it tiles the wall, however deep the chain, in time linear in the
- * spans that it touches.
+ * The critical path: from the end of the run back to its start, at each moment the one task whose
+ * doing the run's end waited for. It begins at the task that ends last, not counting those that
+ * were killed while they waited, or that another thread's exit_group took along. Where all live
+ * on, it is the first process's main thread; but where that did nothing than wait for the outside
+ * (a server's master, an event loop without events), the task that ran most. Where that task runs
+ * or is ready, the path is its own; where it was blocked, the path goes on with the task that ended
+ * the wait, from then on back, also before the wait began: when somebody is waited for, what it
+ * did before is what made it late. Before a task's birth the path is its creator's. So it tiles the
+ * wall, in time linear in the spans that it touches.
+ * (The last-arriving edge of Miller and Yang's program activity graph: Critical Path Analysis for
+ * the Execution of Parallel and Distributed Programs, 1988.)
  *
- * A piece below a wait for a lock, or for another's work, says so (cause, lock): that part
- * of the path is bound by it.
+ * While somebody waits for a lock, or for another's work, the path below it says so (cause, lock):
+ * that part of the path is bound by it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -23,37 +25,40 @@
 #define DEEPEST 64
 #define BUSIER  4 /* so many times the main thread's CPU time is worth looking at instead */
 
-/* One task being followed over [at, hi]. */
-struct follow {
-	const struct task *t;
-	struct spans spans;
-	uint64_t at_ns, hi_ns;
-	struct span why; /* the wait above that led here; kind is meaningless at the bottom */
-	uint8_t cause;   /* of running pieces */
+/* A wait on the path: of what comes after lo_ns somebody waits for the rest. */
+struct above {
+	uint64_t lo_ns;
+	uint8_t cause; /* of running pieces */
 	uint32_t lock, channel;
-	bool begun;
 };
 
 struct walk {
 	struct report *r;
-	struct follow stack[DEEPEST];
+	const struct task *t;
+	uint64_t at_ns, lo_ns; /* the path is known from at_ns on; it is to be back to lo_ns */
+	struct above above[DEEPEST];
 	unsigned depth;
+	const struct task *passed[DEEPEST]; /* without a step back */
+	unsigned n_passed;
 };
 
+/* Pieces come from the last to the first. */
 static int emit(struct walk *w, const struct path_row *row)
 {
-	struct path_row *last = w->r->path.n ? &w->r->path.v[w->r->path.n - 1] : NULL;
+	struct path_row *next = w->r->path.n ? &w->r->path.v[w->r->path.n - 1] : NULL;
 
 	if (row->end_ns <= row->start_ns)
 		return 0;
-	if (last && last->end_ns == row->start_ns && last->task == row->task &&
-	    last->state == row->state && last->cause == row->cause && last->lock == row->lock &&
-	    last->channel == row->channel) {
-		last->end_ns = row->end_ns;
-		if (!last->ustack)
-			last->ustack = row->ustack;
-		if (!last->kstack)
-			last->kstack = row->kstack;
+	w->at_ns = row->start_ns;
+	w->n_passed = 0;
+	if (next && next->start_ns == row->end_ns && next->task == row->task &&
+	    next->state == row->state && next->cause == row->cause && next->lock == row->lock &&
+	    next->channel == row->channel) {
+		next->start_ns = row->start_ns;
+		if (row->ustack)
+			next->ustack = row->ustack;
+		if (row->kstack)
+			next->kstack = row->kstack;
 		return 0;
 	}
 	return vec_push(&w->r->path, *row);
@@ -103,105 +108,165 @@ static int emit_blocked(struct walk *w, const struct task *t, const struct span 
 	return emit(w, &row);
 }
 
-static bool is_followed(const struct walk *w, const struct task *t)
+/* The wait above the present moment, NULL = none. */
+static const struct above *above_now(struct walk *w)
 {
-	for (unsigned i = 0; i < w->depth; i++)
-		if (w->stack[i].t == t)
-			return true;
-	return false;
-}
-
-/* Follows t over [lo, hi]; false: it cannot be followed. */
-static bool follow(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
-{
-	struct follow *f;
-
-	if (!t || !t->slices.n || w->depth == DEEPEST || is_followed(w, t))
-		return false;
-	f = &w->stack[w->depth++];
-	*f = (struct follow){.t = t, .at_ns = lo, .hi_ns = hi, .cause = CAUSE_WORK};
-	return true;
+	while (w->depth && w->above[w->depth - 1].lo_ns >= w->at_ns)
+		w->depth--;
+	return w->depth ? &w->above[w->depth - 1] : NULL;
 }
 
 /* What running means below this wait. The end of a task is waited for without being held up
  * by anything but its work. */
-static void set_why(struct walk *w, const struct span *s)
+static void push_above(struct walk *w, const struct span *s)
 {
-	struct follow *f = &w->stack[w->depth - 1];
 	const struct lock *l =
 	        s->lock && s->lock <= w->r->w->locks.n ? &w->r->w->locks.v[s->lock - 1] : NULL;
+	struct above a = {.lo_ns = s->start_ns, .cause = CAUSE_WORK};
 
-	f->why = *s;
-	if (s->kind == WAIT_CHILD || (l && l->kind == LOCK_JOIN))
-		return;
-	f->lock = s->lock;
-	f->channel = s->channel;
-	f->cause = CAUSE_SERIAL;
-	if (s->kind == WAIT_LOCK && l && l->kind != LOCK_COND && l->kind != LOCK_BARRIER)
-		f->cause = cause_of_lock(w->r, s->lock);
+	if (s->kind != WAIT_CHILD && !(l && l->kind == LOCK_JOIN)) {
+		a.lock = s->lock;
+		a.channel = s->channel;
+		a.cause = CAUSE_SERIAL;
+		if (s->kind == WAIT_LOCK && l && l->kind != LOCK_COND && l->kind != LOCK_BARRIER)
+			a.cause = cause_of_lock(w->r, s->lock);
+	}
+	if (w->depth == DEEPEST)
+		memmove(w->above, w->above + 1, --w->depth * sizeof(w->above[0]));
+	w->above[w->depth++] = a;
 }
 
-static int emit_own(struct walk *w, const struct follow *f, const struct span *s, uint64_t hi)
+static int emit_own(struct walk *w, const struct span *s)
 {
+	const struct above *a = above_now(w);
+	uint64_t lo = s->start_ns > w->lo_ns ? s->start_ns : w->lo_ns;
 	struct path_row row = {
-	        .start_ns = f->at_ns,
-	        .end_ns = hi,
-	        .task = f->t->id,
+	        .start_ns = a && a->lo_ns > lo ? a->lo_ns : lo,
+	        .end_ns = w->at_ns,
+	        .task = w->t->id,
 	        .state = s->state == SPAN_RUN ? 'R' : 'Q',
-	        .cause = s->state == SPAN_RUN ? f->cause : CAUSE_CPU_SHORTAGE,
-	        .lock = f->lock,
-	        .channel = f->channel,
+	        .cause = CAUSE_CPU_SHORTAGE,
+	        .lock = a ? a->lock : 0,
+	        .channel = a ? a->channel : 0,
 	};
 
+	if (s->state == SPAN_RUN)
+		row.cause = a ? a->cause : CAUSE_WORK;
 	return emit(w, &row);
 }
 
-/* Before its birth its creator is followed; nobody's child has no past. */
-static int before_birth(struct walk *w, struct follow *f)
+/* Before its birth its creator is on the path; nobody's child has no past. */
+static int before_birth(struct walk *w)
 {
-	uint64_t lo = f->at_ns, hi = f->hi_ns < f->t->start_ns ? f->hi_ns : f->t->start_ns;
-	struct path_row row = {.start_ns = lo, .end_ns = hi, .task = f->t->id, .state = 'B'};
+	const struct task *creator = w->t->parent ? model_task(w->r->m, w->t->parent) : NULL;
+	struct path_row row = {.start_ns = w->lo_ns,
+	                       .end_ns = w->at_ns,
+	                       .task = w->t->id,
+	                       .state = 'B',
+	                       .cause = CAUSE_NO_TASK};
 
-	f->at_ns = hi;
-	row.cause = CAUSE_NO_TASK;
-	if (f->t->parent && follow(w, model_task(w->r->m, f->t->parent), lo, hi))
-		return 0;
-	return emit(w, &row);
+	if (!creator || !creator->slices.n || creator->start_ns >= w->at_ns)
+		return emit(w, &row);
+	w->t = creator;
+	return 0;
 }
 
-/* One more span of the task on top. */
+/* The task's span that ends at at_ns, or contains it. False: it has none, as it has gone. */
+static bool span_until(const struct walk *w, struct span *out)
+{
+	const struct task *t = w->t;
+	size_t lo = 0, hi = t->slices.n;
+	struct spans spans;
+
+	while (lo < hi) { /* the first slice that does not end before */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (t->slices.v[mid].end_ns < w->at_ns)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == t->slices.n)
+		return false;
+	spans_begin(&spans, w->r->w, t, lo ? t->slices.v[lo - 1].end_ns : 0);
+	while (spans_next(&spans, out))
+		if (out->end_ns >= w->at_ns)
+			return true;
+	return false;
+}
+
+/* After the last that is known of it: it lives on as it was, or it has gone, and who waited for it
+ * does not run yet. */
+static int after_end(struct walk *w)
+{
+	const struct slice *last = &w->t->slices.v[w->t->slices.n - 1];
+	uint64_t lo = last->end_ns > w->lo_ns ? last->end_ns : w->lo_ns;
+	struct span s = {.start_ns = lo, .end_ns = w->at_ns, .kind = WAIT_OTHER};
+
+	if (!w->t->alive || last->in_ns >= last->end_ns)
+		return emit_blocked(w, w->t, &s, lo, w->at_ns);
+	s.state = SPAN_RUN;
+	return emit_own(w, &s);
+}
+
+static bool was_passed(const struct walk *w, const struct task *t)
+{
+	for (unsigned i = 0; i < w->n_passed; i++)
+		if (w->passed[i] == t)
+			return true;
+	return t == w->t || w->n_passed == DEEPEST;
+}
+
+/* Who ended the wait, if the path can go on with it from some moment of the wait; NULL = no. */
+static const struct task *ender_of(const struct walk *w, const struct span *s, uint64_t lo)
+{
+	const struct task *t = s->task ? model_task(w->r->m, s->task) : NULL;
+
+	if (!t || !t->slices.n || was_passed(w, t) || t->start_ns >= w->at_ns ||
+	    t->slices.v[t->slices.n - 1].end_ns <= lo)
+		return NULL;
+	return t;
+}
+
+static int pass_blocked(struct walk *w, const struct span *s)
+{
+	uint64_t lo = s->start_ns > w->lo_ns ? s->start_ns : w->lo_ns, end;
+	const struct task *ender = ender_of(w, s, lo);
+	int err = 0;
+
+	if (!ender)
+		return emit_blocked(w, w->t, s, lo, w->at_ns);
+	end = ender->slices.v[ender->slices.n - 1].end_ns;
+	if (end < w->at_ns && !ender->alive)
+		err = emit_blocked(w, ender, s, end, w->at_ns);
+	push_above(w, s);
+	w->passed[w->n_passed++] = w->t;
+	w->t = ender;
+	return err;
+}
+
+/* A new task is its creator's doing until it is ready to run. */
+static uint64_t birth_ns(const struct walk *w)
+{
+	const struct task *t = w->t;
+	const struct slice *first = &t->slices.v[0];
+
+	if (!t->parent || t->start_ns <= w->lo_ns || first->cause != BLOCK_OTHER || first->site ||
+	    first->out_ns > t->start_ns || first->queued_ns >= first->end_ns)
+		return t->start_ns;
+	return first->queued_ns > t->start_ns ? first->queued_ns : t->start_ns;
+}
+
+/* One more span of the task, or over to another one. */
 static int step(struct walk *w)
 {
-	struct follow *f = &w->stack[w->depth - 1];
 	struct span s;
-	uint64_t lo = f->at_ns, hi;
 
-	if (lo >= f->hi_ns) {
-		w->depth--;
-		return 0;
-	}
-	if (lo < f->t->start_ns)
-		return before_birth(w, f);
-	if (!f->begun)
-		spans_begin(&f->spans, w->r->w, f->t, lo);
-	f->begun = true;
-	if (!spans_next(&f->spans, &s)) {
-		/* It has gone, and who waited for it does not run yet. */
-		f->at_ns = f->hi_ns;
-		return emit_blocked(w, f->t, &f->why, lo, f->hi_ns);
-	}
-	hi = s.end_ns < f->hi_ns ? s.end_ns : f->hi_ns;
-	if (s.state != SPAN_BLOCKED) {
-		int err = emit_own(w, f, &s, hi);
-
-		f->at_ns = hi;
-		return err;
-	}
-	f->at_ns = hi;
-	if (!s.task || !follow(w, model_task(w->r->m, s.task), lo, hi))
-		return emit_blocked(w, f->t, &s, lo, hi);
-	set_why(w, &s);
-	return 0;
+	if (w->at_ns <= birth_ns(w))
+		return before_birth(w);
+	if (!span_until(w, &s))
+		return after_end(w);
+	return s.state == SPAN_BLOCKED ? pass_blocked(w, &s) : emit_own(w, &s);
 }
 
 /* --- whose end --- */
@@ -298,11 +363,25 @@ static int walk(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
 {
 	int err = 0;
 
-	if (t && lo < hi)
-		follow(w, t, lo, hi);
-	while (!err && w->depth)
+	if (!t || !t->slices.n)
+		return 0;
+	w->t = t;
+	w->lo_ns = lo;
+	w->at_ns = hi;
+	w->depth = w->n_passed = 0;
+	while (!err && w->at_ns > lo)
 		err = step(w);
 	return err;
+}
+
+static void turn_round(struct report *r)
+{
+	for (size_t i = 0, j = r->path.n; i + 1 < j; i++) {
+		struct path_row row = r->path.v[i];
+
+		r->path.v[i] = r->path.v[--j];
+		r->path.v[j] = row;
+	}
 }
 
 /* What was killed takes its time to go. */
@@ -312,11 +391,11 @@ static int walk_all(struct walk *w)
 	const struct task *last = last_to_end(w->r, false), *end = busy_instead(w->r, last);
 	uint64_t until = end && !end->alive && end->end_ns < rec->wall_end_ns ? end->end_ns
 	                                                                      : rec->wall_end_ns;
-	int err = walk(w, end, rec->wall_start_ns, until);
+	int err = walk(w, last_to_end(w->r, true), until, rec->wall_end_ns);
 
 	if (end != last)
 		w->r->path_of = end->id;
-	return err ? err : walk(w, last_to_end(w->r, true), until, rec->wall_end_ns);
+	return err ? err : walk(w, end, rec->wall_start_ns, until);
 }
 
 /* --- where it ran --- */
@@ -386,5 +465,6 @@ int analyze_path(struct report *r, struct err *err)
 	w->r = r;
 	rc = end ? walk(w, end, rec->wall_start_ns, end->end_ns) : walk_all(w);
 	free(w);
+	turn_round(r);
 	return rc ? rc : set_stacks(r);
 }

@@ -75,12 +75,14 @@ static enum block_cause clone_cause(const struct call *call, const struct site *
 	return BLOCK_OTHER;
 }
 
-/* Of no descriptors: how sleep was written, and Python's up to 3.10. */
+/* Of no descriptors, for a time: how sleep was written, and Python's up to 3.10. */
 static bool polls_nothing(const struct call *call, const struct site *site)
 {
 	if (!strcmp(call->name, "select") || !strcmp(call->name, "pselect6"))
 		return !site->a[0];
-	return (!strcmp(call->name, "poll") || !strcmp(call->name, "ppoll")) && !site->a[1];
+	if (!strcmp(call->name, "poll"))
+		return !site->a[1] && (int32_t)site->a[2] >= 0;
+	return !strcmp(call->name, "ppoll") && !site->a[1] && site->a[2];
 }
 
 enum block_cause syscall_cause(const char *arch, const struct site *site)

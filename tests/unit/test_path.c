@@ -31,7 +31,7 @@ static void expect_path(const struct built *b, const struct piece *want, size_t 
 Test(path, through_joins_locks_and_disk)
 {
 	static const struct piece want[] = {
-	        {1000, 1, 'R', CAUSE_WORK},  {1001, 2, 'R', CAUSE_WORK},
+	        {1000, 1, 'R', CAUSE_WORK},  {1001, 3, 'R', CAUSE_WORK},
 	        {11000, 3, 'R', CAUSE_LOCK}, {16000, 3, 'B', CAUSE_IO},
 	        {21000, 3, 'R', CAUSE_LOCK}, {31000, 2, 'R', CAUSE_WORK},
 	        {32000, 1, 'R', CAUSE_WORK},
@@ -51,6 +51,70 @@ Test(path, through_joins_locks_and_disk)
 	b = build(tb);
 	expect_path(&b, want, 7);
 	cr_expect_eq(b.r.path.v[2].lock, 1);
+	drop(&b);
+}
+
+/* Who is joined first may be done before: it is the other one that the end waited for. */
+Test(path, through_the_longer_of_two)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},
+	        {31000, 3, 'R', CAUSE_WORK},
+	        {32000, 1, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_thread(tb, id, 1, "worker", 1 * MS);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 1 * MS, id == 2 ? 26 * MS : 31 * MS);
+		tb_exit(tb, id, 0);
+	}
+	tb_join(tb, 1, 2, 26 * MS);
+	tb_run(tb, 1, 26 * MS, 26 * MS + US);
+	tb_join(tb, 1, 3, 31 * MS);
+	tb_run(tb, 1, 31 * MS, 32 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_path(&b, want, 3);
+	drop(&b);
+}
+
+/* 1 reads what 2 needs longer for than 1 sleeps between: the sleep is not what is waited for. */
+Test(path, through_the_slowest_stage)
+{
+	struct tb *tb = tb_new();
+	uint64_t decodes = 0;
+	struct built b;
+
+	tb_task(tb, 1, "fetch");
+	tb_fork(tb, 2, 1, "decode", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, US);
+	for (unsigned i = 0; i < 10; i++) {
+		uint64_t t = i * 6 * MS;
+
+		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, t + MS, 0);
+		tb_run(tb, 1, t + MS, t + MS + US);
+		/* The pipe is full until it is read again. */
+		if (i < 9) {
+			tb_call(tb, 1, TB_NR_write, 4, FD_PIPE, t + 6 * MS, 2);
+			tb_run(tb, 1, t + 6 * MS, t + 6 * MS + US);
+		}
+	}
+	tb_run(tb, 2, 0, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_call(tb, 1, TB_NR_wait4, (uint64_t)-1, FD_UNKNOWN, 60 * MS, 2);
+	tb_run(tb, 1, 60 * MS, 61 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	for (size_t i = 0; i < b.r.path.n; i++)
+		if (b.r.path.v[i].task == 2 && b.r.path.v[i].state == 'R')
+			decodes += b.r.path.v[i].end_ns - b.r.path.v[i].start_ns;
+	cr_expect_geq(decodes, 59 * MS);
 	drop(&b);
 }
 
@@ -346,7 +410,7 @@ Test(graph, like_ones_are_one_line)
 
 	tb_task(tb, 1, "main");
 	tb_run(tb, 1, 0, 1 * MS);
-	tb_call(tb, 1, TB_NR_poll, 0, FD_UNKNOWN, TB_NEVER, 0);
+	tb_call_with(tb, 1, TB_NR_poll, 0, 1, FD_UNKNOWN, TB_NEVER, 0);
 	for (uint32_t id = 2; id < 202; id++) {
 		tb_thread(tb, id, 1, "idle", 0);
 		tb_on(tb, id, id);
