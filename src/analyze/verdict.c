@@ -18,7 +18,9 @@
  *   - the largest is held: serialized; or imbalanced, when most of it is waiting at barriers
  *     and for the end of siblings;
  *   - the largest is disk: io-bound;
- *   - the largest is shortage: cpu-starved;
+ *   - the largest is shortage: cpu-starved. Only as far as other programs (and the hypervisor) used
+ *     the CPUs, where that is known and nothing but the machine's size limits the workload: a task
+ *     that is woken beside its waker is ready for a moment while another CPU is idle;
  *   - the largest is rest, but less than work: parallel or cpu-bound, as above, if work is
  *     PARALLEL of what is left without rest, too; else the largest of the others decides;
  *   - the largest is rest, or there is nothing of all that: idle.
@@ -39,6 +41,7 @@
 struct tally {
 	double capacity, work, held, disk, rest, shortage, no_task, unknown;
 	double balance;              /* part of held: barriers, joins, children */
+	double scarce;               /* of shortage, what others' use of the CPUs explains */
 	const struct cause_row *top; /* of what decides */
 	double behind;               /* of rest, what waited behind locks … */
 	struct cause_row lock;       /* … most behind this */
@@ -121,7 +124,7 @@ static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
 	const double *groups[] = {&t->held, &t->disk, &t->shortage, &t->rest};
-	const double shares[] = {t->held + t->behind, t->disk, t->shortage, t->rest - t->behind};
+	double shares[] = {t->held + t->behind, t->disk, t->scarce, t->rest - t->behind};
 	static const enum verdict verdicts[] = {VERDICT_SERIALIZED, VERDICT_IO_BOUND,
 	                                        VERDICT_CPU_STARVED, VERDICT_IDLE};
 	size_t best;
@@ -130,6 +133,8 @@ static enum verdict judge(const struct report *r, struct tally *t)
 		return VERDICT_SERIALIZED;
 	if (t->work > 0 && t->work >= PARALLEL * usable)
 		return judge_busy(r, t);
+	if (shares[largest(shares, ARRAY_LEN(shares))] < MENTION * t->capacity)
+		shares[2] = t->shortage; /* there is nothing else to say */
 	best = largest(shares, ARRAY_LEN(shares));
 	if (groups[best] == &t->rest && t->work > t->rest) {
 		if (t->work >= PARALLEL * (usable - t->rest))
@@ -278,6 +283,8 @@ static bool is_one_of_many(const struct report *r, const struct tally *t)
 	for (size_t i = 0; i < r->breakdown.n; i++) {
 		const struct cause_row *row = &r->breakdown.v[i];
 
+		if (row->cause == CAUSE_CPU_SHORTAGE && t->scarce <= (double)t->top->ns)
+			continue;
 		if (row->cause != CAUSE_WORK && row->cause != CAUSE_NO_TASK && row->ns > t->top->ns)
 			return true;
 	}
@@ -444,8 +451,12 @@ static void set_next_step(struct report *r, const struct tally *t)
 		break;
 	case CAUSE_CPU_SHORTAGE:
 		append(r->next_step, sizeof(r->next_step),
-		       "what else runs on these CPUs, and the CPUs (affinity, quota) that this "
-		       "workload may use");
+		       t->scarce < t->shortage / 2
+		               ? "who wakes whom, and where: tasks were ready beside a CPU that no "
+		                 "other program used"
+		               : "what else runs on these CPUs, and the CPUs (affinity, quota) "
+		                 "that "
+		                 "this workload may use");
 		break;
 	case CAUSE_SLEEP:
 		/* An address helps nobody: as of the command sleep itself. */
@@ -536,6 +547,20 @@ static int find_behind(const struct report *r, const struct sweep *s, struct tal
 	return 0;
 }
 
+static double scarce_of(const struct report *r, const struct tally *t)
+{
+	uint64_t busy, cpus, own = 0;
+	const struct model *m = r->m;
+
+	if (model_recording(m)->windowed || !model_meta_u64(m, META_BUSY, &busy) ||
+	    !model_meta_u64(m, META_CAPACITY_CPUS, &cpus) || r->cpus < (double)cpus)
+		return t->shortage;
+	for (size_t i = 0; i < model_n_tasks(m); i++)
+		own += model_task_at(m, i)->run_ns;
+	busy -= own < busy ? own : busy;
+	return (double)busy < t->shortage ? (double)busy : t->shortage;
+}
+
 int verdict_fill(struct report *r, const struct sweep *s)
 {
 	struct tally t = {.capacity = (double)r->capacity_ns, .balance = balance_of(s)};
@@ -544,6 +569,7 @@ int verdict_fill(struct report *r, const struct sweep *s)
 		return 0;
 	for (size_t i = 0; i < r->breakdown.n; i++)
 		*group_of(&t, r->breakdown.v[i].cause) += (double)r->breakdown.v[i].ns;
+	t.scarce = scarce_of(r, &t);
 	if (find_behind(r, s, &t))
 		return -ENOMEM;
 	r->verdict = judge(r, &t);

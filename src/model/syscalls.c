@@ -81,7 +81,7 @@ static bool polls_nothing(const struct call *call, const struct site *site)
 	if (!strcmp(call->name, "select") || !strcmp(call->name, "pselect6"))
 		return !site->a[0];
 	if (!strcmp(call->name, "poll"))
-		return !site->a[1] && (int32_t)site->a[2] >= 0;
+		return !site->a[1] && (int32_t)site->a[2] > 0;
 	return !strcmp(call->name, "ppoll") && !site->a[1] && site->a[2];
 }
 

@@ -439,6 +439,44 @@ Test(causes, ready_without_a_cpu)
 	drop(&b);
 }
 
+/* In turns on one CPU for 80 ms, then one waits 20 ms for the other's lock. */
+static struct built turns_and_a_lock(const char *busy)
+{
+	struct tb *tb = two_workers(111 * MS);
+
+	tb_meta(tb, META_BUSY, busy);
+	tb_meta(tb, META_CAPACITY, "224000000");
+	tb_meta(tb, META_CAPACITY_CPUS, "2");
+	for (unsigned i = 0; i < 8; i++) {
+		uint32_t id = 2 + i % 2;
+
+		tb_on(tb, id, 1);
+		tb_run(tb, id, (1 + 10 * i) * MS, (11 + 10 * i) * MS);
+		if (i < 6)
+			tb_preempt(tb, id);
+	}
+	tb_owner(tb, 2, 3);
+	tb_futex_wait(tb, 2, MUTEX, 101 * MS, 3);
+	tb_run(tb, 2, 101 * MS, 111 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 81 * MS, 101 * MS);
+	tb_exit(tb, 3, 0);
+	return build(tb);
+}
+
+/* What was ready beside a CPU that nobody used did not lack CPUs. */
+Test(causes, ready_beside_an_idle_cpu)
+{
+	struct built b = turns_and_a_lock("112000000");
+
+	cr_expect_gt(of_cause(&b, CAUSE_CPU_SHORTAGE), of_cause(&b, CAUSE_LOCK));
+	expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by ");
+	drop(&b);
+	b = turns_and_a_lock("200000000");
+	expect_verdict(&b, VERDICT_CPU_STARVED, "CPU-STARVED: ");
+	drop(&b);
+}
+
 Test(causes, stolen_time_is_shortage)
 {
 	struct tb *tb = tb_new();
