@@ -76,7 +76,8 @@ void text_deadlocks(struct tx *t)
 
 /* A gain by less is nothing to tell. */
 #define WORTH_TELLING 1.05
-#define SMALL_CAUSE   33 /* one part of the capacity in so many */
+#define SMALL_CAUSE   33  /* one part of the capacity in so many */
+#define SURE_GAIN     1.2 /* worth telling of what is not the verdict's cause */
 
 /* If that cause were gone; NULL: not known, or hardly a gain. Nothing of a small cause that may
  * change nothing. */
@@ -94,8 +95,25 @@ static const struct what_if_row *what_if_of(const struct report *r, const struct
 	return NULL;
 }
 
+/* The most that is gained for sure, whatever takes the most time: that of a lock's holder may be
+ * told as sleep or I/O. */
+static const struct what_if_row *sure_gain(const struct report *r)
+{
+	const struct what_if_row *best = NULL;
+
+	for (size_t i = 0; i < r->what_if.n; i++) {
+		const struct what_if_row *w = &r->what_if.v[i];
+
+		if (w->cause != CAUSE_WORK && w->wall_high_ns < r->wall_ns &&
+		    w->speedup >= SURE_GAIN && (!best || w->speedup > best->speedup))
+			best = w;
+	}
+	return best;
+}
+
 /* Of the cause that the headline names; else of the largest that is half of it or more: what is
- * said of a lesser one would be read as the answer. */
+ * said of a lesser one would be read as the answer. Else, where no lock is named, what is gained
+ * for sure. */
 static const struct what_if_row *main_what_if(const struct report *r)
 {
 	const struct cause_row *named = &r->verdict_row;
@@ -104,7 +122,9 @@ static const struct what_if_row *main_what_if(const struct report *r)
 	for (size_t i = 0; !w && i < r->breakdown.n; i++)
 		if (r->breakdown.v[i].ns >= named->ns / 2)
 			w = what_if_of(r, &r->breakdown.v[i]);
-	return w;
+	if (w || named->cause == CAUSE_LOCK || named->cause == CAUSE_GIL)
+		return w;
+	return sure_gain(r);
 }
 
 static void print_cost(struct tx *t, const struct what_if_row *w)

@@ -280,6 +280,17 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	text = print(&r, &o);
 	cr_expect(!strstr(text, "Without the "), "%s", text);
 	free(text);
+	/* Nobody can be without sleep; but what slept may have held a lock. */
+	r.verdict_row.cause = CAUSE_SLEEP;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Without the GIL"), "%s", text);
+	free(text);
+	r.what_if.v[0].wall_high_ns = r.wall_ns;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "Without the "), "%s", text);
+	free(text);
+	r.what_if.v[0].wall_high_ns = 50 * MS;
+	r.verdict_row = lock;
 	r.verdict_row.ns = 140 * MS;
 	text = print(&r, &o);
 	cr_expect(strstr(text, "Without the GIL"), "%s", text);
