@@ -10,6 +10,7 @@
 
 #define MAX_GILS     3
 #define MAX_COMPARED 1000
+#define SELDOM       4   /* waited for by less than 1 part in this of the time that it was held */
 #define SMALL        200 /* of the run: a GIL that nobody waited for longer is not worth a table */
 
 static const struct column columns[] = {
@@ -113,14 +114,19 @@ static int print_tasks(struct tx *t, const struct gil_row *g, const char *head)
 
 static void print_gil(struct tx *t, const struct gil_row *g)
 {
-	char name[48], wait[32], switches[32], share[16], line[160];
+	/* Where nobody waits, a release leaves no trace. */
+	bool doubtful = g->wait_ns < g->hold_ns / SELDOM;
+	char name[48], wait[32], switches[32], share[16], line[240];
 
 	tx_section(t);
 	gil_name(name, sizeof(name), t->r, g);
 	t->err = print_tasks(t, g, name);
 	snprintf(line, sizeof(line),
-	         "held %s of the run, %s waited for in all, %s times handed over",
+	         "held %s%s of the run%s, %s waited for in all, %s times handed over",
+	         doubtful ? "at most " : "",
 	         fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
+	         doubtful ? " (code that had released it, with nobody waiting, counts as well)"
+	                  : "",
 	         fmt_ns(wait, sizeof(wait), g->wait_ns),
 	         fmt_count(switches, sizeof(switches), g->switches));
 	tx_items(t, TX_PLAIN, "", line);

@@ -304,6 +304,26 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	model_free(m);
 }
 
+/* What is known of a GIL that hardly anybody waits for is a bound. */
+Test(report_causes, gil_that_nobody_waits_for)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	text = print(&r, &o);
+	cr_expect(strstr(text, " held ") && !strstr(text, "held at most "), "%s", text);
+	free(text);
+	r.gils.v[0].wait_ns = r.wall_ns / 100;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "held at most "), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Of a workload that got no CPUs the report says who had them, if that is known. */
 Test(report_causes, other_programs_cpus)
 {
