@@ -42,6 +42,8 @@ void text_locks(struct tx *t);
 void text_channels(struct tx *t);
 void text_traffic(struct tx *t);
 void text_pickling(struct tx *t);
+/* Below the verdict, where it is much of what Python used. */
+void text_much_pickling(struct tx *t);
 void text_path(struct tx *t);
 void text_serial(struct tx *t);
 void text_gil(struct tx *t);

@@ -194,6 +194,7 @@ void text_verdict(struct tx *t)
 	print_others(t);
 	if (r->spin_note[0])
 		tx_items(t, TX_PLAIN, NULL, fmt_safe(safe, sizeof(safe), r->spin_note));
+	text_much_pickling(t);
 	print_what_if(t);
 }
 

@@ -304,6 +304,27 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	model_free(m);
 }
 
+/* What most of the CPU time goes into is said first. */
+Test(report_causes, much_pickling)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	ADD(&r.pickling, (struct pickle_row){.proc = 1, .samples = 100, .dumps = 10, .loads = 20});
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "of Python's CPU time is pickling"), "%s", text);
+	free(text);
+	ADD(&r.pickling, (struct pickle_row){.proc = 2, .samples = 60, .dumps = 50});
+	text = print(&r, &o);
+	cr_expect(strstr(text, "50.0 % of Python's CPU time is pickling"), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* What is known of a GIL that hardly anybody waits for is a bound. */
 Test(report_causes, gil_that_nobody_waits_for)
 {
