@@ -161,6 +161,22 @@ static bool put_kernel(char *out, size_t n, const struct frame *f, size_t count)
 	return false;
 }
 
+/* A forked worker of multiprocessing's has its parent's frames below its own first one. */
+static size_t without_parents(const struct frame *f, size_t count)
+{
+	static const char file[] = "/multiprocessing/process.py", name[] = "_bootstrap";
+
+	for (size_t i = 1; i < count; i++) {
+		size_t k = f[i].src ? strlen(f[i].src) : 0, l = f[i].name ? strlen(f[i].name) : 0;
+
+		if (f[i].kind == FRAME_PYTHON && k >= strlen(file) && l >= strlen(name) &&
+		    !strcmp(f[i].src + k - strlen(file), file) &&
+		    !strcmp(f[i].name + l - strlen(name), name))
+			return i;
+	}
+	return count;
+}
+
 bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uint32_t kstack)
 {
 	struct frame *f = malloc(STACK_MAX_FRAMES * sizeof(*f));
@@ -168,7 +184,7 @@ bool where_text(char *out, size_t n, const struct model *m, uint32_t ustack, uin
 
 	out[0] = '\0';
 	if (f && ustack) {
-		size_t count = model_frames(m, ustack, f, STACK_MAX_FRAMES);
+		size_t count = without_parents(f, model_frames(m, ustack, f, STACK_MAX_FRAMES));
 
 		told = put_frames(out, n, f, count, false) || put_frames(out, n, f, count, true) ||
 		       put_unnamed(out, n, f, count);

@@ -208,3 +208,35 @@ Test(frames, a_librarys_wait_is_its_callers)
 	cr_expect_str_eq(where, "queue.py:7 Queue.get ← work.py:3 own");
 	model_free(m);
 }
+
+/* A forked worker's own part of its stack begins where multiprocessing begins it. */
+Test(frames, a_forked_worker_has_no_line_of_its_parents)
+{
+	static const uint64_t stack[] = {PY_FRAME(1, 9, 0), PY_FRAME(2, 7, 0), PY_FRAME(3, 3, 1)};
+	static const char *const file[] = {"/usr/lib/python3.11/multiprocessing/queues.py",
+	                                   "/usr/lib/python3.11/multiprocessing/process.py",
+	                                   "/app/main.py"};
+	static const char *const name[] = {"get", "BaseProcess._bootstrap", "main"};
+	struct rec_stack s = {.id = 900,
+	                      .kind = STACK_USER,
+	                      .space = 1,
+	                      .flags = STACK_F_PY,
+	                      .py = {stack, ARRAY_LEN(stack)}};
+	struct tb *tb = tb_new();
+	char where[256];
+	struct model *m;
+
+	tb_task(tb, 1, "python3");
+	for (uint32_t i = 0; i < 3; i++) {
+		struct rec_pycode c = {.id = i + 1,
+		                       .name = tb_string(tb, name[i]),
+		                       .file = tb_string(tb, file[i]),
+		                       .first_line = 1};
+
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+	}
+	m = waiting_with(tb, &s);
+	cr_expect(where_text(where, sizeof(where), m, 900, 0));
+	cr_expect_str_eq(where, "queues.py:9 get");
+	model_free(m);
+}
