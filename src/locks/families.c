@@ -6,9 +6,12 @@
  * waiter, and none is the lock. What tells them is who wakes whom: each is woken by several others
  * who park on such words themselves, and wakes them. (In a pipeline each is woken by its
  * neighbour; workers are woken by one who hands out work and does not park among them.)
+ * Where the place says that it is a lock (a JVM's monitor), who takes turns so regularly that each
+ * is woken by the same one all the time belongs to it as well.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "locks_priv.h"
 
@@ -17,13 +20,19 @@ enum {
 	WAKERS = 2,   /* of each member */
 	NOTABLE = 20, /* a waker counts from this part of the waiting on */
 	MOST_WAKERS = 64,
+	DEEPEST = 24, /* frames in which a lock's own function is looked for */
 };
 
+/* Parts of the names of functions that wait for a lock's owner, and for nothing else. */
+static const char *const lock_functions[] = {"ObjectMonitor::Enter", "ObjectMonitor::enter"};
+
 struct families {
+	const struct model *m;
 	struct waits *w;
 	struct hmap own;       /* task -> its word's lock index + 1 */
 	uint32_t *up;          /* by lock: its head's index, in the end */
 	uint32_t *size, *most; /* by head: members; the index of the one waited for most */
+	bool *named;           /* by lock: it is waited for where a lock's owner is */
 	bool *mutual; /* by lock: most of its waiting is for others that park, and several */
 };
 
@@ -66,14 +75,31 @@ static bool wakes(uint32_t task, const struct lock *l)
 	return false;
 }
 
-/* The blocker's own word, like this lock, where this lock's waiter wakes it in turn; NULL = none.
- */
+static bool is_named(const struct model *m, const struct lock *l)
+{
+	struct frame frames[DEEPEST];
+	uint32_t ustack = l->sites.n ? l->sites.v[0].ustack : 0;
+	size_t n = ustack ? model_frames(m, ustack, frames, DEEPEST) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; frames[i].name && k < ARRAY_LEN(lock_functions); k++)
+			if (strstr(frames[i].name, lock_functions[k]))
+				return true;
+	return false;
+}
+
+/* The blocker's own word, like this lock, where this lock's waiter wakes it in turn, or both are
+ * known to be a lock's; NULL = none. */
 static const struct lock *own_of(const struct families *f, const struct lock *l, uint32_t task)
 {
 	const uint64_t *at = hmap_get(&f->own, task, 0);
 	const struct lock *own = at ? &f->w->locks.v[*at - 1] : NULL;
 
-	return own && own != l && alike(own, l) && wakes(l->waiters.v[0].task, own) ? own : NULL;
+	if (!own || own == l || !alike(own, l))
+		return NULL;
+	if (f->named[l->id - 1] && f->named[own->id - 1])
+		return own;
+	return wakes(l->waiters.v[0].task, own) ? own : NULL;
 }
 
 static void look_at(struct families *f, size_t i)
@@ -93,7 +119,7 @@ static void look_at(struct families *f, size_t i)
 		by_parking = locks_sum(by_parking, b->wait_ns);
 		wakers += b->wait_ns >= l->wait_ns / NOTABLE;
 	}
-	f->mutual[i] = wakers >= WAKERS && by_parking >= l->wait_ns / 2;
+	f->mutual[i] = wakers >= (f->named[i] ? 1 : WAKERS) && by_parking >= l->wait_ns / 2;
 }
 
 static uint32_t head_of(struct families *f, uint32_t i)
@@ -124,6 +150,8 @@ static void group(struct families *f)
 	uint32_t n = (uint32_t)f->w->locks.n;
 
 	for (uint32_t i = 0; i < n; i++)
+		f->named[i] = is_parking(&f->w->locks.v[i]) && is_named(f->m, &f->w->locks.v[i]);
+	for (uint32_t i = 0; i < n; i++)
 		look_at(f, i);
 	for (uint32_t i = 0; i < n; i++)
 		f->up[i] = i;
@@ -151,17 +179,20 @@ int locks_find_families(struct build *b)
 {
 	size_t n = b->w->locks.n + 1;
 	struct families f = {
+	        .m = b->m,
 	        .w = b->w,
+	        .named = calloc(n, sizeof(*f.named)),
 	        .up = calloc(n, sizeof(*f.up)),
 	        .size = calloc(n, sizeof(*f.size)),
 	        .most = calloc(n, sizeof(*f.most)),
 	        .mutual = calloc(n, sizeof(*f.mutual)),
 	};
-	int err = f.up && f.size && f.most && f.mutual ? find_own(&f) : -ENOMEM;
+	int err = f.named && f.up && f.size && f.most && f.mutual ? find_own(&f) : -ENOMEM;
 
 	if (!err)
 		group(&f);
 	hmap_release(&f.own);
+	free(f.named);
 	free(f.up);
 	free(f.size);
 	free(f.most);

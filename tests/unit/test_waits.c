@@ -629,13 +629,30 @@ Test(waits, interrupts_name_nobody)
 
 /* --- many words, one lock -------------------------------------------------------------------- */
 
-/* n threads, each with a word of its own, take turns; the next after `i` is next(i). */
-static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
+/* All wait in this function. */
+static void wait_in(struct tb *tb, uint32_t n, const char *function)
+{
+	static const uint64_t frame = 0x400100;
+	uint32_t stack;
+
+	tb_map(tb, 1, 0x400000, 0x500000, 0, "/usr/lib/libjvm.so");
+	tb_symbol(tb, "/usr/lib/libjvm.so", 0x100, function, 0, 0);
+	stack = tb_stack(tb, STACK_USER, 1, &frame, 1);
+	for (uint32_t id = 2; id <= n + 1; id++)
+		tb_stacks(tb, id, stack, 0);
+}
+
+/* n threads, each with a word of its own, take turns; the next after `i` is next(i). function: in
+ * which they wait, NULL = not known. */
+static struct built parking_in(const char *function, uint32_t n,
+                               uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
 {
 	struct tb *tb = threads(n + 1);
 	uint32_t who = 2;
 	struct built b;
 
+	if (function)
+		wait_in(tb, n, function);
 	tb_run(tb, 1, 0, 1 * MS);
 	tb_run(tb, 2, 0, 2 * MS);
 	for (uint32_t id = 3; id <= n + 1; id++)
@@ -653,6 +670,11 @@ static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t
 	tb_stop(tb, (3 + turns) * MS);
 	b = build_waits(tb);
 	return b;
+}
+
+static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
+{
+	return parking_in(NULL, n, next, turns);
 }
 
 static uint32_t anyone(uint32_t turn, uint32_t n)
@@ -688,6 +710,21 @@ Test(waits, a_ring_is_no_lock)
 	cr_assert_eq(b.w->locks.n, 4);
 	for (size_t i = 0; i < 4; i++)
 		cr_expect_eq(b.w->locks.v[i].family, 0);
+	built_free(&b);
+}
+
+/* But where the place says that it is one. */
+Test(waits, a_ring_of_a_locks_waiters_is_one)
+{
+	struct built b = parking_in("ObjectMonitor::EnterI(JavaThread*)", 4, neighbour, 64);
+	uint32_t head = b.w->locks.v[0].family;
+
+	cr_assert_eq(b.w->locks.n, 4);
+	cr_assert_neq(head, 0);
+	cr_expect_eq(b.w->locks.v[head - 1].family_n, 4);
+	built_free(&b);
+	b = parking_in("take_the_next(int)", 4, neighbour, 64);
+	cr_expect_eq(b.w->locks.v[0].family, 0);
 	built_free(&b);
 }
 
