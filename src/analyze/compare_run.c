@@ -197,6 +197,9 @@ static void add_causes(struct compare_run *run, const struct report *r)
 		largest[row->cause] = row->ns;
 		fmt_safe(run->cause_name[row->cause], sizeof(run->cause_name[0]), row->name);
 	}
+	if (r->holder_slept)
+		snprintf(run->cause_name[CAUSE_SLEEP], sizeof(run->cause_name[0]),
+		         "of who held %.140s", r->verdict_row.name);
 	run->v[COMPARE_QUIET] = (double)r->undisturbed_ns;
 	for (unsigned c = 0; c < CAUSE_N; c++)
 		run->v[COMPARE_CAUSE0 + c] = (double)run->cause_ns[c] / (double)r->capacity_ns;

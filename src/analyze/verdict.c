@@ -575,6 +575,7 @@ int verdict_fill(struct report *r, const struct sweep *s)
 	r->verdict = judge(r, &t);
 	if (t.top)
 		r->verdict_row = *t.top;
+	r->holder_slept = t.top == &t.lock;
 	set_headline(r, &t);
 	set_next_step(r, &t);
 	return 0;

@@ -46,6 +46,29 @@ static struct compare_run threads(bool beside, uint64_t pss)
 	return run_of(tb);
 }
 
+/* Each sleeps for 100 ms while it has the lock. */
+static struct compare_run sleepers(bool beside)
+{
+	struct tb *tb = tb_program(2, "app", "worker");
+
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 100 * MS, 0);
+	tb_run(tb, 1, 100 * MS, 101 * MS);
+	if (!beside) {
+		tb_owner(tb, 2, 1);
+		tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN),
+		            0);
+		tb_futex_wait(tb, 2, MUTEX, 100 * MS + US, 1);
+		tb_run(tb, 2, 100 * MS + US, 101 * MS);
+	}
+	tb_call(tb, 2, TB_NR_nanosleep, 0, FD_UNKNOWN, beside ? 100 * MS : 200 * MS, 0);
+	tb_run(tb, 2, beside ? 100 * MS : 200 * MS, beside ? 101 * MS : 201 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	return run_of(tb);
+}
+
 static void add(struct compare *c, unsigned side, struct compare_run run)
 {
 	snprintf(c->side[side].name, sizeof(c->side[side].name), "%s", side ? "new" : "old");
@@ -606,4 +629,18 @@ Test(compare, svg_difference)
 	free(text);
 	model_free(before);
 	model_free(after);
+}
+
+/* What sleeps behind a lock is not the sleep's doing. */
+Test(compare, sleep_behind_a_lock)
+{
+	struct compare c = {0};
+
+	for (unsigned i = 0; i < 2; i++) {
+		add(&c, 0, sleepers(false));
+		add(&c, 1, sleepers(true));
+	}
+	build(&c);
+	cr_expect(reason(&c, "loses less to sleep (of who held 0x601000)"));
+	compare_release(&c);
 }
