@@ -46,26 +46,30 @@ static struct compare_run threads(bool beside, uint64_t pss)
 	return run_of(tb);
 }
 
-/* Each sleeps for 100 ms while it has the lock. */
+/* Each of four sleeps for 50 ms while it has the lock. */
 static struct compare_run sleepers(bool beside)
 {
-	struct tb *tb = tb_program(2, "app", "worker");
+	struct tb *tb = tb_program(4, "app", "worker");
 
-	tb_run(tb, 1, 0, 1 * MS);
-	tb_run(tb, 2, 0, 1 * MS);
-	tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 100 * MS, 0);
-	tb_run(tb, 1, 100 * MS, 101 * MS);
-	if (!beside) {
-		tb_owner(tb, 2, 1);
-		tb_wakes_by(tb, 1, tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN),
-		            0);
-		tb_futex_wait(tb, 2, MUTEX, 100 * MS + US, 1);
-		tb_run(tb, 2, 100 * MS + US, 101 * MS);
+	for (uint32_t id = 1; id <= 4; id++)
+		tb_run(tb, id, 0, 1 * MS);
+	for (uint32_t id = 1; id <= 4; id++) {
+		uint64_t t = beside ? 1 * MS : (1 + (id - 1) * 50) * MS;
+
+		if (t > 1 * MS) {
+			uint32_t call =
+			        tb_site(tb, TB_NR_futex, MUTEX, TB_FUTEX_WAKE, 1, FD_UNKNOWN);
+
+			tb_owner(tb, id, id - 1);
+			tb_wakes_by(tb, id - 1, call, 0);
+			tb_futex_wait(tb, id, MUTEX, t, id - 1);
+			tb_run(tb, id, t, t + US);
+		}
+		tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, t + 50 * MS, 0);
+		tb_run(tb, id, t + 50 * MS, t + 50 * MS + 10 * US);
 	}
-	tb_call(tb, 2, TB_NR_nanosleep, 0, FD_UNKNOWN, beside ? 100 * MS : 200 * MS, 0);
-	tb_run(tb, 2, beside ? 100 * MS : 200 * MS, beside ? 101 * MS : 201 * MS);
-	tb_exit(tb, 2, 0);
-	tb_exit(tb, 1, 0);
+	for (uint32_t id = 1; id <= 4; id++)
+		tb_exit(tb, id, 0);
 	return run_of(tb);
 }
 
