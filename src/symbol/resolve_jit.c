@@ -22,13 +22,13 @@ static int read_source(struct resolve *r, const struct sym_file *f, struct jit_n
 
 static int no_source(struct resolve *r, const struct sym_file *f)
 {
-	char line[320];
+	char line[360];
 
 	r->st->files_failed++;
 	snprintf(line, sizeof(line),
 	         "%s: generated code without names, as the program wrote no perf map or jitdump "
 	         "(node --perf-basic-prof, python3 -X perf from 3.12 on, java "
-	         "-XX:+DumpPerfMapAtExit from 17 on)",
+	         "-XX:+UnlockDiagnosticVMOptions -XX:+DumpPerfMapAtExit from 17 on)",
 	         f->path);
 	return resolve_file_note(r, line);
 }
