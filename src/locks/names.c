@@ -7,7 +7,8 @@
 
 #include "locks_priv.h"
 
-#define DEEPEST 48
+#define DEEPEST      48
+#define MAX_FUNCTION 100 /* bytes of a function's name: leaves room for its file's */
 
 /* --- by variable --------------------------------------------------------------------- */
 
@@ -130,20 +131,81 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 	return NULL;
 }
 
+/* What may follow the parameters, outermost last: "f() const & [clone .isra.0]". */
+static int without_suffix(const char *name, int n)
+{
+	static const char *const suffixes[] = {" const", " volatile", " &", " &&", " noexcept"};
+
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+		int k = (int)strlen(suffixes[i]);
+
+		if (n > k && !memcmp(name + n - k, suffixes[i], (size_t)k))
+			return n - k;
+	}
+	if (n && name[n - 1] == ']')
+		for (const char *p = name + n - 1; p > name; p--)
+			if (!strncmp(p, " [clone ", strlen(" [clone ")))
+				return (int)(p - name);
+	return n;
+}
+
+/* Where the bracket is that the last of these bytes closes; 0: not in there. */
+static int opening(const char *name, int n)
+{
+	int depth = 0;
+
+	for (int i = n - 1; i > 0; i--) {
+		depth += (name[i] == ')') - (name[i] == '(');
+		if (!depth)
+			return i;
+	}
+	return 0;
+}
+
 /* Bytes of a function's name without its parameters: "ns::f(int) const" is "ns::f". */
 static int without_parameters(const char *name)
 {
-	const char *end = strrchr(name, ')'), *p = end;
-	int depth = 0;
+	int n = (int)strlen(name), k = without_suffix(name, n), open;
 
-	if (!end || (end[1] && strcmp(end + 1, " const")))
-		return (int)strlen(name);
-	for (; p > name; p--) {
-		depth += (*p == ')') - (*p == '(');
-		if (!depth)
-			break;
+	for (int before = n; k < before; k = without_suffix(name, k))
+		before = k;
+	open = k && name[k - 1] == ')' ? opening(name, k) : 0;
+	return open ? open : n;
+}
+
+/* The first `len` bytes of s; what of them has no room is an ellipsis. */
+static const char *cut(char *out, size_t n, const char *s, int len)
+{
+	static const char more[] = "…";
+	int k = (int)(n - sizeof(more));
+
+	if ((size_t)len < n) {
+		snprintf(out, n, "%.*s", len, s);
+		return out;
 	}
-	return (int)(p > name ? p - name : (ptrdiff_t)strlen(name));
+	while (k && ((unsigned char)s[k] & 0xc0) == 0x80)
+		k--;
+	snprintf(out, n, "%.*s%s", k, s, more);
+	return out;
+}
+
+static void name_place(struct lock *l, const struct frame *f)
+{
+	char function[MAX_FUNCTION], text[600];
+
+	if (f->name)
+		cut(function, sizeof(function), f->name, without_parameters(f->name));
+	if (!f->name)
+		snprintf(text, sizeof(text), "waited for in %s+0x%" PRIx64, path_base(f->module),
+		         f->offset);
+	else if (f->src && f->line)
+		snprintf(text, sizeof(text), "waited for in %s (%s:%u)", function,
+		         path_base(f->src), f->line);
+	else
+		snprintf(text, sizeof(text), "waited for in %s (%s)", function,
+		         path_base(f->module));
+	cut(l->name, sizeof(l->name), text, (int)strlen(text));
+	l->name_from = "site";
 }
 
 static bool by_place(struct build *b, struct lock *l)
@@ -155,19 +217,9 @@ static bool by_place(struct build *b, struct lock *l)
 	for (size_t i = 0; !ustack && i < l->sites.n; i++)
 		ustack = l->sites.v[i].ustack;
 	f = pick(frames, model_frames(b->m, ustack, frames, DEEPEST));
-	if (!f)
-		return false;
-	if (!f->name)
-		snprintf(l->name, sizeof(l->name), "waited for in %s+0x%" PRIx64,
-		         path_base(f->module), f->offset);
-	else if (f->src && f->line)
-		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s:%u)",
-		         without_parameters(f->name), f->name, path_base(f->src), f->line);
-	else
-		snprintf(l->name, sizeof(l->name), "waited for in %.*s (%s)",
-		         without_parameters(f->name), f->name, path_base(f->module));
-	l->name_from = "site";
-	return true;
+	if (f)
+		name_place(l, f);
+	return f;
 }
 
 /* --- all ----------------------------------------------------------------------------- */

@@ -438,6 +438,47 @@ Test(locks, names)
 	built_free(&b);
 }
 
+/* C++: parameters do not name a function, nor what follows them. */
+Test(locks, names_without_parameters)
+{
+	static const struct {
+		const char *caller, *want;
+	} names[] = {
+	        {"ns::f(int (*)(long)) const", "waited for in ns::f (app)"},
+	        {"ns::f(int) [clone .isra.0]", "waited for in ns::f (app)"},
+	        {"ns::f(int) const [clone .part.0] [clone .cold]", "waited for in ns::f (app)"},
+	        {"ns::f() const &", "waited for in ns::f (app)"},
+	        {"ns::f() && noexcept", "waited for in ns::f (app)"},
+	        {"ns::F::operator()(int) const", "waited for in ns::F::operator() (app)"},
+	        {"(anonymous namespace)::f(int)", "waited for in (anonymous namespace)::f (app)"},
+	        {"plain [clone .isra.0]", "waited for in plain [clone .isra.0] (app)"},
+	        {" [clone ]", "waited for in  [clone ] (app)"},
+	        {")", "waited for in ) (app)"},
+	        {" const", "waited for in  const (app)"},
+	        {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	         "aaaaaaaaaaaaaéééé(int)",
+	         "waited for in "
+	         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	         "aaaaaaaaaaaaaé… (app)"},
+	};
+	struct tb *tb = program();
+	struct built b;
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		uint64_t t = i * 5 * MS;
+
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, stack_in(tb, "__lll_lock_wait", names[i].caller), 0);
+		tb_futex(tb, 2, BASE + 0x100 * i, TB_FUTEX_WAIT, 2, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		cr_expect_str_eq(lock_of_wait(&b, 2, i)->name, names[i].want);
+	built_free(&b);
+}
+
 /* A lock that was waited for outside the window only is not listed. */
 Test(locks, those_outside_the_window_are_left_out)
 {
