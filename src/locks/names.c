@@ -99,24 +99,55 @@ static bool is_lock_code(const struct frame *f)
 	return false;
 }
 
+/* dir: "/asyncio/", a directory of CPython's library. */
+static bool in_library(const char *path, const char *dir)
+{
+	const char *at = strstr(path, dir),
+	           *up = at ? memrchr(path, '/', (size_t)(at - path)) : NULL;
+
+	return up && !strncmp(up, "/python3", strlen("/python3"));
+}
+
+/* Files that only wait for others: which of them it was says nothing of the lock. */
+static bool is_python_wait(const struct frame *f)
+{
+	return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
+	       in_library(f->module, "/concurrent/") || in_library(f->module, "/asyncio/");
+}
+
 static bool is_machinery(const struct frame *f)
 {
 	if (is_lock_code(f))
 		return true;
 	if (f->kind == FRAME_PYTHON)
-		return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
-		       strstr(f->module, "/multiprocessing/");
-	return model_is_plumbing(f->module) || model_is_std(f);
+		return is_python_wait(f) || strstr(f->module, "/multiprocessing/");
+	/* CPython's own extension modules are parts of the interpreter. */
+	return model_is_plumbing(f->module) || strstr(f->module, "/lib-dynload/") ||
+	       model_is_std(f);
+}
+
+/* waits: also one whose file only waits for others. */
+static const struct frame *pick_python(const struct frame *frames, size_t n, bool waits)
+{
+	for (size_t i = 0; i < n; i++)
+		if (frames[i].name && frames[i].kind == FRAME_PYTHON &&
+		    (waits || !is_python_wait(&frames[i])))
+			return &frames[i];
+	return NULL;
 }
 
 static const struct frame *pick(const struct frame *frames, size_t n)
 {
+	const struct frame *python;
+
 	for (size_t i = 0; i < n; i++)
 		if (frames[i].name && !is_machinery(&frames[i]))
 			return &frames[i];
-	for (size_t i = 0; i < n; i++)
-		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
-			return &frames[i];
+	python = pick_python(frames, n, false);
+	if (!python)
+		python = pick_python(frames, n, true);
+	if (python)
+		return python;
 	for (size_t i = 0; i < n; i++)
 		if (!frames[i].name && frames[i].kind == FRAME_NATIVE &&
 		    *path_base(frames[i].module) && !is_machinery(&frames[i]))

@@ -2,10 +2,11 @@
 /* CPython's locks by what its library made of them. */
 #include "locks_test.h"
 
-#define PYTHON "/usr/lib/libpython3.11.so.1.0"
-#define LIB    "/usr/lib/python3.11/"
-#define BASE   0x2000000
-#define SEM    0x10000
+#define PYTHON  "/usr/lib/libpython3.11.so.1.0"
+#define LIB     "/usr/lib/python3.11/"
+#define DYNLOAD LIB "lib-dynload/"
+#define BASE    0x2000000
+#define SEM     0x10000
 
 enum { LOOP = 0x100, SEM_WAIT = 0x200, NATIVE = 0x300, MAX_CODES = 4 };
 
@@ -138,4 +139,92 @@ Test(pykinds, native_semaphores_keep_their_kind)
 	cr_expect_str_eq(lock_kind_text(&l, text, sizeof(text)), "semaphore");
 	l.py = true;
 	cr_expect_str_eq(lock_kind_text(&l, text, sizeof(text)), "Python semaphore");
+}
+
+/* By the program's function; else by what of the library says most. */
+static const struct {
+	const char *want, *native, *module;
+	struct code codes[MAX_CODES];
+} places[] = {
+        {"waited for in work (app.py:7)",
+         "_queue_SimpleQueue_get",
+         DYNLOAD "_queue.cpython-311-x86_64-linux-gnu.so",
+         {{"work", "/home/me/app.py"}, {"Thread.run", LIB "threading.py"}}},
+        {"waited for in _worker (thread.py:7)",
+         "_queue_SimpleQueue_get",
+         DYNLOAD "_queue.cpython-311-x86_64-linux-gnu.so",
+         {{"_worker", LIB "concurrent/futures/thread.py"}, {"Thread.run", LIB "threading.py"}}},
+        {"waited for in Queue._feed (queues.py:7)",
+         NULL,
+         NULL,
+         {{"Condition.wait", LIB "threading.py"},
+          {"Queue._feed", LIB "multiprocessing/queues.py"},
+          {"Thread.run", LIB "threading.py"}}},
+        {"waited for in main (app.py:7)",
+         NULL,
+         NULL,
+         {{"Condition.wait", LIB "threading.py"},
+          {"Future.result", LIB "concurrent/futures/_base.py"},
+          {"main", "/home/me/app.py"}}},
+        {"waited for in main (app.py:7)",
+         NULL,
+         NULL,
+         {{"BaseEventLoop.run", LIB "asyncio/base_events.py"}, {"main", "/home/me/app.py"}}},
+        {"waited for in run (own.py:7)", NULL, NULL, {{"run", "/home/me/asyncio/own.py"}}},
+        {"waited for in wait_here (fast.cpython-311.so)",
+         "wait_here",
+         "/home/me/fast.cpython-311.so",
+         {{"work", "/home/me/app.py"}}},
+        {"waited for in Condition.wait (threading.py:7)",
+         NULL,
+         NULL,
+         {{"Condition.wait", LIB "threading.py"}, {"Thread.run", LIB "threading.py"}}},
+};
+
+static uint32_t stack_of_place(struct tb *tb, size_t i)
+{
+	static uint64_t all_frames[ARRAY_LEN(places)][3], all_py[ARRAY_LEN(places)][MAX_CODES];
+	uint64_t *frames = all_frames[i], *py = all_py[i], own = 2 * BASE + i * 0x1000;
+	struct rec_stack s = {.id = i + 1, .kind = STACK_USER, .space = 1, .flags = STACK_F_PY};
+	size_t n = 0, n_py = 0;
+
+	frames[n++] = BASE + SEM_WAIT;
+	if (places[i].native) {
+		tb_map(tb, 1, own, own + 0x1000, 0x1000 * i, places[i].module);
+		tb_symbol(tb, places[i].module, 0x1000 * i + NATIVE, places[i].native, 4, 0);
+		frames[n++] = own + NATIVE;
+	}
+	frames[n++] = BASE + LOOP;
+	for (; n_py < MAX_CODES && places[i].codes[n_py].name; n_py++)
+		add_code(tb, &places[i].codes[n_py], 1 + i * MAX_CODES + n_py);
+	for (size_t k = 0; k < n_py; k++)
+		py[k] = PY_FRAME(1 + i * MAX_CODES + k, 7, k + 1 == n_py);
+	s.frames = (struct rec_array){frames, (uint32_t)n};
+	s.py = (struct rec_array){py, (uint32_t)n_py};
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	return (uint32_t)i + 1;
+}
+
+Test(pykinds, named_by_what_says_most)
+{
+	struct tb *tb = tb_program(2, "python3", "worker");
+	struct built b;
+
+	tb_map(tb, 1, BASE, BASE + 0x10000, 0, PYTHON);
+	tb_symbol(tb, PYTHON, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
+	tb_symbol(tb, PYTHON, SEM_WAIT, "sem_wait", 4, 0);
+	tb_run(tb, 1, 0, 1000 * MS);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		uint64_t t = i * 5 * MS;
+
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, stack_of_place(tb, i), 0);
+		tb_futex(tb, 2, SEM + 64 * i, TB_FUTEX_BITSET, 0, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		cr_expect_str_eq(lock_of_wait(&b, 2, i)->name, places[i].want);
+	built_free(&b);
 }
