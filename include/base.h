@@ -146,6 +146,9 @@ char *fmt_safe(char *out, size_t n, const char *s);
 
 /* What follows the last slash, or all of it when nothing does. "" for NULL. */
 const char *path_base(const char *path);
+/* The same for a person: with the directory where the file's own name is that of many, as
+ * "logging/__init__.py". A part of path; "" for NULL. */
+const char *path_label(const char *path);
 
 /* Whole file (or /proc file) into b, at most `limit` bytes (-EFBIG beyond). 0 or -errno. */
 int read_file_at(int dirfd, const char *path, size_t limit, struct buf *b);

@@ -44,7 +44,7 @@ static void frame_text(const struct frame *f, char *out, size_t n)
 	fmt_safe(name, sizeof(name), f->name);
 	if (f->src && f->line)
 		snprintf(out, n, "%s (%s:%" PRIu32 ")", name,
-		         fmt_safe(src, sizeof(src), path_base(f->src)), f->line);
+		         fmt_safe(src, sizeof(src), path_label(f->src)), f->line);
 	else
 		snprintf(out, n, "%s", name);
 }

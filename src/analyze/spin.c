@@ -91,7 +91,7 @@ static const char *caller(const struct model *m, uint32_t ustack, char *out, siz
 		if (!f->name || in_openmp(f) || of_frame(f) || model_is_plumbing(f->module))
 			continue;
 		if (f->src && f->line)
-			snprintf(out, n, "%s (%s:%" PRIu32 ")", f->name, path_base(f->src),
+			snprintf(out, n, "%s (%s:%" PRIu32 ")", f->name, path_label(f->src),
 			         f->line);
 		else
 			snprintf(out, n, "%s", f->name);

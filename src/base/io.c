@@ -106,3 +106,17 @@ const char *path_base(const char *path)
 
 	return slash && slash[1] ? slash + 1 : path ? path : "";
 }
+
+const char *path_label(const char *path)
+{
+	static const char *const common[] = {"__init__.py", "__main__.py"};
+	const char *base = path_base(path), *slash;
+
+	for (size_t i = 0; i < ARRAY_LEN(common); i++) {
+		if (strcmp(base, common[i]) != 0 || base < path + 2)
+			continue;
+		slash = memrchr(path, '/', (size_t)(base - 1 - path));
+		base = slash ? slash + 1 : path;
+	}
+	return base;
+}

@@ -231,10 +231,10 @@ static void name_place(struct lock *l, const struct frame *f)
 		         f->offset);
 	else if (f->src && f->line)
 		snprintf(text, sizeof(text), "waited for in %s (%s:%u)", function,
-		         path_base(f->src), f->line);
+		         path_label(f->src), f->line);
 	else
 		snprintf(text, sizeof(text), "waited for in %s (%s)", function,
-		         path_base(f->module));
+		         path_label(f->module));
 	cut(l->name, sizeof(l->name), text, (int)strlen(text));
 	l->name_from = "site";
 }

@@ -88,7 +88,7 @@ static void unresolved(char *out, size_t n, const struct frame *f)
 /* "resize.py:31 scale" */
 static void python_text(char *out, size_t n, const struct frame *f)
 {
-	const char *file = path_base(f->src);
+	const char *file = path_label(f->src);
 
 	if (file[0] && f->line)
 		snprintf(out, n, "%.200s:%" PRIu32 " %s", file, f->line, f->name);

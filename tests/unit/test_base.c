@@ -456,6 +456,21 @@ Test(io, whole_files_and_limits)
 	close(fd);
 }
 
+Test(io, names_of_files)
+{
+	cr_expect_str_eq(path_base("/usr/lib/app.py"), "app.py");
+	cr_expect_str_eq(path_base("/dir/"), "/dir/");
+	cr_expect_str_eq(path_base(NULL), "");
+	cr_expect_str_eq(path_label("/usr/lib/app.py"), "app.py");
+	cr_expect_str_eq(path_label("/usr/lib/python3.11/logging/__init__.py"),
+	                 "logging/__init__.py");
+	cr_expect_str_eq(path_label("app/__main__.py"), "app/__main__.py");
+	cr_expect_str_eq(path_label("/__main__.py"), "__main__.py");
+	cr_expect_str_eq(path_label("__init__.py"), "__init__.py");
+	cr_expect_str_eq(path_label(""), "");
+	cr_expect_str_eq(path_label(NULL), "");
+}
+
 /* --- threads --- */
 
 struct called {
