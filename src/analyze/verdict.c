@@ -434,6 +434,9 @@ static void set_next_step(struct report *r, const struct tally *t)
 	if (!row || r->verdict == VERDICT_PARALLEL)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));
+	/* An address helps nobody: as of the command sleep itself. */
+	if (strstr(where, "+0x"))
+		*where = '\0';
 	who(r->m, row->task, name, sizeof(name));
 	row_text(r, row, lock, sizeof(lock));
 	switch (row->cause) {
@@ -459,8 +462,7 @@ static void set_next_step(struct report *r, const struct tally *t)
 		                 "this workload may use");
 		break;
 	case CAUSE_SLEEP:
-		/* An address helps nobody: as of the command sleep itself. */
-		if (*where && !strstr(where, "+0x"))
+		if (*where)
 			append(r->next_step, sizeof(r->next_step), "where %s sleeps: mostly %s",
 			       name, where);
 		break;

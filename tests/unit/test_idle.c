@@ -94,3 +94,29 @@ Test(idle, what_is_not_sleep_decides)
 	expect_verdict(&b, VERDICT_SERIALIZED, "besides: sleep 36 %");
 	drop(&b);
 }
+
+/* One task that waits for the disk in code of the program, of which the function may be known. */
+static struct built disk(const char *function)
+{
+	struct tb *tb = tb_program(1, "main", "");
+
+	tb_stacks(tb, 1, in_function(tb, function), 0);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_call(tb, 1, TB_NR_fsync, 3, FD_FILE, 90 * MS, 0);
+	tb_run(tb, 1, 90 * MS, 95 * MS);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+/* Nobody can look at an address. */
+Test(idle, the_next_step_is_a_function)
+{
+	struct built b = disk("save");
+
+	cr_expect_str_eq(b.r.next_step, "where main waits: mostly save");
+	drop(&b);
+	b = disk(NULL);
+	expect_verdict(&b, VERDICT_IO_BOUND, "I/O");
+	cr_expect_str_eq(b.r.next_step, "");
+	drop(&b);
+}
