@@ -166,7 +166,7 @@ struct report {
 	/* The cause that the headline names; of a lock whose holders slept, with that. ns 0: none. */
 	struct cause_row verdict_row;
 	bool holder_slept;		/* it is such a lock: the account has most of it as sleep */
-	char headline[640];		/* one sentence */
+	char headline[640];		/* one sentence; of losses the renderers tell */
 	char next_step[400];		/* what to look at next; "" = nothing */
 	/* On-CPU samples, and those of them in code that waits by spinning (analyze/spin.c), which is work to
 	 * the account; spin_note: a sentence when that is much, else "". */

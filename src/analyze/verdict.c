@@ -372,16 +372,6 @@ static void say_no_task(struct report *r, const struct tally *t)
 	       percent(r, t->no_task));
 }
 
-static void say_loss(struct report *r)
-{
-	const struct recording *rec = model_recording(r->m);
-	double lost = (double)rec->lost / ((double)rec->lost + (double)rec->events);
-
-	if (rec->lost)
-		append(r->headline, sizeof(r->headline), " (%.*f %% of the events were lost)",
-		       lost < 0.01 ? 2 : 0, 100 * lost);
-}
-
 static void set_headline(struct report *r, struct tally *t)
 {
 	char cpus[80];
@@ -423,7 +413,6 @@ static void set_headline(struct report *r, struct tally *t)
 	say_others(r, t);
 	say_no_task(r, t);
 	append(r->headline, sizeof(r->headline), ".");
-	say_loss(r);
 }
 
 static void set_next_step(struct report *r, const struct tally *t)

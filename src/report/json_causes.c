@@ -282,6 +282,24 @@ static json_t *sections(struct jout *j)
 	return a;
 }
 
+/* It may be read alone: what is doubtful about it is part of it. (The text report says so before.)
+ */
+static json_t *headline(const struct jout *j)
+{
+	const struct recording *rec = model_recording(j->m);
+	size_t n = strlen(j->r->headline);
+	char share[16], text[sizeof(j->r->headline) + 64];
+
+	if (!n)
+		return json_null();
+	if (!rec->lost)
+		return j_text(j->r->headline);
+	n -= j->r->headline[n - 1] == '.';
+	snprintf(text, sizeof(text), "%.*s (%s of the events were lost).", (int)n, j->r->headline,
+	         fmt_share(share, sizeof(share), rec->lost, sat_add(rec->lost, rec->events)));
+	return j_text(text);
+}
+
 json_t *json_serialization(struct jout *j)
 {
 	const struct report *r = j->r;
@@ -290,7 +308,7 @@ json_t *json_serialization(struct jout *j)
 	for (size_t i = 0; i < r->breakdown.n && r->causes_known; i++)
 		j_add(j, breakdown, cause(j, &r->breakdown.v[i]));
 	j_set(j, o, "verdict", j_text(verdict_key(r->verdict)));
-	j_set(j, o, "headline", j_text(r->headline[0] ? r->headline : NULL));
+	j_set(j, o, "headline", headline(j));
 	j_set(j, o, "next_step", j_text(r->next_step[0] ? r->next_step : NULL));
 	j_set(j, o, "capacity_ns", j_known(r->causes_known, r->capacity_ns));
 	j_set(j, o, "breakdown", breakdown);

@@ -609,3 +609,31 @@ Test(report_causes, json)
 	report_release(&r);
 	model_free(m);
 }
+
+/* In text there is a line of its own about it; who reads the JSON may read no more than the
+ * headline. */
+Test(report_causes, losses_are_told_once)
+{
+	struct tb *tb = workers();
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	struct model *m;
+	char *text, *told;
+	json_t *doc;
+
+	tb_loss(tb, "ring full", 1000000);
+	m = with_slices(tb);
+	fill(&r, m, false);
+	text = print(&r, &o);
+	told = strstr(text, "were lost");
+	cr_assert(told, "%s", text);
+	cr_expect(!strstr(told + 1, "were lost"), "%s", text);
+	free(text);
+	doc = as_json(&r);
+	cr_expect_str_eq(str(doc, "serialization.headline"),
+	                 "SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work (100 % of "
+	                 "the events were lost).");
+	json_decref(doc);
+	report_release(&r);
+	model_free(m);
+}
