@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,6 +130,37 @@ static void fill_word(struct fill *f, const char *s, size_t n)
 	f->fresh = false;
 }
 
+static bool is_unit(const char *s, size_t n)
+{
+	static const char *const units[] = {"%",  "µs", "ms", "s",  "min", "h",   "B",
+	                                    "KB", "MB", "GB", "TB", "CPU", "CPUs"};
+
+	/* "5 %)", "1.3 s," */
+	while (n && memchr(".,;:)", s[n - 1], 5))
+		n--;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++)
+		if (strlen(units[i]) == n && !memcmp(units[i], s, n))
+			return true;
+	return false;
+}
+
+static size_t to_space(const char *s, size_t n)
+{
+	const char *end = memchr(s, ' ', n);
+
+	return end ? (size_t)(end - s) : n;
+}
+
+/* Bytes up to where a line may end: not between a number and its unit. */
+static size_t word(const char *s, size_t n)
+{
+	size_t k = to_space(s, n), next = k < n ? to_space(s + k + 1, n - k - 1) : 0;
+
+	if (k && next && isdigit((unsigned char)s[k - 1]) && is_unit(s + k + 1, next))
+		return k + 1 + next;
+	return k;
+}
+
 static void fill_item(struct fill *f, const char *s, size_t n, bool first)
 {
 	size_t width = utf8_width_n(s, n), joint = first ? 0 : utf8_width(JOINT);
@@ -145,13 +177,13 @@ static void fill_item(struct fill *f, const char *s, size_t n, bool first)
 		return;
 	}
 	while (n) {
-		const char *end = memchr(s, ' ', n);
-		size_t k = end ? (size_t)(end - s) : n;
+		size_t k = word(s, n);
+		bool end = k < n;
 
 		if (k)
 			fill_word(f, s, k);
-		s += k + (end != NULL);
-		n -= k + (end != NULL);
+		s += k + end;
+		n -= k + end;
 	}
 }
 

@@ -39,8 +39,8 @@
 	"channels           waits  total wait  to read  longest  waiters  other end\n" \
 	"pipe app | worker      3        9 ms     9 ms     4 ms  app      worker-3\n" \
 	"\n" \
-	"critical path    app 2 ms → worker-0 3 ms → GIL (pid 1001) 1 ms → no CPU free 77\n" \
-	"                 ms → app 1 ms\n" \
+	"critical path    app 2 ms → worker-0 3 ms → GIL (pid 1001) 1 ms → no CPU free\n" \
+	"                 77 ms → app 1 ms\n" \
 	"\n" \
 	"watched          app: 12 delays until it ran · p50 50 µs, p99 4 ms, longest 5 ms\n" \
 	"                 by worker-0 4 ms\n"

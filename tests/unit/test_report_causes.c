@@ -3,6 +3,7 @@
  * The part of the report that speaks of causes, from results filled in by hand: what the
  * renderers make of them, whoever found them. Three widths and plain ASCII, word for word.
  */
+#include <ctype.h>
 #include <errno.h>
 
 #include "report_test.h"
@@ -468,6 +469,20 @@ Test(report_causes, long_path)
 	model_free(m);
 }
 
+/* A number does not end a line whose next one begins with its unit. */
+static void expect_units(const char *text)
+{
+	for (const char *p = text; (p = strchr(p, '\n')); p++) {
+		const char *next = p + 1 + strspn(p + 1, " ");
+
+		if (p == text || !isdigit((unsigned char)p[-1]))
+			continue;
+		cr_expect(*next != '%' && strncmp(next, "ms", 2) != 0 &&
+		                  strncmp(next, "CPU", 3) != 0,
+		          "%s", text);
+	}
+}
+
 Test(report_causes, every_width)
 {
 	struct model *m = with_slices(workers());
@@ -478,6 +493,7 @@ Test(report_causes, every_width)
 		struct report_opts o = {.width = width, .ascii = width % 2};
 		char *text = print(&r, &o);
 
+		expect_units(text);
 		for (const char *p = text; *p && o.ascii; p++)
 			cr_assert(!(*p & 0x80), "ASCII only at %u columns:\n%s", width, text);
 		cr_assert(strstr(text, "over\n"), "the GIL's last line is whole:\n%s", text);
