@@ -78,15 +78,51 @@ static int put_command(struct buf *b, const struct model *m, bool brief)
 	return err;
 }
 
+static const struct proc *proc_of_pid(const struct model *m, const char *pid)
+{
+	uint64_t number;
+
+	if (parse_u64(pid, 1, UINT32_MAX, &number))
+		return NULL;
+	for (size_t i = 0; i < model_n_procs(m); i++)
+		if (model_proc_at(m, i)->pid == number)
+			return model_proc_at(m, i);
+	return NULL;
+}
+
+/* "attached to redis-server (4853)". pids: with commas between. */
+static int put_attached(struct buf *b, const struct model *m, const char *pids)
+{
+	const char *between = "attached to ";
+	int err = 0;
+
+	while (*pids && !err) {
+		size_t n = strcspn(pids, ",");
+		char pid[32], safe[64], name[64];
+		const struct proc *p;
+
+		snprintf(pid, sizeof(pid), "%.*s", n < sizeof(pid) ? (int)n : 0, pids);
+		p = proc_of_pid(m, pid);
+		fmt_safe(safe, sizeof(safe), pid);
+		if (p && p->comm && p->comm[0])
+			err = buf_printf(b, "%s%s (%s)", between,
+			                 fmt_safe(name, sizeof(name), p->comm), safe);
+		else
+			err = buf_printf(b, "%s%s", between, safe);
+		between = ", ";
+		pids += n + (pids[n] != '\0');
+	}
+	return err;
+}
+
 static int put_subject(struct buf *b, const struct tx *t, bool brief)
 {
 	const struct recording *rec = model_recording(t->r->m);
 	const char *pids = model_meta(t->r->m, META_PIDS);
-	char safe[256];
 	int err;
 
-	if (rec->attached && pids)
-		return buf_printf(b, "attached to %s", fmt_safe(safe, sizeof(safe), pids));
+	if (rec->attached && pids && *pids)
+		return put_attached(b, t->r->m, pids);
 	err = put_command(b, t->r->m, brief);
 	if (!err && !b->n)
 		err = buf_printf(b, "%s", rec->attached ? "attached" : "unknown command");

@@ -349,3 +349,25 @@ Test(report, cost_is_a_share_of_runs_only)
 	model_free(after);
 	tb_free(tb);
 }
+
+/* --- the first line -------------------------------------------------------------------------- */
+
+Test(report, attached_to_programs_by_name)
+{
+	struct tb *tb = tb_new_attach();
+	struct report_opts o = {.width = 100};
+	struct model *m;
+	char *text;
+
+	tb_attached(tb, 1, 1, "redis-server", TASK_F_ON_CPU, 0, -1, 0, 0);
+	tb_attached(tb, 2, 2, "nginx", TASK_F_ON_CPU, 1, -1, 0, 0);
+	tb_meta(tb, META_PIDS, "1001,1002,77");
+	tb_preempt(tb, 1);
+	tb_preempt(tb, 2);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(!strncmp(text, "attached to redis-server (1001), nginx (1002), 77 · ", 52), "%s",
+	          text);
+	free(text);
+	model_free(m);
+}
