@@ -41,10 +41,22 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 
 /* --- headline -------------------------------------------------------------- */
 
+int put_shell_word(struct buf *b, const char *s)
+{
+	bool quote = !*s || strpbrk(s, " \t'\"$&*();<>?[]{}`|\\!#~");
+	int err = buf_printf(b, "%s", quote ? "'" : "");
+
+	while (*s && !err) {
+		size_t n = strcspn(s, "'");
+
+		err = buf_printf(b, "%.*s%s", (int)n, s, s[n] ? "'\\''" : "");
+		s += n + (s[n] != '\0');
+	}
+	return err ? err : buf_printf(b, "%s", quote ? "'" : "");
+}
+
 static int put_arg(struct buf *b, const char *arg, size_t n)
 {
-	bool quote = !n || memchr(arg, ' ', n) || memchr(arg, '\'', n) || memchr(arg, '"', n);
-	const char *mark = !quote ? "" : n && memchr(arg, '"', n) ? "'" : "\"";
 	char *copy = strndup(arg, n < MAX_COMMAND ? n : MAX_COMMAND), safe[MAX_COMMAND];
 	int err;
 
@@ -52,11 +64,11 @@ static int put_arg(struct buf *b, const char *arg, size_t n)
 		return -ENOMEM;
 	fmt_safe(safe, sizeof(safe), copy);
 	free(copy);
-	err = buf_printf(b, "%s%s%s%s", b->n ? " " : "", mark, safe, mark);
-	return err;
+	err = buf_printf(b, "%s", b->n ? " " : "");
+	return err ? err : put_shell_word(b, safe);
 }
 
-/* The command as typed. brief: without the directory of the program. */
+/* The command as a shell takes it. brief: without the directory of the program. */
 static int put_command(struct buf *b, const struct model *m, bool brief)
 {
 	const uint8_t *p = NULL;

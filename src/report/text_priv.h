@@ -33,6 +33,9 @@ void tx_items(struct tx *t, enum tx_style style, const char *label, const char *
 /* A new section begins: an empty line, except at the very beginning. */
 void tx_section(struct tx *t);
 
+/* Appends s, made safe before, as a word of a shell's: in single quotes where it needs any. */
+int put_shell_word(struct buf *b, const char *s);
+
 /* Sections, in the order of text.c's table. Nothing to say = nothing printed. */
 void text_headline(struct tx *t);
 void text_deadlocks(struct tx *t);

@@ -222,16 +222,20 @@ static const char *best_view(const struct report *r)
 static void print_next(struct tx *t)
 {
 	const char *path = t->o->trace_path, *view = best_view(t->r);
-	char safe[1024], line[1200];
-	bool quote;
+	struct buf line = {0};
+	char safe[1024];
+	int err;
 
 	if (!path || !view)
 		return;
-	fmt_safe(safe, sizeof(safe), path);
-	quote = strpbrk(path, " \t\"$&*();<>?[]`|\\") != NULL;
-	snprintf(line, sizeof(line), "mpvtrace export %s%s%s --view %s -o %s.svg", quote ? "'" : "",
-	         safe, quote ? "'" : "", view, view);
-	tx_items(t, TX_PLAIN, "next", line);
+	err = buf_printf(&line, "mpvtrace export ");
+	err = err ? err : put_shell_word(&line, fmt_safe(safe, sizeof(safe), path));
+	err = err ? err : buf_printf(&line, " --view %s -o %s.svg", view, view);
+	if (err)
+		t->err = err;
+	else
+		tx_items(t, TX_PLAIN, "next", (const char *)line.p);
+	buf_release(&line);
 }
 
 void text_recording(struct tx *t)

@@ -371,3 +371,35 @@ Test(report, attached_to_programs_by_name)
 	free(text);
 	model_free(m);
 }
+
+/* As it can be given to a shell again. */
+Test(report, command_in_single_quotes)
+{
+	static const struct {
+		const char *arg, *want;
+	} args[] = {{"kill -SEGV $$", "'kill -SEGV $$'"},
+	            {"say \"it's\"", "'say \"it'\\''s\"'"},
+	            {"--plain=x.py", "--plain=x.py"},
+	            {"*.c", "'*.c'"},
+	            {"'", "''\\'''"},
+	            {"", "''"}};
+	struct report_opts o = {.width = 100};
+
+	for (size_t i = 0; i < ARRAY_LEN(args); i++) {
+		struct tb *tb = tb_new();
+		char command[64], want[64], *text;
+		struct model *m;
+		int n = snprintf(command, sizeof(command), "sh%c%s", 0, args[i].arg);
+
+		argv(tb, command, (size_t)n + 1);
+		tb_task(tb, 1, "sh");
+		tb_run(tb, 1, 0, 2 * MS);
+		tb_exit(tb, 1, 0);
+		m = loaded(tb);
+		text = text_of(m, &o);
+		snprintf(want, sizeof(want), "sh %s · ", args[i].want);
+		cr_expect(!strncmp(text, want, strlen(want)), "%s", text);
+		free(text);
+		model_free(m);
+	}
+}
