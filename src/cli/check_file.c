@@ -68,8 +68,8 @@ static void print_contents(const struct trace_info *info)
 	uint64_t span = info->last_ts > info->first_ts ? info->last_ts - info->first_ts : 0;
 
 	printf("time      %s\n", fmt_ns(a, sizeof(a), span));
-	printf("records   %s in %s blocks\n", fmt_count(a, sizeof(a), info->records),
-	       fmt_count(b, sizeof(b), info->blocks));
+	printf("records   %s in %s block%s\n", fmt_count(a, sizeof(a), info->records),
+	       fmt_count(b, sizeof(b), info->blocks), info->blocks == 1 ? "" : "s");
 	for (unsigned kind = 0; kind < REC_K_MAX; kind++)
 		if (info->by_kind[kind])
 			printf("  %-12s %12s\n", rec_kind_name((enum rec_kind)kind),

@@ -193,14 +193,14 @@ static void print_loss(struct tx *t, const struct recording *rec)
 
 const char *report_damage(char *out, size_t n, const struct trace_info *info)
 {
-	char blocks[32], bad[32], bytes[32];
+	char blocks[48], bad[32], bytes[32];
 
 	fmt_bytes(bytes, sizeof(bytes), info->skipped_bytes);
 	if (info->damaged_blocks)
-		snprintf(out, n, "%s of %s blocks (%s) could not be read%s",
+		snprintf(out, n, "%s of %s (%s) could not be read%s",
 		         fmt_count(bad, sizeof(bad), info->damaged_blocks),
-		         fmt_count(blocks, sizeof(blocks),
-		                   sat_add(info->blocks, info->damaged_blocks)),
+		         fmt_n(blocks, sizeof(blocks), sat_add(info->blocks, info->damaged_blocks),
+		               "block", "blocks"),
 		         bytes, info->truncated ? ", and the end is missing" : "");
 	else
 		snprintf(out, n, "%s (%s cannot be used)",

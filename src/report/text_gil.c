@@ -116,19 +116,18 @@ static void print_gil(struct tx *t, const struct gil_row *g)
 {
 	/* Where nobody waits, a release leaves no trace. */
 	bool doubtful = g->wait_ns < g->hold_ns / SELDOM;
-	char name[48], wait[32], switches[32], share[16], line[240];
+	char name[48], wait[32], switches[48], share[16], line[240];
 
 	tx_section(t);
 	gil_name(name, sizeof(name), t->r, g);
 	t->err = print_tasks(t, g, name);
-	snprintf(line, sizeof(line),
-	         "held %s%s of the run%s, %s waited for in all, %s times handed over",
+	snprintf(line, sizeof(line), "held %s%s of the run%s, %s waited for in all, %s handed over",
 	         doubtful ? "at most " : "",
 	         fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
 	         doubtful ? " (code that had released it, with nobody waiting, counts as well)"
 	                  : "",
 	         fmt_ns(wait, sizeof(wait), g->wait_ns),
-	         fmt_count(switches, sizeof(switches), g->switches));
+	         fmt_n(switches, sizeof(switches), g->switches, "time", "times"));
 	tx_items(t, TX_PLAIN, "", line);
 }
 

@@ -80,11 +80,12 @@ static bool print_agreement(struct tx *t)
 	const struct report_check *invol = find_check(r, "involuntary");
 	bool switches = passed(vol) && passed(invol), any;
 	struct buf b = {0}, rest = {0};
-	char v[32], words[64];
+	char v[48], words[64];
 
 	if (switches) {
-		buf_printf(&b, "%s switches = the kernel's count",
-		           fmt_count(v, sizeof(v), sat_add(vol->recorded, invol->recorded)));
+		buf_printf(&b, "%s = the kernel's count",
+		           fmt_n(v, sizeof(v), sat_add(vol->recorded, invol->recorded), "switch",
+		                 "switches"));
 		put_tasks(&b, vol->tasks, model_n_tasks(r->m));
 	}
 	for (size_t i = 0; i < r->checks.n; i++) {
@@ -153,7 +154,7 @@ static const char *file_name(const struct tx *t)
 
 static void put_cost(struct buf *b, const struct report *r)
 {
-	char v[32], share[16], runs[32];
+	char v[32], share[16], runs[48];
 
 	if (!r->costs_known)
 		return;
@@ -164,8 +165,8 @@ static void put_cost(struct buf *b, const struct report *r)
 		buf_printf(b, " (%s of one)",
 		           fmt_share(share, sizeof(share), r->self_cpu_ns, r->wall_ns));
 	if (r->bpf_runs)
-		buf_printf(b, "\nits BPF programs %s in %s runs", fmt_ns(v, sizeof(v), r->bpf_ns),
-		           fmt_count(runs, sizeof(runs), r->bpf_runs));
+		buf_printf(b, "\nits BPF programs %s in %s", fmt_ns(v, sizeof(v), r->bpf_ns),
+		           fmt_n(runs, sizeof(runs), r->bpf_runs, "run", "runs"));
 }
 
 static void print_cost(struct tx *t, bool any)

@@ -117,9 +117,9 @@ static void print_rows(struct tx *t, const struct channel **list, size_t n)
 	table_print(&tab, t);
 	table_release(&tab);
 	if (n > shown)
-		tx_line(t, TX_PLAIN, "… and %s more with %s messages, %s",
+		tx_line(t, TX_PLAIN, "… and %s more with %s, %s",
 		        fmt_n(count, sizeof(count), n - shown, "channel", "channels"),
-		        fmt_count(number, sizeof(number), calls),
+		        fmt_n(number, sizeof(number), calls, "message", "messages"),
 		        fmt_bytes(bytes, sizeof(bytes), rest));
 }
 

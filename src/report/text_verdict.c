@@ -64,12 +64,12 @@ void text_deadlocks(struct tx *t)
 		for (size_t k = 0; k < d->edges.n && k < MAX_EDGES; k++)
 			print_edge(t, d, k);
 		if (d->edges.n > MAX_EDGES)
-			tx_line(t, TX_BAD, "%*s… and %zu more tasks", TX_LABEL, "",
-			        d->edges.n - MAX_EDGES);
+			tx_line(t, TX_BAD, "%*s… and %zu more task%s", TX_LABEL, "",
+			        d->edges.n - MAX_EDGES, d->edges.n - MAX_EDGES == 1 ? "" : "s");
 	}
 	if (r->deadlocks.n > MAX_CYCLES)
-		tx_line(t, TX_BAD, "… and %zu more deadlocks in --json",
-		        r->deadlocks.n - MAX_CYCLES);
+		tx_line(t, TX_BAD, "… and %zu more deadlock%s in --json",
+		        r->deadlocks.n - MAX_CYCLES, r->deadlocks.n - MAX_CYCLES == 1 ? "" : "s");
 }
 
 /* --- verdict --------------------------------------------------------------------------------- */

@@ -311,12 +311,15 @@ Test(report, damage_in_words)
 	struct trace_info cut = {.blocks = 9, .skipped_bytes = 3072, .truncated = true};
 	struct trace_info holes = {.blocks = 7, .damaged_blocks = 2, .skipped_bytes = 3072};
 	struct trace_info gap = {.blocks = 9, .skipped_bytes = 3072};
+	struct trace_info only = {.damaged_blocks = 1, .skipped_bytes = 3072};
 	char text[160];
 
 	cr_expect_str_eq(report_damage(text, sizeof(text), &cut),
 	                 "the end is missing (3 KB cannot be used)");
 	cr_expect_str_eq(report_damage(text, sizeof(text), &holes),
 	                 "2 of 9 blocks (3 KB) could not be read");
+	cr_expect_str_eq(report_damage(text, sizeof(text), &only),
+	                 "1 of 1 block (3 KB) could not be read");
 	cr_expect_str_eq(report_damage(text, sizeof(text), &gap),
 	                 "a part could not be read (3 KB cannot be used)");
 }
@@ -402,4 +405,21 @@ Test(report, command_in_single_quotes)
 		free(text);
 		model_free(m);
 	}
+}
+
+Test(report, one_switch)
+{
+	struct tb *tb = tb_new();
+	struct report_opts o = {.width = 100};
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 2 * MS);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "  1 switch = the kernel's count"), "%s", text);
+	free(text);
+	model_free(m);
 }
