@@ -117,7 +117,8 @@ static void add_rows(struct table *tab, const struct spawned *g, const char *met
 		for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
 			size_t known = sort_step(g, i);
 
-			if (!known)
+			/* Few that are known are no picture of all. */
+			if (!known || known < g->n - known)
 				table_nothing(tab, "-");
 			else
 				table_ns(tab,

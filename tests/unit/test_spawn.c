@@ -146,3 +146,40 @@ Test(spawn, memory_of_all_processes_is_counted_once)
 	free(text);
 	model_free(m);
 }
+
+static void expect_line(const struct report *r, const char *line)
+{
+	struct report_opts o = {.width = 100};
+	struct err err = {0};
+	char *text = NULL;
+	size_t n = 0;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert_eq(report_text(r, &o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	cr_expect(strstr(text, line), "%s in\n%s", line, text);
+	free(text);
+}
+
+/* The one that is known may be an odd one. */
+Test(spawn, few_that_are_known_are_no_median)
+{
+	struct model *m = loaded(family());
+	struct report r = {0};
+	struct err err = {0};
+	unsigned told = 0;
+
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	for (size_t i = 0; i < r.spawns.n; i++) {
+		struct spawn_row *s = &r.spawns.v[i];
+
+		s->method = "fork";
+		s->ready_ns = told++ ? SPAWN_UNKNOWN : 3 * MS;
+	}
+	cr_assert_eq(told, 4);
+	expect_line(&r, "made by          tasks  first run\n");
+	r.spawns.v[1].ready_ns = 3 * MS;
+	expect_line(&r, "made by          tasks  first run  ready\n");
+	report_release(&r);
+	model_free(m);
+}
