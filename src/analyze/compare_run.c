@@ -109,6 +109,15 @@ static unsigned spawn_figure(const char *method)
 	return COMPARE_SPAWN_FORK;
 }
 
+/* A first wait says little of when work began: only what was seen at work counts. Before its exec a
+ * process is not the program that was to be started. */
+static uint64_t began_ns(const struct spawn_row *s)
+{
+	if (s->ready_off_ns != SPAWN_UNKNOWN)
+		return s->ready_ns;
+	return s->exec_ns != SPAWN_UNKNOWN ? s->exec_ns : s->first_run_ns;
+}
+
 static void add_spawns(struct compare_run *run, const struct report *r)
 {
 	double *v = run->v;
@@ -118,9 +127,7 @@ static void add_spawns(struct compare_run *run, const struct report *r)
 	v[COMPARE_SPAWNS] = (double)r->spawns.n;
 	for (size_t i = 0; i < r->spawns.n; i++) {
 		const struct spawn_row *s = &r->spawns.v[i];
-		/* A first wait says little of when work began: only what was seen at work counts.
-		 */
-		uint64_t ns = s->ready_off_ns != SPAWN_UNKNOWN ? s->ready_ns : s->first_run_ns;
+		uint64_t ns = began_ns(s);
 
 		if (ns == SPAWN_UNKNOWN)
 			continue;

@@ -443,6 +443,30 @@ Test(compare, peak_memory_counts_shared_pages_once)
 	}
 }
 
+/* A fork gets a CPU at once; what it was made for begins with its exec. */
+Test(compare, a_program_starts_with_its_exec)
+{
+	struct tb *tb = tb_new();
+	struct compare_run run;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_fork(tb, 2, 1, "app", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 11 * MS, 19 * MS);
+	tb_exec(tb, 2, 15 * MS, "/bin/other", "other");
+	tb_exit(tb, 2, 0);
+	tb_fork(tb, 3, 1, "app", 10 * MS);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 12 * MS, 19 * MS);
+	tb_exit(tb, 3, 0);
+	tb_exit(tb, 1, 0);
+	run = run_of(tb);
+	cr_expect_float_eq(run.v[COMPARE_SPAWN_EXEC], 5 * MS, 1);
+	cr_expect_float_eq(run.v[COMPARE_SPAWN_FORK], 2 * MS, 1);
+	cr_expect_float_eq(run.v[COMPARE_SPAWN], 7 * MS, 1);
+}
+
 /* Two ready tasks and one CPU left for them: half of that stretch is the machine's. A task that is
  * ready and none beside it: all of it. */
 Test(compare, wall_time_without_what_other_load_took)
