@@ -180,7 +180,8 @@ struct report {
 	 * how well the replay knows this program; that has scaled the predictions. */
 	uint64_t replay_ns;
 	uint64_t others_ns;			/* CPU time that other programs used meanwhile on the CPUs of the workload's
-						 * affinity; WHAT_IF_UNKNOWN = not recorded */
+						 * affinity, not mpvtrace nor the hypervisor while the workload ran;
+						 * WHAT_IF_UNKNOWN = not recorded */
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
 	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */

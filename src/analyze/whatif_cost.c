@@ -186,8 +186,10 @@ void whatif_others(struct report *r)
 	if (rec->windowed || !model_meta_u64(r->m, META_BUSY, &busy) ||
 	    !model_meta_u64(r->m, META_CAPACITY, &capacity) || !capacity || busy > capacity)
 		return;
+	/* With what the hypervisor took meanwhile, which the CPUs' idle time does not tell from
+	 * use. */
 	for (size_t i = 0; i < model_n_tasks(r->m); i++)
-		own += model_task_at(r->m, i)->run_ns;
+		own += model_task_at(r->m, i)->on_cpu_ns;
 	r->others_ns = busy > own ? busy - own : 0;
 }
 

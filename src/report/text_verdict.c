@@ -16,6 +16,7 @@
 #define MAX_CROWDS  16  /* names of tasks */
 #define BAR_COLUMNS 60
 #define LARGE_DOUBT 0.02 /* an uncertainty from here on is told */
+#define MUCH_STOLEN 0.02 /* of a CPU: is told */
 
 /* --- deadlocks ------------------------------------------------------------------------------ */
 
@@ -161,17 +162,30 @@ static void print_what_if(struct tx *t)
 	print_cost(t, w);
 }
 
-/* Who had the CPUs that this workload was ready for: others, or (a quota, the hypervisor, more
+static uint64_t steal_ns(const struct model *m)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < model_n_tasks(m); i++)
+		ns = sat_add(ns, model_task_at(m, i)->steal_ns);
+	return ns;
+}
+
+/* Who had the CPUs that this workload was ready for: others, the hypervisor, or (a quota, more
  * tasks than CPUs) nobody but itself. */
 static void print_others(struct tx *t)
 {
 	const struct report *r = t->r;
-	char line[120];
+	double wall = (double)r->wall_ns, steal = (double)steal_ns(r->m);
+	char line[160], took[80] = "";
 
 	if (r->verdict != VERDICT_CPU_STARVED || r->others_ns == WHAT_IF_UNKNOWN || !r->wall_ns)
 		return;
-	snprintf(line, sizeof(line), "Other programs used %.2f CPUs meanwhile.",
-	         (double)r->others_ns / (double)r->wall_ns);
+	if (steal >= MUCH_STOLEN * wall)
+		snprintf(took, sizeof(took), "; the hypervisor and interrupts took %.2f",
+		         steal / wall);
+	snprintf(line, sizeof(line), "Other programs used %.2f CPUs meanwhile%s.",
+	         (double)r->others_ns / wall, took);
 	tx_items(t, TX_PLAIN, NULL, line);
 }
 

@@ -371,6 +371,33 @@ Test(report_causes, other_programs_cpus)
 	model_free(m);
 }
 
+Test(report_causes, the_hypervisor_is_told_apart)
+{
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	struct err err = {0};
+	struct tb *tb = tb_new();
+	struct model *m;
+	char *text;
+
+	tb_meta(tb, META_CPUS, "1");
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_steal(tb, 1, 30 * MS);
+	tb_exit(tb, 1, 0);
+	m = with_slices(tb);
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.verdict, VERDICT_CPU_STARVED);
+	r.others_ns = 5 * MS;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Other programs used 0.05 CPUs meanwhile; the hypervisor and "
+	                       "interrupts took 0.30.\n"),
+	          "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Addresses without names are not told apart: the task is one line with all of its time. */
 Test(report_causes, alone_in_code_without_names)
 {

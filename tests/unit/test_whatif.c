@@ -357,6 +357,22 @@ Test(whatif, others_beside_a_quota)
 	drop(&b);
 }
 
+/* What the hypervisor takes while a task is on a CPU no program had. */
+Test(whatif, the_hypervisor_is_no_other_program)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_steal(tb, 1, 30 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(with_others(tb, "120000000", "200000000"));
+	cr_expect_eq(model_task_at(b.m, 0)->steal_ns, 30 * MS);
+	expect_ns(b.r.others_ns, 20 * MS);
+	drop(&b);
+}
+
 /* All that ran was the workload; or nonsense was written. */
 Test(whatif, nobody_else_used_the_cpus)
 {
@@ -624,7 +640,8 @@ Test(whatif, python_lock_held_at_work)
 	struct built b = python_lock(false);
 	const struct what_if_row *row = row_of(&b, CAUSE_LOCK);
 
-	cr_expect(!row || row->wall_ns >= 7ull * ROUND_US * US, "%.3f ms", row ? (double)row->wall_ns / 1e6 : 0);
+	cr_expect(!row || row->wall_ns >= 7ull * ROUND_US * US, "%.3f ms",
+	          row ? (double)row->wall_ns / 1e6 : 0);
 	drop(&b);
 }
 
