@@ -21,8 +21,8 @@
 #include "waits.h"
 
 enum {
-	REPLAY_TIMED = 1 << 0, /* lasts delay_ns; else until its edges have fired */
-	REPLAY_OPEN = 1 << 1,  /* never ended: neither does what comes after it begin */
+	REPLAY_TIMED = 1 << 0,  /* lasts delay_ns; else until its edges have fired */
+	REPLAY_OPEN = 1 << 1,   /* never ended: neither does what comes after it begin */
 	REPLAY_HANDED = 1 << 2, /* came about by the wait before it, and goes with that */
 };
 
