@@ -4,8 +4,8 @@
  * it (looks while it started, waits, samples) shows either the interpreter and its library getting
  * ready, or that it has begun. Between the last of the first kind and the first of the second
  * lies the moment: known as well as these are close to each other. Looks come with page faults, of
- * which a starting interpreter has one all the time, by a timer where none came, and where it loses
- * its CPU (bpf/memory.bpf.c).
+ * which a starting interpreter has one all the time, by a timer where none came or a new thread has
+ * woken somebody, and where it loses its CPU (bpf/memory.bpf.c).
  */
 #include <errno.h>
 #include <stdlib.h>
