@@ -423,8 +423,9 @@ static void set_next_step(struct report *r, const struct tally *t)
 	if (!row || r->verdict == VERDICT_PARALLEL)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));
-	/* An address helps nobody: as of the command sleep itself. */
-	if (strstr(where, "+0x"))
+	/* An address helps nobody: as of the command sleep itself. Nor does where Go's scheduler
+	 * waits for something to do. */
+	if (strstr(where, "+0x") || (row->cause == CAUSE_SLEEP && !strncmp(where, "runtime.", 8)))
 		*where = '\0';
 	who(r->m, row->task, name, sizeof(name));
 	row_text(r, row, lock, sizeof(lock));
@@ -433,13 +434,14 @@ static void set_next_step(struct report *r, const struct tally *t)
 	case CAUSE_LOCK:
 		if (*where)
 			append(r->next_step, sizeof(r->next_step),
-			       "what %s does while it holds %s: mostly %s", name, lock, where);
+			       "what %s does while it holds %s: most often %s", name, lock, where);
 		break;
 	case CAUSE_SERIAL:
 	case CAUSE_NO_TASK:
 		if (*where && row->task)
 			append(r->next_step, sizeof(r->next_step),
-			       "what %s does while nothing else can run: mostly %s", name, where);
+			       "what %s does while nothing else can run: most often %s", name,
+			       where);
 		break;
 	case CAUSE_CPU_SHORTAGE:
 		append(r->next_step, sizeof(r->next_step),
@@ -452,12 +454,12 @@ static void set_next_step(struct report *r, const struct tally *t)
 		break;
 	case CAUSE_SLEEP:
 		if (*where)
-			append(r->next_step, sizeof(r->next_step), "where %s sleeps: mostly %s",
+			append(r->next_step, sizeof(r->next_step), "where %s sleeps: most often %s",
 			       name, where);
 		break;
 	default:
 		if (*where)
-			append(r->next_step, sizeof(r->next_step), "where %s waits: mostly %s",
+			append(r->next_step, sizeof(r->next_step), "where %s waits: most often %s",
 			       name, where);
 		break;
 	}

@@ -6,7 +6,7 @@
 /* clang-format off */
 #define CAUSES_80 \
 	"SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.\n" \
-	"Look at what worker-0 does while it holds GIL (pid 1001): mostly lock_wait.\n" \
+	"Look at what worker-0 does while it holds GIL (pid 1001): most often lock_wait.\n" \
 	"Without the GIL, the same work would take about 44 ms (40 ms to 50 ms): 1.9\n" \
 	"times faster.\n" \
 	"4 processes instead of threads would cost 9 MB and 45 ms each to start.\n" \
@@ -47,7 +47,7 @@
 
 #define CAUSES_100 \
 	"SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.\n" \
-	"Look at what worker-0 does while it holds GIL (pid 1001): mostly lock_wait.\n" \
+	"Look at what worker-0 does while it holds GIL (pid 1001): most often lock_wait.\n" \
 	"Without the GIL, the same work would take about 44 ms (40 ms to 50 ms): 1.9 times faster.\n" \
 	"4 processes instead of threads would cost 9 MB and 45 ms each to start.\n" \
 	"\n" \
@@ -81,7 +81,7 @@
 
 #define CAUSES_200 \
 	"SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.\n" \
-	"Look at what worker-0 does while it holds GIL (pid 1001): mostly lock_wait.\n" \
+	"Look at what worker-0 does while it holds GIL (pid 1001): most often lock_wait.\n" \
 	"Without the GIL, the same work would take about 44 ms (40 ms to 50 ms): 1.9 times faster.\n" \
 	"4 processes instead of threads would cost 9 MB and 45 ms each to start.\n" \
 	"\n" \
@@ -114,7 +114,7 @@
 
 #define CAUSES_ASCII \
 	"SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.\n" \
-	"Look at what worker-0 does while it holds GIL (pid 1001): mostly lock_wait.\n" \
+	"Look at what worker-0 does while it holds GIL (pid 1001): most often lock_wait.\n" \
 	"Without the GIL, the same work would take about 44 ms (40 ms to 50 ms): 1.9 times faster.\n" \
 	"4 processes instead of threads would cost 9 MB and 45 ms each to start.\n" \
 	"\n" \

@@ -113,7 +113,7 @@ Test(idle, the_next_step_is_a_function)
 {
 	struct built b = disk("save");
 
-	cr_expect_str_eq(b.r.next_step, "where main waits: mostly save");
+	cr_expect_str_eq(b.r.next_step, "where main waits: most often save");
 	drop(&b);
 	b = disk(NULL);
 	expect_verdict(&b, VERDICT_IO_BOUND, "I/O");

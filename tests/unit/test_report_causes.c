@@ -106,7 +106,7 @@ static void fill_account(struct report *r, uint32_t stack)
 	snprintf(r->headline, sizeof(r->headline),
 	         "SERIALIZED by the GIL (pid 1001): 0.99 of 2 CPUs did the work.");
 	snprintf(r->next_step, sizeof(r->next_step),
-	         "what worker-0 does while it holds GIL (pid 1001): mostly lock_wait");
+	         "what worker-0 does while it holds GIL (pid 1001): most often lock_wait");
 	ADD(&r->what_if, (struct what_if_row){.change = "Without the GIL",
 	                                      .cause = CAUSE_GIL,
 	                                      .id = 1,
