@@ -102,6 +102,8 @@ struct task {
 };
 
 struct rss_sample { uint64_t t_ns, anon_bytes, file_bytes, shmem_bytes; };
+/* Memory that its tasks touched first, or copied (what: TOUCH_FIRST, TOUCH_COW), since the last such sample. */
+struct touch_sample { uint64_t t_ns, bytes; uint8_t what; };
 struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared_bytes, swap_bytes; };
 
 /* One per thread group. */
@@ -122,6 +124,7 @@ struct proc {
 	uint64_t cow_pages, touched_pages;
 	VEC(struct rss_sample) rss;
 	VEC(struct footprint_sample) footprint;
+	VEC(struct touch_sample) touches;	/* sampled by bytes: nearly all, but for what came after the last */
 };
 
 /* A futex word: (space, addr) for now; lock objects come on top. waits may be 0: all of its

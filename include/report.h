@@ -190,8 +190,13 @@ struct report {
 	VEC(struct tree_sample) tree;		/* in time order */
 	struct tree_sample tree_peak;		/* largest PSS; t_ns 0 = never read */
 	/* Largest PSS of all processes, an estimate where it falls between readings: the last ones, carried on
-	 * by the growth of RSS (analyze/peak.c). Pages that a fork's child copies meanwhile are missed. 0 = never read. */
+	 * by the growth of RSS and by what was copied (analyze/peak.c). While `unread` processes live it is at least
+	 * that. t_ns 0 = never read; peak_memory_bytes: its PSS. */
+	struct tree_sample peak;
 	uint64_t peak_memory_bytes;
+	/* By index of the process: what it was read with, carried on likewise, where its PSS was largest. t_ns 0:
+	 * it was never read; USS is what it copied and touched. */
+	struct footprint_sample *proc_peaks;
 	uint64_t self_cpu_ns, bpf_ns, bpf_runs;	/* mpvtrace's own cost; see costs_known */
 	bool costs_known;
 	VEC(char *) notes;		/* owned sentences for quality.notes */

@@ -43,6 +43,7 @@ void forks_begin(struct forks *f, uint32_t i);
 void forks_read(struct forks *f, uint32_t i, uint64_t t_ns, void (*changed)(void *ctx, uint32_t i),
                 void *ctx);
 void forks_end(struct forks *f, uint32_t i, void (*changed)(void *ctx, uint32_t i), void *ctx);
+uint32_t forks_parent(const struct forks *f, uint32_t i); /* index; UINT32_MAX: none */
 bool forks_own(const struct forks *f, uint32_t i); /* count it with its USS */
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */

@@ -116,6 +116,11 @@ void forks_end(struct forks *f, uint32_t i, void (*changed)(void *ctx, uint32_t 
 	let_go(f, i, changed, ctx);
 }
 
+uint32_t forks_parent(const struct forks *f, uint32_t i)
+{
+	return f->v[i].parent;
+}
+
 bool forks_own(const struct forks *f, uint32_t i)
 {
 	return f->v[i].own;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The largest amount of memory that all processes together had, between readings too. PSS is
- * read seldom, as reading it is dear; RSS is known every few milliseconds. So a process's last
- * reading is carried on by what its RSS has grown or shrunk since.
+ * read seldom, as reading it is dear; RSS is known every few milliseconds, and what is copied at
+ * once. So a process's last reading is carried on by what its RSS has grown or shrunk since, and
+ * by the pages that were copied since: these leave its RSS as it is, but a page that two shared
+ * is two now, whoever wrote to it.
  * Who shares pages with a parent that was read before a fork: see forks.c.
  */
 #include <errno.h>
@@ -10,28 +12,42 @@
 
 #include "analyze_priv.h"
 
-enum what { BEGIN, RSS, READING, END };
+#define NONE     UINT32_MAX
+#define ROUND_NS 30000000 /* readings this close are of one moment */
+
+enum what { BEGIN, EXEC, TOUCHED, COPIED, RSS, READING, END };
 
 struct event {
 	uint64_t t_ns;
 	uint32_t proc; /* index */
 	enum what what;
-	uint64_t rss_bytes, pss_bytes, uss_bytes;
+	uint64_t bytes;      /* touched, copied; RSS */
+	uint64_t file_bytes; /* of the RSS */
+	const struct footprint_sample *reading;
 };
 
 struct state {
-	uint64_t pss, uss, rss, rss_at; /* rss_at: RSS when it was read, or first seen */
-	uint64_t counted;
-	bool lives, seen;
+	const struct footprint_sample *read;
+	uint64_t rss, rss_at; /* rss_at: RSS when it was read, or first seen */
+	uint64_t limit;       /* of what it can have */
+	uint64_t fresh;       /* touched since its RSS was seen */
+	uint64_t copied;      /* by itself, since its reading */
+	uint64_t held;        /* what it alone is left with by copies, its own or its parent's */
+	uint64_t lent; /* it shares with children not read yet, which its own reading halves */
+	uint64_t counted, counted_own;
+	uint64_t whole; /* RSS, for its sum */
+	uint32_t parent, young;
+	bool lives, seen, forked, execed;
 };
 
 struct peak {
 	const struct model *m;
 	VEC(struct event) events;
 	struct state *procs;
+	struct footprint_sample *best; /* of each process */
 	struct forks forks;
-	uint64_t sum, largest;
-	bool any_read;
+	struct tree_sample sum, largest;
+	bool any_read, unread_child;
 };
 
 static int by_time(const void *a, const void *b)
@@ -44,29 +60,84 @@ static int by_time(const void *a, const void *b)
 	                          : (x->proc > y->proc) - (x->proc < y->proc);
 }
 
-static int gather_one(struct peak *k, uint32_t i)
+static int put(struct peak *k, uint32_t i, enum what what, uint64_t t_ns, uint64_t bytes)
 {
-	const struct proc *p = model_proc_at(k->m, i);
-	struct event begin = {.t_ns = p->start_ns, .proc = i}, end = {p->end_ns, i, END, 0, 0, 0};
+	struct event x = {.t_ns = t_ns, .proc = i, .what = what, .bytes = bytes};
 
-	if (vec_push(&k->events, begin) || (!p->alive && vec_push(&k->events, end)))
-		return -ENOMEM;
+	return vec_push(&k->events, x) ? -ENOMEM : 0;
+}
+
+static int gather_readings(struct peak *k, uint32_t i, const struct proc *p)
+{
 	for (size_t n = 0; n < p->rss.n; n++) {
 		const struct rss_sample *s = &p->rss.v[n];
 		struct event x = {.t_ns = s->t_ns, .proc = i, .what = RSS};
 
-		x.rss_bytes = s->anon_bytes + s->file_bytes + s->shmem_bytes;
+		x.bytes = s->anon_bytes + s->file_bytes + s->shmem_bytes;
+		x.file_bytes = s->file_bytes;
 		if (vec_push(&k->events, x))
 			return -ENOMEM;
 	}
 	for (size_t n = 0; n < p->footprint.n; n++) {
-		const struct footprint_sample *s = &p->footprint.v[n];
-		struct event x = {s->t_ns, i, READING, s->rss_bytes, s->pss_bytes, s->uss_bytes};
+		struct event x = {.t_ns = p->footprint.v[n].t_ns, .proc = i, .what = READING};
 
+		x.reading = &p->footprint.v[n];
 		if (vec_push(&k->events, x))
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+/* When its memory goes: the last switch is later, and who shared pages with it may be read before.
+ */
+static uint64_t end_of(const struct peak *k, const struct proc *p)
+{
+	const struct task *leader = model_task(k->m, p->id);
+	bool sure = p->n_tasks == 1 && leader && leader->exit_ns > p->start_ns;
+
+	return sure && leader->exit_ns < p->end_ns ? leader->exit_ns : p->end_ns;
+}
+
+/* Samples of a process's copies and first touches; of a forked one also what came after the last
+ * of them, which is known from the counters at its end. */
+static int gather_touches(struct peak *k, uint32_t i, const struct proc *p)
+{
+	const struct recording *rec = model_recording(k->m);
+	uint64_t touched = p->touched_pages * rec->page_size,
+	         copied = p->cow_pages * rec->page_size;
+	uint64_t end = end_of(k, p), last = end > p->start_ns ? end - 1 : end;
+	int err = 0;
+
+	for (size_t n = 0; n < p->touches.n && !err; n++) {
+		const struct touch_sample *s = &p->touches.v[n];
+		bool copy = s->what == TOUCH_COW;
+		uint64_t *rest = copy ? &copied : &touched;
+
+		*rest -= s->bytes < *rest ? s->bytes : *rest;
+		err = put(k, i, copy ? COPIED : TOUCHED, s->t_ns, s->bytes);
+	}
+	if (!k->procs[i].forked || !p->cow_known || p->n_execs || rec->windowed)
+		return err;
+	err = err || !touched ? err : put(k, i, TOUCHED, last, touched);
+	return err || !copied ? err : put(k, i, COPIED, last, copied);
+}
+
+static int gather_one(struct peak *k, uint32_t i)
+{
+	const struct proc *p = model_proc_at(k->m, i);
+	const struct task *leader = model_task(k->m, p->id);
+	int err;
+
+	k->procs[i].parent = forks_parent(&k->forks, i);
+	k->procs[i].forked = k->procs[i].parent != NONE;
+	k->procs[i].young = NONE;
+	err = put(k, i, BEGIN, p->start_ns, 0);
+	if (!err && leader && leader->exec_ns > p->start_ns && k->procs[i].forked)
+		err = put(k, i, EXEC, leader->exec_ns, 0);
+	if (!err && !p->alive)
+		err = put(k, i, END, end_of(k, p), 0);
+	err = err ? err : gather_touches(k, i, p);
+	return err ? err : gather_readings(k, i, p);
 }
 
 static int gather(struct peak *k)
@@ -81,46 +152,191 @@ static int gather(struct peak *k)
 	return err;
 }
 
-/* What it counts with now. */
-static uint64_t share(const struct peak *k, uint32_t i)
+/* A reading's part, as the RSS has gone on since. */
+static uint64_t carried(const struct state *s, uint64_t base)
 {
-	const struct state *s = &k->procs[i];
-	uint64_t base = forks_own(&k->forks, i) ? s->uss : s->pss;
-
-	if (!s->lives)
-		return 0;
+	if (!s->seen)
+		return base + s->fresh;
 	if (s->rss >= s->rss_at)
 		return base + (s->rss - s->rss_at);
 	return base > s->rss_at - s->rss ? base - (s->rss_at - s->rss) : 0;
 }
 
+static uint64_t limited(const struct state *s, uint64_t base, uint64_t more)
+{
+	uint64_t room = s->limit > base ? s->limit - base : 0;
+
+	return (base < s->limit ? base : s->limit) + (more < room ? more : room);
+}
+
+/* What it counts with in the sum now. */
+static uint64_t share(const struct peak *k, uint32_t i)
+{
+	const struct state *s = &k->procs[i];
+	uint64_t base;
+
+	if (!s->lives)
+		return 0;
+	base = !s->read ? 0 : forks_own(&k->forks, i) ? s->read->uss_bytes : s->read->pss_bytes;
+	return limited(s, carried(s, base), s->held) + s->lent;
+}
+
+/* A process's own memory at its largest: what it copied it no longer shares. Of one never read only
+ * what it copied and touched is known. */
+static void keep_best(struct peak *k, uint32_t i)
+{
+	const struct state *s = &k->procs[i];
+	struct footprint_sample *best = &k->best[i], x = {0};
+	uint64_t shared, gone, part;
+
+	if (!s->read && (!s->forked || s->execed))
+		return;
+	if (s->read)
+		x = *s->read;
+	shared = x.rss_bytes > x.uss_bytes ? x.rss_bytes - x.uss_bytes : 0;
+	gone = !s->read || s->copied < shared ? s->copied : shared;
+	part = x.pss_bytes > x.uss_bytes ? x.pss_bytes - x.uss_bytes : 0;
+	if (shared)
+		part -= (uint64_t)((double)part * (double)gone / (double)shared);
+	x.uss_bytes = limited(s, carried(s, x.uss_bytes), gone);
+	x.pss_bytes = x.uss_bytes + part;
+	x.shared_bytes -= gone < x.shared_bytes ? gone : x.shared_bytes;
+	if (x.pss_bytes > best->pss_bytes || (x.t_ns && !best->t_ns))
+		*best = x;
+}
+
 static void count(void *ctx, uint32_t i)
 {
 	struct peak *k = ctx;
+	struct state *s = &k->procs[i];
+	uint64_t now = share(k, i), own = s->read && s->lives ? s->read->uss_bytes : 0;
 
-	k->sum -= k->procs[i].counted;
-	k->procs[i].counted = share(k, i);
-	k->sum += k->procs[i].counted;
+	own = s->lives ? limited(s, carried(s, own), s->held) : 0;
+	k->sum.pss_bytes += now - s->counted;
+	k->sum.uss_bytes += own - s->counted_own;
+	s->counted = now;
+	s->counted_own = own;
 }
 
-static void on_rss(struct state *s, uint64_t rss, bool forked)
+static void set_whole(struct peak *k, struct state *s, uint64_t rss)
 {
+	k->sum.rss_bytes += rss - s->whole;
+	s->whole = rss;
+}
+
+static void on_begin(struct peak *k, uint32_t i)
+{
+	struct state *s = &k->procs[i], *parent = s->forked ? &k->procs[s->parent] : NULL;
+
+	s->lives = true;
+	s->limit = UINT64_MAX;
+	k->sum.procs++;
+	k->sum.unread++;
+	forks_begin(&k->forks, i);
+	if (!parent || !parent->lives)
+		return;
+	parent->young = i;
+	if (parent->seen || parent->read)
+		s->limit = parent->limit;
+	set_whole(k, s, parent->whole);
+}
+
+/* It leaves what it had behind, and what was its own of it is gone. */
+static void on_exec(struct peak *k, struct state *s)
+{
+	s->execed = true;
+	k->sum.unread += s->read != NULL;
+	s->read = NULL;
+	s->seen = false;
+	s->rss = s->rss_at = s->fresh = s->copied = s->held = s->lent = 0;
+	s->limit = UINT64_MAX;
+	set_whole(k, s, 0);
+}
+
+/* The page stays with those who shared it: a child's copy with the child itself, and what its
+ * parent copied with the child, too. */
+static void on_copy(struct peak *k, uint32_t i, uint64_t bytes)
+{
+	struct state *s = &k->procs[i];
+	uint32_t young = s->young;
+	bool shares = young != NONE && k->procs[young].lives && !k->procs[young].execed;
+
+	s->copied += bytes;
+	if (shares) {
+		k->procs[young].held += bytes;
+		count(k, young);
+	} else {
+		s->held += bytes;
+	}
+}
+
+static void on_rss(struct peak *k, struct state *s, const struct event *x)
+{
+	/* The files that a child maps are those of its parent. */
+	uint64_t rss = s->forked ? x->bytes - x->file_bytes : x->bytes;
+
+	set_whole(k, s, x->bytes);
 	s->rss = rss;
-	/* Of a fork's child all pages are its parent's to begin with. */
-	if (!s->seen && forked)
-		s->rss_at = rss;
+	s->limit = x->bytes;
+	if (s->read && s->limit < s->read->rss_bytes && !s->seen)
+		s->limit = s->read->rss_bytes;
+	/* Of a fork's child all pages are its parent's to begin with, but those it touched. */
+	if (!s->seen && s->forked && (!s->execed || s->read))
+		s->rss_at = rss > s->fresh ? rss - s->fresh : 0;
+	s->fresh = 0;
 	s->seen = true;
 }
 
-static void on_reading(struct peak *k, struct state *s, const struct event *x)
+/* A child that was its parent's affair until now, as that is read. */
+static void let_go(void *ctx, uint32_t i)
 {
-	if (!s->seen)
-		s->rss = x->rss_bytes;
-	s->pss = x->pss_bytes;
-	s->uss = x->uss_bytes;
+	struct peak *k = ctx;
+
+	k->unread_child |= k->procs[i].lives && !k->procs[i].read;
+	count(k, i);
+}
+
+static void on_reading(struct peak *k, uint32_t i, const struct event *x)
+{
+	const struct footprint_sample *r = x->reading;
+	struct state *s = &k->procs[i];
+	uint64_t before = s->counted;
+
+	k->sum.unread -= s->read == NULL;
+	/* The counter's last word may be old by now. */
+	if (!s->forked)
+		s->rss = r->rss_bytes;
+	else if (s->seen)
+		s->rss += s->fresh;
+	s->seen |= !s->forked;
 	s->rss_at = s->rss;
-	s->seen = k->any_read = true;
-	forks_read(&k->forks, x->proc, x->t_ns, count, k);
+	s->limit = r->rss_bytes;
+	if (!s->read && s->forked && !forks_own(&k->forks, i)) {
+		struct state *parent = &k->procs[s->parent];
+		uint64_t part = r->pss_bytes > r->uss_bytes ? r->pss_bytes - r->uss_bytes : 0;
+
+		parent->lent -= part < parent->lent ? part : parent->lent;
+		count(k, s->parent);
+	}
+	s->read = r;
+	s->fresh = s->copied = s->held = s->lent = 0;
+	k->any_read = true;
+	k->unread_child = false;
+	set_whole(k, s, r->rss_bytes);
+	forks_read(&k->forks, i, x->t_ns, let_go, k);
+	if (k->unread_child && before > r->pss_bytes)
+		s->lent = before - r->pss_bytes;
+}
+
+static void on_end(struct peak *k, uint32_t i)
+{
+	struct state *s = &k->procs[i];
+
+	s->lives = false;
+	k->sum.procs--;
+	k->sum.unread -= s->read == NULL;
+	set_whole(k, s, 0);
+	forks_end(&k->forks, i, count, k);
 }
 
 static void step(struct peak *k, const struct event *x)
@@ -129,38 +345,73 @@ static void step(struct peak *k, const struct event *x)
 
 	switch (x->what) {
 	case BEGIN:
-		s->lives = true;
-		forks_begin(&k->forks, x->proc);
+		on_begin(k, x->proc);
+		break;
+	case EXEC:
+		on_exec(k, s);
+		break;
+	case TOUCHED:
+		s->fresh += x->bytes;
+		break;
+	case COPIED:
+		on_copy(k, x->proc, x->bytes);
 		break;
 	case RSS:
-		on_rss(s, x->rss_bytes, forks_own(&k->forks, x->proc));
+		on_rss(k, s, x);
 		break;
 	case READING:
-		on_reading(k, s, x);
+		on_reading(k, x->proc, x);
 		break;
 	case END:
-		s->lives = false;
-		forks_end(&k->forks, x->proc, count, k);
+		on_end(k, x->proc);
 		break;
 	}
 	count(k, x->proc);
+	if (s->lives)
+		keep_best(k, x->proc);
+}
+
+/* What happens at one moment belongs together, and readings of a round: in between some processes
+ * count with what they share now, others with what they shared before. */
+static void walk(struct peak *k)
+{
+	size_t n = k->events.n, next = 0;
+	uint64_t read_ns = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct event *x = &k->events.v[i];
+
+		step(k, x);
+		read_ns = x->what == READING ? x->t_ns : read_ns;
+		for (next = next > i ? next : i + 1; next < n && k->events.v[next].what != READING;)
+			next++;
+		if (i + 1 < n && k->events.v[i + 1].t_ns == x->t_ns)
+			continue;
+		if (read_ns && next < n && k->events.v[next].t_ns - read_ns < ROUND_NS)
+			continue;
+		if (k->sum.pss_bytes > k->largest.pss_bytes) {
+			k->largest = k->sum;
+			k->largest.t_ns = x->t_ns;
+		}
+	}
 }
 
 int analyze_peak(struct report *r, struct err *err)
 {
+	size_t n = model_n_procs(r->m);
 	struct peak k = {.m = r->m};
 	int rc;
 
 	(void)err;
-	k.procs = calloc(model_n_procs(r->m) + 1, sizeof(*k.procs));
-	rc = k.procs ? gather(&k) : -ENOMEM;
-	for (size_t i = 0; i < k.events.n && !rc; i++) {
-		step(&k, &k.events.v[i]);
-		/* What happens at one moment belongs together. */
-		if (i + 1 == k.events.n || k.events.v[i + 1].t_ns > k.events.v[i].t_ns)
-			k.largest = k.sum > k.largest ? k.sum : k.largest;
+	k.procs = calloc(n + 1, sizeof(*k.procs));
+	k.best = r->proc_peaks = calloc(n + 1, sizeof(*k.best));
+	rc = k.procs && k.best ? gather(&k) : -ENOMEM;
+	if (!rc)
+		walk(&k);
+	if (!rc && k.any_read) {
+		r->peak = k.largest;
+		r->peak_memory_bytes = k.largest.pss_bytes;
 	}
-	r->peak_memory_bytes = !rc && k.any_read ? k.largest : 0;
 	vec_release(&k.events);
 	forks_release(&k.forks);
 	free(k.procs);

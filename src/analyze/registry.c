@@ -125,6 +125,7 @@ void report_release(struct report *r)
 	vec_release(&r->pickling);
 	vec_release(&r->spawns);
 	vec_release(&r->tree);
+	free(r->proc_peaks);
 	memset(r, 0, sizeof(*r));
 }
 

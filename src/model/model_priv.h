@@ -358,6 +358,7 @@ struct lproc *proc_get(const struct model *m, uint64_t id);
 struct lproc *proc_need(struct model *m, uint32_t id, int *err);
 int on_rss(struct model *m, uint64_t ts, const struct rec_rss *r);
 int on_footprint(struct model *m, uint64_t ts, const struct rec_footprint *r);
+int proc_touch(struct model *m, const struct ltask *lt, uint64_t ts, const struct rec_touch *r);
 int procs_finish(struct model *m);
 void procs_release(struct model *m);
 

@@ -59,6 +59,16 @@ int on_footprint(struct model *m, uint64_t ts, const struct rec_footprint *r)
 	return p ? vec_push(&p->p.footprint, s) : 0;
 }
 
+int proc_touch(struct model *m, const struct ltask *lt, uint64_t ts, const struct rec_touch *r)
+{
+	struct lproc *p = proc_get(m, lt->t.proc);
+	struct touch_sample s = {.t_ns = ts, .bytes = r->bytes, .what = (uint8_t)r->what};
+
+	if (!p || (r->what != TOUCH_FIRST && r->what != TOUCH_COW))
+		return 0;
+	return vec_push(&p->p.touches, s);
+}
+
 /* Once the tasks are listed: what a process has of them. */
 static void add_task(struct proc *p, const struct task *t)
 {
@@ -118,6 +128,11 @@ static void clip_samples(const struct model *m, struct proc *p)
 		if (p->footprint.v[i].t_ns >= lo && p->footprint.v[i].t_ns <= hi)
 			p->footprint.v[n++] = p->footprint.v[i];
 	p->footprint.n = n;
+	n = 0;
+	for (size_t i = 0; i < p->touches.n; i++)
+		if (p->touches.v[i].t_ns >= lo && p->touches.v[i].t_ns <= hi)
+			p->touches.v[n++] = p->touches.v[i];
+	p->touches.n = n;
 }
 
 /* CPython's multiprocessing tells itself by the arguments of what it starts. The fork server's
@@ -168,6 +183,7 @@ void procs_release(struct model *m)
 	for (size_t i = 0; i < m->procs.n; i++) {
 		vec_release(&m->procs.v[i].p.rss);
 		vec_release(&m->procs.v[i].p.footprint);
+		vec_release(&m->procs.v[i].p.touches);
 	}
 	vec_release(&m->procs);
 	vec_release(&m->listed_procs);

@@ -192,6 +192,9 @@ int on_touch(struct model *m, uint64_t ts, const struct rec_touch *r)
 		return err;
 	if (r->what == TOUCH_LOOK)
 		return add_look(m, ts, lt->t.id, id32(r->ustack));
+	err = proc_touch(m, lt, ts, r);
+	if (err)
+		return err;
 	key = (struct stack_row){
 	        .task = lt->t.id,
 	        .ustack = id32(r->ustack),

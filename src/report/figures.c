@@ -51,14 +51,3 @@ bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes
 	*bytes = sat_mul(t->pages_known ? t->touched_pages : t->first_write_faults, page_size);
 	return true;
 }
-
-const struct footprint_sample *peak_footprint(const struct proc *p)
-{
-	const struct footprint_sample *best = NULL;
-
-	for (size_t i = 0; i < p->footprint.n; i++) {
-		if (!best || p->footprint.v[i].pss_bytes > best->pss_bytes)
-			best = &p->footprint.v[i];
-	}
-	return best;
-}

@@ -21,6 +21,4 @@ char *fmt_n(char *out, size_t n, uint64_t count, const char *one, const char *ma
 bool counters_known(const struct task *t);
 /* Bytes of pages that the task was the first to write. false: not known. */
 bool first_touch_bytes(const struct task *t, uint64_t page_size, uint64_t *bytes);
-/* The sample with the largest PSS; NULL = none was taken. */
-const struct footprint_sample *peak_footprint(const struct proc *p);
 #endif

@@ -122,7 +122,7 @@ static void put_members(struct jout *j)
 	j_array_end(j);
 	j_array(j, "processes");
 	for (size_t i = 0; i < model_n_procs(j->m) && !j->err; i++)
-		j_element(j, json_process(j, model_proc_at(j->m, i)));
+		j_element(j, json_process(j, i));
 	j_array_end(j);
 	put_locks(j);
 	json_causes(j);

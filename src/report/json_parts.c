@@ -164,9 +164,10 @@ static json_t *samples(struct jout *j, const struct proc *p)
 	return a;
 }
 
-json_t *json_process(struct jout *j, const struct proc *p)
+json_t *json_process(struct jout *j, size_t i)
 {
-	const struct footprint_sample *f = peak_footprint(p);
+	const struct proc *p = model_proc_at(j->m, i);
+	const struct footprint_sample *own = &j->r->proc_peaks[i], *f = own->t_ns ? own : NULL;
 	json_t *o = json_object();
 
 	j_set(j, o, "pid", j_u64(p->pid));
@@ -181,7 +182,7 @@ json_t *json_process(struct jout *j, const struct proc *p)
 	j_set(j, o, "rss_peak_bytes", j_known(p->rss_peak_bytes, p->rss_peak_bytes));
 	j_set(j, o, "rss_peak_from_kernel", json_boolean(p->rss_peak_from_kernel));
 	j_set(j, o, "pss_bytes", j_known(f, f ? f->pss_bytes : 0));
-	j_set(j, o, "uss_bytes", j_known(f, f ? f->uss_bytes : 0));
+	j_set(j, o, "uss_bytes", j_known(f || own->uss_bytes, own->uss_bytes));
 	j_set(j, o, "shared_bytes", j_known(f, f ? f->shared_bytes : 0));
 	j_set(j, o, "swap_bytes", j_known(f, f ? f->swap_bytes : 0));
 	j_set(j, o, "cow_bytes",
@@ -245,7 +246,7 @@ json_t *json_pickling(struct jout *j)
 
 json_t *json_memory(struct jout *j)
 {
-	const struct tree_sample *peak = &j->r->tree_peak;
+	const struct tree_sample *peak = &j->r->peak;
 	json_t *o = json_object(), *a = json_array();
 
 	for (size_t i = 0; i < j->r->tree.n; i++)

@@ -57,16 +57,18 @@ static void add_known(struct known_sum *s, uint64_t value)
 	s->n++;
 }
 
-static void add_proc(const struct memory *m, const struct proc *p, struct known_sum s[QUANTITIES])
+static void add_proc(const struct memory *m, size_t i, struct known_sum s[QUANTITIES])
 {
-	const struct footprint_sample *f = peak_footprint(p);
+	const struct proc *p = model_proc_at(m->t->r->m, i);
+	const struct footprint_sample *f = &m->t->r->proc_peaks[i];
 	const uint64_t *touched = hmap_get(&m->touched, p->id, 0);
 
 	if (p->rss_peak_bytes)
 		add_known(&s[RSS_PEAK], p->rss_peak_bytes);
-	if (f) {
-		add_known(&s[PSS], f->pss_bytes);
+	if (f->t_ns || f->uss_bytes)
 		add_known(&s[USS], f->uss_bytes);
+	if (f->t_ns) {
+		add_known(&s[PSS], f->pss_bytes);
 		add_known(&s[SHARED], f->shared_bytes);
 		add_known(&s[SWAP], f->swap_bytes);
 	}
@@ -76,13 +78,13 @@ static void add_proc(const struct memory *m, const struct proc *p, struct known_
 		add_known(&s[COW], sat_mul(p->cow_pages, m->page_size));
 }
 
-static void print_one(const struct memory *m, const struct proc *p)
+static void print_one(const struct memory *m, size_t index)
 {
 	struct known_sum s[QUANTITIES] = {0};
 	struct buf b = {0};
 	char v[32];
 
-	add_proc(m, p, s);
+	add_proc(m, index, s);
 	for (unsigned q = 0; q < QUANTITIES; q++) {
 		if (!s[q].n || !s[q].sum)
 			continue;
@@ -106,7 +108,7 @@ static void add_row(struct table *tab, const struct memory *m, const struct grou
 	char label[300];
 
 	for (size_t i = g->first; i < g->first + g->n; i++)
-		add_proc(m, model_proc_at(m->t->r->m, m->items[i].index), s);
+		add_proc(m, m->items[i].index, s);
 	group_label(label, sizeof(label), m->items, g);
 	if (g->n == 1)
 		table_cell(tab, "%s %u", label,
@@ -184,7 +186,7 @@ static int gather(struct memory *m)
 /* All processes at the moment when they needed most. */
 static void print_tree(struct tx *t)
 {
-	const struct tree_sample *p = &t->r->tree_peak;
+	const struct tree_sample *p = &t->r->peak;
 	char pss[32], rss[32], text[256], count[48], unread[64] = "";
 
 	if (!p->t_ns || p->procs < 2 || t->o->task)
@@ -192,9 +194,9 @@ static void print_tree(struct tx *t)
 	if (p->unread)
 		snprintf(unread, sizeof(unread), "\n%u of them not read yet", p->unread);
 	snprintf(text, sizeof(text),
-	         "%s at the peak of %s together%s\nRSS, which counts shared pages several times, "
+	         "%s%s at the peak of %s together%s\nRSS, which counts shared pages several times, "
 	         "adds up to %s",
-	         fmt_bytes(pss, sizeof(pss), p->pss_bytes),
+	         p->unread ? "at least " : "", fmt_bytes(pss, sizeof(pss), p->pss_bytes),
 	         fmt_n(count, sizeof(count), p->procs, "process", "processes"), unread,
 	         fmt_bytes(rss, sizeof(rss), p->rss_bytes));
 	tx_items(t, TX_PLAIN, "memory in all", text);
@@ -207,7 +209,7 @@ void text_memory(struct tx *t)
 	t->err = sum_touched(&m);
 	t->err = t->err ? t->err : gather(&m);
 	if (!t->err && m.groups.list.n == 1 && m.groups.list.v[0].n == 1)
-		print_one(&m, model_proc_at(t->r->m, m.items[0].index));
+		print_one(&m, m.items[0].index);
 	else if (!t->err && m.groups.list.n)
 		print_table(&m);
 	if (!t->err)

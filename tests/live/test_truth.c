@@ -355,6 +355,45 @@ Test(truth, memory_of_a_family)
 	          pss / 1024);
 }
 
+/* Children copy what they share, by counting references, and end before anybody reads them again:
+ * their RSS tells nothing of it, what they copied does. */
+Test(truth, peak_of_a_short_family)
+{
+	static const char script[] = "import os, sys\n"
+	                             "data = [{'a': i} for i in range(400000)]\n"
+	                             "def pss(pid):\n"
+	                             "  for l in open('/proc/%d/smaps_rollup' % pid):\n"
+	                             "    if l.startswith('Pss:'): return int(l.split()[1])\n"
+	                             "r, w = os.pipe()\n"
+	                             "stop, go_on = os.pipe()\n"
+	                             "pids = [os.getpid()]\n"
+	                             "for k in range(3):\n"
+	                             "  pids.append(os.fork())\n"
+	                             "  if not pids[-1]:\n"
+	                             "    os.close(go_on)\n"
+	                             "    for d in data: d['a']\n"
+	                             "    os.write(w, b'x'); os.read(stop, 1); os._exit(0)\n"
+	                             "for p in pids[1:]: os.read(r, 1)\n"
+	                             "print(sum(pss(p) for p in pids))\n";
+	struct recording r = record(NONE, ARGS("/usr/bin/python3", "-c", script));
+	double pss = strtod(r.p.out, NULL) * 1024, peak, own = 0;
+	size_t i;
+	json_t *p;
+
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	peak = real_at(r.json, "memory.pss_peak_bytes");
+	cr_expect(peak > 0.95 * pss && peak < 1.05 * pss, "peak %.0f KB, it was %.0f", peak / 1024,
+	          pss / 1024);
+	json_array_foreach(at(r.json, "processes"), i, p)
+	{
+		double uss = real_at(p, "uss_bytes");
+
+		own += uss;
+		cr_expect_geq(uss, 0.98 * real_at(p, "cow_bytes"));
+	}
+	cr_expect_geq(own, 0.9 * pss, "private memory %.0f KB", own / 1024);
+}
+
 /* Memory that stays as it is costs its program's caches when it is read, and is hardly read again.
  * One that copies what it shares, so that its RSS stays the same, is: within a second. */
 Test(truth, memory_is_read_when_it_changes)

@@ -8,6 +8,8 @@ struct peaks {
 	struct tree_sample read; /* the largest sum of readings */
 	uint64_t all;            /* carried on between them */
 	size_t n;
+	struct tree_sample carried;
+	struct footprint_sample child; /* process 2 */
 };
 
 static struct peaks peaks_of(struct tb *tb)
@@ -18,7 +20,7 @@ static struct peaks peaks_of(struct tb *tb)
 	struct peaks p;
 
 	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
-	p = (struct peaks){r.tree_peak, r.peak_memory_bytes, r.tree.n};
+	p = (struct peaks){r.tree_peak, r.peak_memory_bytes, r.tree.n, r.peak, r.proc_peaks[1]};
 	report_release(&r);
 	model_free(m);
 	return p;
@@ -167,4 +169,121 @@ Test(memory, between_readings_and_at_one_moment)
 	tb_exit(tb, 1, 0);
 	p = peaks_of(tb);
 	cr_expect_eq(p.all, 100 * MB, "%llu", (unsigned long long)p.all / MB);
+}
+
+static void copies(struct tb *tb, uint32_t id, uint64_t t, uint64_t mb)
+{
+	struct rec_touch r = {.task = id, .what = TOUCH_COW, .bytes = mb * MB};
+
+	tb_raw(tb, REC_K_TOUCH, TB_EPOCH + t, &r);
+}
+
+/* Pages that a child copies leave its RSS as it is, but there are two of each now. */
+Test(memory, copies_after_a_fork_are_memory_of_their_own)
+{
+	struct tb *tb = forked();
+	struct peaks p;
+
+	tb_rss(tb, 2, 350 * MS, 105 * MB, 0);
+	copies(tb, 2, 300 * MS, 5); /* are in its reading */
+	copies(tb, 2, 500 * MS, 20);
+	copies(tb, 2, 600 * MS, 20);
+	tb_rss(tb, 2, 700 * MS, 105 * MB, 0);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (98 + 5 + 40) * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.unread, 0);
+	cr_expect_eq(p.child.uss_bytes, 45 * MB, "%llu",
+	             (unsigned long long)p.child.uss_bytes / MB);
+	cr_expect_eq(p.child.pss_bytes, (45 + 30) * MB, "half of the 60 that it shares still: %llu",
+	             (unsigned long long)p.child.pss_bytes / MB);
+	cr_expect_eq(p.child.shared_bytes, 60 * MB);
+}
+
+/* Of a child that was never read the counters at its end tell, however short it lived. */
+Test(memory, a_child_never_read_has_what_it_copied)
+{
+	struct tb *tb = read_once(100);
+	struct peaks p;
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	copies(tb, 2, 300 * MS, 30);
+	tb_faults(tb, 2, 0, 0, 0, 40 * MB / 4096); /* … and 10 MB after the last sample */
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (98 + 40) * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.unread, 1, "it is at least that");
+	cr_expect_eq(p.child.t_ns, 0);
+	cr_expect_eq(p.child.uss_bytes, 40 * MB);
+}
+
+/* The parent is read while its child is not: the reading tells half of what they share, the other
+ * half is still there. */
+Test(memory, a_parent_read_before_its_child_counts_what_is_shared)
+{
+	struct tb *tb = read_once(100);
+	struct peaks p;
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	tb_footprint(tb, 1, 300 * MS, 100 * MB, 50 * MB, 2 * MB);
+	copies(tb, 2, 500 * MS, 30);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (98 + 30) * MB, "%llu", (unsigned long long)p.all / MB);
+}
+
+/* A child that keeps the state of a moment, while its parent writes on: the old pages are the
+ * child's. They go with it, so that one fork after the other adds nothing. */
+Test(memory, what_a_parent_copies_is_left_to_its_child)
+{
+	struct tb *tb = read_once(100);
+	struct peaks p;
+
+	tb_run(tb, 1, 200 * MS, 2000 * MS);
+	tb_rss(tb, 1, 100 * MS, 100 * MB, 0);
+	copies(tb, 1, 300 * MS, 60);
+	tb_rss(tb, 2, 400 * MS, 100 * MB, 0);
+	tb_exit(tb, 2, 0);
+	tb_fork(tb, 3, 1, "child", 1200 * MS);
+	tb_on(tb, 3, 1);
+	tb_run(tb, 3, 1200 * MS, 1500 * MS);
+	copies(tb, 1, 1300 * MS, 50);
+	tb_exit(tb, 3, 0);
+	tb_exit(tb, 1, 0);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (98 + 60) * MB, "%llu", (unsigned long long)p.all / MB);
+}
+
+/* It has become another program: what it copied before is gone. */
+Test(memory, an_exec_leaves_copies_behind)
+{
+	struct tb *tb = read_once(100);
+	struct peaks p;
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	copies(tb, 2, 210 * MS, 3);
+	tb_exec(tb, 2, 300 * MS, "/bin/tool", "tool");
+	tb_rss(tb, 2, 400 * MS, 2 * MB, 8 * MB);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (98 + 3) * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.child.uss_bytes, 3 * MB);
+}
+
+Test(memory, the_text_says_at_least_where_some_were_not_read)
+{
+	struct tb *tb = read_once(100);
+	struct report_opts o = {.width = 120};
+	struct model *m;
+	char *text;
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	copies(tb, 2, 300 * MS, 30);
+	leave(tb, 2);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(strstr(text, "memory in all    at least 128 MB at the peak of 2 processes"), "%s",
+	          text);
+	free(text);
+	model_free(m);
 }
