@@ -213,8 +213,8 @@ struct loss { const char *cause; uint64_t count; };
 /* Everything of the recording as a whole. */
 struct recording {
 	uint64_t start_ns, stop_ns;		/* MARK_START, MARK_STOP (or last event) */
-	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: start) to last exit, or to the end of what was
-						 * recorded of tasks that live on; inside the window */
+	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: the first task is followed) to last exit, or to
+						 * MARK_STOPPING when tasks live on; inside the window */
 	bool attached, complete, damaged;
 	bool windowed;				/* since_ns or until_ns cut something off */
 	int exit_status;			/* of the command; -1 unknown or attached */

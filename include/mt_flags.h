@@ -69,6 +69,8 @@ enum { TOUCH_FIRST = 1,	/* memory that was not there before */
 enum { MARK_START = 1,	/* hooks are attached; first moment of the recording */
        MARK_EXEC = 2,	/* the workload's first instruction: wall time starts here (run) */
        MARK_STOP = 3,	/* recording stopped (last exit, -d, Ctrl-C) */
-       MARK_END = 4 };	/* all data written; value = exit status + 1 */
+       MARK_END = 4,	/* all data written; value = exit status + 1 */
+       MARK_FOLLOW = 5,	/* the first task is followed: wall time starts here (attach) */
+       MARK_STOPPING = 6 };	/* tasks live on: wall time ends here; each is seen until a little later */
 
 #endif

@@ -34,6 +34,7 @@ struct drain {
 	struct remote *remote;
 	struct late *late; /* NULL = none */
 	bool run_mode;
+	bool following; /* the first attached task has come */
 	int error; /* of the trace file; sticky */
 	struct strtab *strings;
 	struct hmap sites, stacks, stacks_old, by_id, by_tgid, execing;

@@ -82,6 +82,12 @@ void drain_on_task(struct drain *d, const struct mt_hdr *h)
 		new_space(d, e->space, e->space_parent, e->tgid, h->ts);
 	if (new_proc)
 		use_space(d, e->space, 1);
+	if (!d->run_mode && !d->following) {
+		struct rec_mark m = {.what = MARK_FOLLOW};
+
+		d->following = true;
+		drain_put(d, REC_K_MARK, h->ts, &m);
+	}
 	drain_put(d, REC_K_TASK, h->ts, &r);
 	slot = hmap_put(&d->by_id, t.id, 0, NULL);
 	if (!slot || vec_push(&d->tasks, t)) {

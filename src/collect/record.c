@@ -149,7 +149,7 @@ static int one_round(struct recording_run *r, uint64_t now)
 		sweep(r, now);
 	if ((r->root_gone || !r->o->argv) && !drain_alive(r->d))
 		r->done = true;
-	if (r->o->duration_ns && now - r->start_ns >= r->o->duration_ns)
+	if (r->o->duration_ns && now - r->follow_ns >= r->o->duration_ns)
 		r->done = true;
 	tell_way_out(r, now);
 	tell_progress(r, now);
@@ -190,7 +190,7 @@ static int record(struct recording_run *r)
 
 		if (r->o->duration_ns) {
 			int64_t left =
-			        (int64_t)(r->start_ns + r->o->duration_ns) - (int64_t)now_ns();
+			        (int64_t)(r->follow_ns + r->o->duration_ns) - (int64_t)now_ns();
 
 			if (left < ms * 1000000ll)
 				ms = left > 0 ? (int)(left / 1000000) + 1 : 0;

@@ -219,6 +219,7 @@ static int follow_attached(struct recording_run *r, struct err *err)
 	rc = privileges_reduce(err);
 	if (!rc) {
 		remote = look_at_attached(r);
+		r->follow_ns = now_ns();
 		rc = session_follow(r->session, pids, n, TASK_F_ROOT, err);
 	}
 	/* Children that exist already; those to come are followed from their creation. */
@@ -255,7 +256,7 @@ int record_start(struct recording_run *r, struct err *err)
 		               "cannot begin the recording: %s", strerror(-rc));
 	if (!strstr(session_features(r->session), FEATURE_FIND_VMA))
 		ident_by_maps(drain_ident(r->d));
-	r->start_ns = now_ns();
+	r->start_ns = r->follow_ns = now_ns();
 	record_mark(r, MARK_START, r->start_ns, 0);
 	session_start(r->session);
 	rc = r->o->argv ? follow_run(r, err) : follow_attached(r, err);

@@ -18,6 +18,7 @@ void record_stop(struct recording_run *r)
 	if (rc)
 		log_debug("what else the CPUs did: %s", strerror(-rc));
 	if (drain_alive(r->d)) {
+		record_mark(r, MARK_STOPPING, now_ns(), 0);
 		session_stopping(r->session);
 		nanosleep(&settle, NULL);
 	}

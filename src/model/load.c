@@ -6,6 +6,22 @@
 
 #include "model_priv.h"
 
+/* Where the user wants it to end. */
+static uint64_t wanted_end(const struct model *m)
+{
+	return m->opts.until_ns ? sat_add(m->origin_ns, m->opts.until_ns) : UINT64_MAX;
+}
+
+/* Tasks that live on are seen for different times after the recording's end was decided. */
+static uint64_t window_end(const struct model *m)
+{
+	uint64_t end = wanted_end(m);
+
+	if (m->stopping_ns && m->stopping_ns < end)
+		end = m->stopping_ns;
+	return end < m->lo_ns ? m->lo_ns : end;
+}
+
 static int on_mark(struct model *m, uint64_t ts, const struct rec_mark *r)
 {
 	switch (r->what) {
@@ -17,9 +33,14 @@ static int on_mark(struct model *m, uint64_t ts, const struct rec_mark *r)
 		m->have_start = true;
 		break;
 	case MARK_EXEC:
+	case MARK_FOLLOW:
 		if (!m->have_exec)
 			model_set_origin(m, ts);
 		m->have_exec = true;
+		break;
+	case MARK_STOPPING:
+		m->stopping_ns = m->stopping_ns ? m->stopping_ns : ts;
+		m->hi_ns = window_end(m);
 		break;
 	case MARK_STOP:
 		m->have_stop = true;
@@ -40,9 +61,7 @@ void model_set_origin(struct model *m, uint64_t ts)
 	m->have_origin = true;
 	m->origin_ns = ts;
 	m->lo_ns = sat_add(ts, m->opts.since_ns);
-	m->hi_ns = m->opts.until_ns ? sat_add(ts, m->opts.until_ns) : UINT64_MAX;
-	if (m->hi_ns < m->lo_ns)
-		m->hi_ns = m->lo_ns;
+	m->hi_ns = window_end(m);
 	for (size_t i = 0; i < m->tasks.n; i++) {
 		struct ltask *lt = m->tasks.v[i];
 		struct task *t = &lt->t;
@@ -230,7 +249,9 @@ static void set_wall(struct model *m)
 	rec->stop_ns = m->stop_ns;
 	if (rec->wall_end_ns < m->origin_ns)
 		rec->wall_end_ns = m->origin_ns;
-	rec->windowed = m->opts.since_ns || rec->wall_end_ns > m->hi_ns;
+	if (m->stopping_ns && rec->wall_end_ns > m->stopping_ns && m->stopping_ns >= m->origin_ns)
+		rec->wall_end_ns = m->stopping_ns;
+	rec->windowed = m->opts.since_ns || rec->wall_end_ns > wanted_end(m);
 	rec->wall_start_ns = m->lo_ns < rec->wall_end_ns ? m->lo_ns : rec->wall_end_ns;
 	if (rec->wall_end_ns > m->hi_ns)
 		rec->wall_end_ns = m->hi_ns;

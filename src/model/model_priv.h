@@ -237,6 +237,7 @@ struct model {
 	uint64_t origin_ns, stop_ns, first_ts, last_ts;
 	uint64_t lo_ns, hi_ns; /* window: what is outside is not added */
 	uint64_t mark_end;     /* MARK_END.value */
+	uint64_t stopping_ns;  /* MARK_STOPPING; 0 = nobody lived on, or an older recorder */
 
 	struct strtab *strings;
 	struct idmap string_ids; /* trace's string id -> id in strings */

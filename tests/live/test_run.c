@@ -359,6 +359,19 @@ Test(run, duration_ends_the_recording_not_the_workload)
 	cr_expect(strstr(r.p.err, "still"), "stderr does not say that it still runs:\n%s", r.p.err);
 }
 
+/* Its first child, 0 = none yet. */
+static pid_t first_child(pid_t pid)
+{
+	FILE *f = fopen(fmt("/proc/%d/task/%d/children", pid, pid), "re");
+	int child = 0;
+
+	if (f && fscanf(f, "%d", &child) != 1)
+		child = 0;
+	if (f)
+		fclose(f);
+	return child;
+}
+
 static struct proc attach(pid_t pid, const char *seconds)
 {
 	return run(ARGS(mpvtrace(), "attach", "-p", fmt("%d", pid), "-d", seconds, "-f", "-o",
@@ -381,6 +394,36 @@ Test(run, attach_to_threads)
 	cr_expect(null_at(json, "workload.exit_status"));
 	cr_expect_geq(u64_at(json, "workload.wall_ns"), 600 * MS);
 	cr_expect_eq(kill(w.pid, SIGKILL), 0, "the workload ended with the recording");
+	proc_wait(&w);
+}
+
+/* What never stops leaves no time without a task: the wall is the time in which it is followed, and
+ * -d is as much of it. */
+Test(run, attach_to_the_busy)
+{
+	struct proc w, p;
+	json_t *json, *t;
+	uint64_t start, wall;
+	size_t i;
+
+	proc_start(&w, ARGS("/bin/sh", "-c", "while :; do :; done & while :; do :; done"), NULL);
+	while (!first_child(w.pid))
+		sleep_s(0.01);
+	p = attach(w.pid, "0.3");
+	cr_expect_eq(p.status, 0, "status %d; stderr:\n%s", p.status, p.err);
+	json = load_json(out_file("a.json"));
+	check_recording(json, LENIENT_ALIVE);
+	start = u64_at(json, "workload.start_ns");
+	wall = u64_at(json, "workload.wall_ns");
+	cr_expect_geq(wall, 300 * MS);
+	cr_expect_eq(json_array_size(at(json, "tasks")), 2);
+	json_array_foreach(at(json, "tasks"), i, t)
+	{
+		cr_expect_leq(u64_at(t, "start_ns") - start, 10 * MS, "task %zu begins late", i);
+		cr_expect_eq(u64_at(t, "end_ns"), start + wall, "task %zu does not end with it", i);
+	}
+	kill(first_child(w.pid), SIGKILL);
+	kill(w.pid, SIGKILL);
 	proc_wait(&w);
 }
 

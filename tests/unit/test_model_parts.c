@@ -216,6 +216,77 @@ Test(model, attached_running_unflagged)
 	model_free(m);
 }
 
+static void mark(struct tb *tb, uint64_t what, uint64_t abs_ts)
+{
+	struct rec_mark m = {.what = what};
+
+	tb_raw(tb, REC_K_MARK, abs_ts, &m);
+}
+
+/* One works until it blocks, 5 ms after the end was decided; the other one still does when its
+ * counters are read. */
+static struct tb *two_workers(void)
+{
+	struct tb *tb = tb_new_attach();
+
+	for (uint32_t id = 1; id <= 3; id++) {
+		tb_attached(tb, id, 1, "worker", TASK_F_ON_CPU, 0, -1, 0, 0);
+		tb_on(tb, id, id);
+	}
+	tb_run(tb, 1, 0, 105 * MS);
+	tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, TB_NEVER, 0);
+	tb_run(tb, 2, 0, 80 * MS);
+	tb_futex_wait(tb, 2, 0x1000, 103 * MS, 0);
+	tb_run(tb, 2, 103 * MS, 104 * MS);
+	tb_stop(tb, 120 * MS);
+	return tb;
+}
+
+/* The wall is the time in which the tasks are followed: not what setting up takes before, nor the
+ * ends of the tasks, which are seen for different times. */
+Test(model, attached_wall)
+{
+	const struct model_opts first = {.until_ns = 50 * MS}, all = {.until_ns = 110 * MS};
+	struct tb *tb = two_workers();
+	struct model *m;
+
+	mark(tb, MARK_START, TB_EPOCH - 123 * MS);
+	mark(tb, MARK_FOLLOW, TB_EPOCH);
+	mark(tb, MARK_STOPPING, TB_EPOCH + 100 * MS);
+	tb_bytes(tb);
+	m = tb_load(tb, NULL);
+	cr_expect_eq(rel(model_recording(m)->wall_start_ns), 0);
+	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 100 * MS);
+	cr_expect_not(model_recording(m)->windowed);
+	cr_expect_eq(model_recording(m)->start_ns, TB_EPOCH - 123 * MS);
+	expect_states(model_task(m, 1), 100 * MS, 0, 0);
+	expect_states(model_task(m, 2), 80 * MS, 0, 20 * MS);
+	expect_states(model_task(m, 3), 100 * MS, 0, 0);
+	for (uint32_t id = 1; id <= 3; id++)
+		cr_expect(model_task(m, id)->alive);
+	model_free(m);
+	m = tb_load(tb, &first);
+	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 50 * MS);
+	cr_expect(model_recording(m)->windowed);
+	model_free(m);
+	m = tb_load(tb, &all);
+	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 100 * MS);
+	cr_expect_not(model_recording(m)->windowed);
+	model_free(m);
+	tb_free(tb);
+}
+
+/* A recording of before there were these marks. */
+Test(model, attached_wall_without_marks)
+{
+	struct model *m = load(two_workers(), NULL);
+
+	cr_expect_eq(rel(model_recording(m)->wall_start_ns), 0);
+	cr_expect_eq(rel(model_recording(m)->wall_end_ns), 120 * MS);
+	expect_states(model_task(m, 1), 105 * MS, 0, 15 * MS);
+	model_free(m);
+}
+
 /* --- histogram
  * -------------------------------------------------------------------------------------- */
 
