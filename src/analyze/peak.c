@@ -28,6 +28,8 @@ struct event {
 
 struct state {
 	const struct footprint_sample *read;
+	uint64_t uss, pss;    /* read, and what was settled since */
+	uint64_t shared;      /* … RSS that is not its own */
 	uint64_t rss, rss_at; /* rss_at: RSS when it was read, or first seen */
 	uint64_t limit;       /* of what it can have */
 	uint64_t fresh;       /* touched since its RSS was seen */
@@ -35,8 +37,9 @@ struct state {
 	uint64_t held;        /* what it alone is left with by copies, its own or its parent's */
 	uint64_t lent; /* it shares with children not read yet, which its own reading halves */
 	uint64_t counted, counted_own;
-	uint64_t whole; /* RSS, for its sum */
-	uint32_t parent, young;
+	uint64_t whole;                /* RSS, for its sum */
+	uint32_t parent, young, elder; /* the last child; the one before of the same parent */
+	uint32_t lent_to;              /* so many of them */
 	bool lives, seen, forked, execed;
 };
 
@@ -47,7 +50,8 @@ struct peak {
 	struct footprint_sample *best; /* of each process */
 	struct forks forks;
 	struct tree_sample sum, largest;
-	bool any_read, unread_child;
+	bool any_read;
+	uint32_t unread_children;
 };
 
 static int by_time(const void *a, const void *b)
@@ -130,7 +134,7 @@ static int gather_one(struct peak *k, uint32_t i)
 
 	k->procs[i].parent = forks_parent(&k->forks, i);
 	k->procs[i].forked = k->procs[i].parent != NONE;
-	k->procs[i].young = NONE;
+	k->procs[i].young = k->procs[i].elder = NONE;
 	err = put(k, i, BEGIN, p->start_ns, 0);
 	if (!err && leader && leader->exec_ns > p->start_ns && k->procs[i].forked)
 		err = put(k, i, EXEC, leader->exec_ns, 0);
@@ -177,8 +181,37 @@ static uint64_t share(const struct peak *k, uint32_t i)
 
 	if (!s->lives)
 		return 0;
-	base = !s->read ? 0 : forks_own(&k->forks, i) ? s->read->uss_bytes : s->read->pss_bytes;
+	base = forks_own(&k->forks, i) ? s->uss : s->pss;
 	return limited(s, carried(s, base), s->held) + s->lent;
+}
+
+/* Of what it was read with, what it shared and does not any more. */
+static uint64_t gone(const struct state *s)
+{
+	return !s->read || s->copied < s->shared ? s->copied : s->shared;
+}
+
+/* … and its part of what it still shares. */
+static uint64_t part(const struct state *s)
+{
+	uint64_t all = s->pss > s->uss ? s->pss - s->uss : 0;
+
+	if (s->shared)
+		all -= (uint64_t)((double)all * (double)gone(s) / (double)s->shared);
+	return all;
+}
+
+/* Others are read, who share less with it than before: of its copies only its own part counts. */
+static void settle(struct state *s)
+{
+	uint64_t still = part(s);
+
+	if (!s->read)
+		return;
+	s->uss += gone(s);
+	s->pss = s->uss + still;
+	s->shared -= gone(s);
+	s->copied = s->held = 0;
 }
 
 /* A process's own memory at its largest: what it copied it no longer shares. Of one never read only
@@ -187,20 +220,16 @@ static void keep_best(struct peak *k, uint32_t i)
 {
 	const struct state *s = &k->procs[i];
 	struct footprint_sample *best = &k->best[i], x = {0};
-	uint64_t shared, gone, part;
 
 	if (!s->read && (!s->forked || s->execed))
 		return;
 	if (s->read)
 		x = *s->read;
-	shared = x.rss_bytes > x.uss_bytes ? x.rss_bytes - x.uss_bytes : 0;
-	gone = !s->read || s->copied < shared ? s->copied : shared;
-	part = x.pss_bytes > x.uss_bytes ? x.pss_bytes - x.uss_bytes : 0;
-	if (shared)
-		part -= (uint64_t)((double)part * (double)gone / (double)shared);
-	x.uss_bytes = limited(s, carried(s, x.uss_bytes), gone);
-	x.pss_bytes = x.uss_bytes + part;
-	x.shared_bytes -= gone < x.shared_bytes ? gone : x.shared_bytes;
+	x.uss_bytes = limited(s, carried(s, s->uss), gone(s));
+	x.pss_bytes = x.uss_bytes + part(s);
+	if (s->read)
+		x.shared_bytes =
+		        s->shared - gone(s) < x.shared_bytes ? s->shared - gone(s) : x.shared_bytes;
 	if (x.pss_bytes > best->pss_bytes || (x.t_ns && !best->t_ns))
 		*best = x;
 }
@@ -209,9 +238,8 @@ static void count(void *ctx, uint32_t i)
 {
 	struct peak *k = ctx;
 	struct state *s = &k->procs[i];
-	uint64_t now = share(k, i), own = s->read && s->lives ? s->read->uss_bytes : 0;
+	uint64_t now = share(k, i), own = s->lives ? limited(s, carried(s, s->uss), s->held) : 0;
 
-	own = s->lives ? limited(s, carried(s, own), s->held) : 0;
 	k->sum.pss_bytes += now - s->counted;
 	k->sum.uss_bytes += own - s->counted_own;
 	s->counted = now;
@@ -235,6 +263,7 @@ static void on_begin(struct peak *k, uint32_t i)
 	forks_begin(&k->forks, i);
 	if (!parent || !parent->lives)
 		return;
+	s->elder = parent->young;
 	parent->young = i;
 	if (parent->seen || parent->read)
 		s->limit = parent->limit;
@@ -249,6 +278,7 @@ static void on_exec(struct peak *k, struct state *s)
 	s->read = NULL;
 	s->seen = false;
 	s->rss = s->rss_at = s->fresh = s->copied = s->held = s->lent = 0;
+	s->uss = s->pss = s->shared = 0;
 	s->limit = UINT64_MAX;
 	set_whole(k, s, 0);
 }
@@ -292,8 +322,43 @@ static void let_go(void *ctx, uint32_t i)
 {
 	struct peak *k = ctx;
 
-	k->unread_child |= k->procs[i].lives && !k->procs[i].read;
+	k->unread_children += k->procs[i].lives && !k->procs[i].read;
 	count(k, i);
+}
+
+/* Has it forked since it was read? */
+static bool has_own_child(const struct peak *k, uint32_t i)
+{
+	for (uint32_t c = k->procs[i].young; c != NONE; c = k->procs[c].elder)
+		if (k->procs[c].lives && !k->procs[c].execed && forks_own(&k->forks, c))
+			return true;
+	return false;
+}
+
+/* One of those to whom it lent is read now, and tells its part itself. Those forked later count
+ * with what is their own: their part is still with the parent. */
+static void give_back(struct peak *k, uint32_t i, const struct footprint_sample *r)
+{
+	struct state *s = &k->procs[i];
+	uint64_t told = r->pss_bytes > r->uss_bytes ? r->pss_bytes - r->uss_bytes : 0;
+
+	if (!s->lent_to)
+		return;
+	if (!has_own_child(k, i))
+		told = s->lent / s->lent_to;
+	s->lent -= told < s->lent ? told : s->lent;
+	s->lent_to--;
+	count(k, i);
+}
+
+static void settle_children(struct peak *k, uint32_t i)
+{
+	for (uint32_t c = k->procs[i].young; c != NONE; c = k->procs[c].elder) {
+		if (!k->procs[c].lives || k->procs[c].execed || forks_own(&k->forks, c))
+			continue;
+		settle(&k->procs[c]);
+		count(k, c);
+	}
 }
 
 static void on_reading(struct peak *k, uint32_t i, const struct event *x)
@@ -311,21 +376,21 @@ static void on_reading(struct peak *k, uint32_t i, const struct event *x)
 	s->seen |= !s->forked;
 	s->rss_at = s->rss;
 	s->limit = r->rss_bytes;
-	if (!s->read && s->forked && !forks_own(&k->forks, i)) {
-		struct state *parent = &k->procs[s->parent];
-		uint64_t part = r->pss_bytes > r->uss_bytes ? r->pss_bytes - r->uss_bytes : 0;
-
-		parent->lent -= part < parent->lent ? part : parent->lent;
-		count(k, s->parent);
-	}
+	if (!s->read && s->forked && !forks_own(&k->forks, i))
+		give_back(k, s->parent, r);
 	s->read = r;
+	s->uss = r->uss_bytes;
+	s->pss = r->pss_bytes;
+	s->shared = r->rss_bytes > r->uss_bytes ? r->rss_bytes - r->uss_bytes : 0;
 	s->fresh = s->copied = s->held = s->lent = 0;
 	k->any_read = true;
-	k->unread_child = false;
+	k->unread_children = 0;
 	set_whole(k, s, r->rss_bytes);
 	forks_read(&k->forks, i, x->t_ns, let_go, k);
-	if (k->unread_child && before > r->pss_bytes)
+	s->lent_to = k->unread_children;
+	if (s->lent_to && before > r->pss_bytes)
 		s->lent = before - r->pss_bytes;
+	settle_children(k, i);
 }
 
 static void on_end(struct peak *k, uint32_t i)
