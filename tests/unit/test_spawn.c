@@ -138,10 +138,11 @@ Test(spawn, memory_of_all_processes_is_counted_once)
 	struct report_opts o = {.width = 120};
 	char *text = text_of(m, &o);
 
-	cr_expect(strstr(text, "\nmemory in all    at least 110 MB at the peak of 4 processes together · "
-	                       "2 of them not read yet"
-	                       "\n                 RSS, which counts shared pages several times, "
-	                       "adds up to 190 MB\n"),
+	cr_expect(strstr(text,
+	                 "\nmemory in all    at least 110 MB at the peak of 4 processes together · "
+	                 "2 of them not read yet"
+	                 "\n                 RSS, which counts shared pages several times, "
+	                 "adds up to 190 MB\n"),
 	          "%s", text);
 	free(text);
 	model_free(m);
