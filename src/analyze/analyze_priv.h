@@ -44,7 +44,7 @@ void forks_read(struct forks *f, uint32_t i, uint64_t t_ns, void (*changed)(void
                 void *ctx);
 void forks_end(struct forks *f, uint32_t i, void (*changed)(void *ctx, uint32_t i), void *ctx);
 uint32_t forks_parent(const struct forks *f, uint32_t i); /* index; UINT32_MAX: none */
-bool forks_own(const struct forks *f, uint32_t i); /* count it with its USS */
+bool forks_own(const struct forks *f, uint32_t i);        /* count it with its USS */
 
 /* Adds a sentence to r->notes. 0 or -ENOMEM. */
 int note_add(struct report *r, const char *fmt, ...) MT_PRINTF(2, 3);

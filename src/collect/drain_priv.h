@@ -35,7 +35,7 @@ struct drain {
 	struct late *late; /* NULL = none */
 	bool run_mode;
 	bool following; /* the first attached task has come */
-	int error; /* of the trace file; sticky */
+	int error;      /* of the trace file; sticky */
 	struct strtab *strings;
 	struct hmap sites, stacks, stacks_old, by_id, by_tgid, execing;
 	uint32_t last_site, last_stack;

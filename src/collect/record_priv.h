@@ -30,7 +30,8 @@ struct recording_run {
 	int nice; /* before us */
 	int out_fd, kallsyms_fd, signal_fd, epoll_fd;
 	sigset_t old_mask;
-	uint64_t begin_ns, start_ns, follow_ns, flush_ns, sweep_ns, signal_ns, told_ns, root_gone_ns;
+	uint64_t begin_ns, start_ns, follow_ns, flush_ns, sweep_ns, signal_ns, told_ns,
+	        root_gone_ns;
 	bool root_gone, done, mask_set;
 	void (*old_pipe)(int), (*old_xfsz)(int);
 	bool told_way_out, woken; /* woken: by the programs, before the time was over */

@@ -42,8 +42,8 @@ void j_element(struct jout *j, json_t *v);     /* … of these; takes v … */
 void j_array_end(struct jout *j);
 
 json_t *json_task(struct jout *j, const struct task *t);
-json_t *json_pickling(struct jout *j); /* null without samples of Python */
-json_t *json_memory(struct jout *j);   /* of all processes together */
+json_t *json_pickling(struct jout *j);          /* null without samples of Python */
+json_t *json_memory(struct jout *j);            /* of all processes together */
 json_t *json_process(struct jout *j, size_t i); /* index */
 json_t *json_futex(struct jout *j, const struct report_lock *l);
 json_t *json_quality(struct jout *j);
