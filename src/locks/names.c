@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a person calls a lock: its variable, its file, or the place where it was waited for. */
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -40,10 +41,30 @@ static bool by_object(struct build *b, struct lock *l, const struct futex *f)
 
 /* --- by file ------------------------------------------------------------------------- */
 
+static const struct futex_key *key_of(const struct build *b, const struct lock *l,
+                                      const struct futex *f)
+{
+	return l->shared && f ? model_futex_key(b->m, f->space, f->word) : NULL;
+}
+
+/* glibc makes each semaphore under a name of chance, and renames it: the mapping keeps that. */
+static bool is_named_by_chance(const struct futex_key *key)
+{
+	static const char begin[] = "/dev/shm/sem.";
+	const char *s = key ? key->file : "";
+	size_t n = 0;
+
+	if (strncmp(s, begin, strlen(begin)) != 0)
+		return false;
+	s += strlen(begin);
+	while (isalnum((unsigned char)s[n]))
+		n++;
+	return n == 6 && (!s[n] || !strcmp(s + n, " (deleted)"));
+}
+
 static bool by_file(struct build *b, struct lock *l, const struct futex *f)
 {
-	const struct futex_key *key =
-	        l->shared && f ? model_futex_key(b->m, f->space, f->word) : NULL;
+	const struct futex_key *key = key_of(b, l, f);
 	const char *end;
 	int n;
 
@@ -112,6 +133,7 @@ static bool in_library(const char *path, const char *dir)
 static bool is_python_wait(const struct frame *f)
 {
 	return strstr(f->module, "/threading.py") || strstr(f->module, "/queue.py") ||
+	       strstr(f->module, "/multiprocessing/synchronize.py") ||
 	       in_library(f->module, "/concurrent/") || in_library(f->module, "/asyncio/");
 }
 
@@ -330,8 +352,9 @@ static void name_lock(struct build *b, size_t i)
 		name_join(b, l);
 	else if (l->kind == LOCK_FILE)
 		return; /* files.c */
-	else if (!by_object(b, l, f) && !(l->family && by_place(b, l)) && !by_file(b, l, f) &&
-	         !by_place(b, l)) {
+	else if (!by_object(b, l, f) &&
+	         !((l->family || is_named_by_chance(key_of(b, l, f))) && by_place(b, l)) &&
+	         !by_file(b, l, f) && !by_place(b, l)) {
 		snprintf(l->name, sizeof(l->name), "0x%" PRIx64, l->addr);
 		l->name_from = "address";
 	}

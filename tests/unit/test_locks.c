@@ -296,6 +296,23 @@ Test(locks, shared_locks_by_what_they_are)
 	built_free(&b);
 }
 
+/* The place says more than a name that nobody gave. */
+Test(locks, semaphores_named_by_chance)
+{
+	struct tb *tb = program();
+	struct built b;
+
+	tb_futex_key(tb, 1, BASE, 99, 0, "/dev/shm/sem.P92JpW (deleted)");
+	tb_futex_key(tb, 1, BASE + 4096, 98, 0, "/dev/shm/sem.queue");
+	wait_at(tb, 2, 0, BASE, TB_FUTEX_SHARED_BITSET, 0, "take_turns");
+	wait_at(tb, 2, 10 * MS, BASE + 4096, TB_FUTEX_SHARED_BITSET, 0, "take_turns");
+	b = build_waits(tb);
+	cr_expect(!strncmp(lock_of_wait(&b, 2, 0)->name, "waited for in work", 18), "%s",
+	          lock_of_wait(&b, 2, 0)->name);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 1)->name, "/dev/shm/sem.queue");
+	built_free(&b);
+}
+
 /* Memory that processes share without a file: only the place says what it is. */
 Test(locks, shared_memory_has_no_name)
 {
