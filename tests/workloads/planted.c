@@ -422,13 +422,13 @@ static void *starve(void *unused)
 static void *sync_file(void *unused)
 {
 	char path[] = "/var/tmp/planted-XXXXXX", block[4096] = {0};
+	struct moment t = moment();
 	int fd = mkstemp(path);
 
 	must(fd >= 0, "mkstemp");
 	unlink(path);
+	add_wait(t); /* for the journal, where that is busy */
 	while (running()) {
-		struct moment t;
-
 		t = moment();
 		must(pwrite(fd, block, sizeof(block), 0) == sizeof(block), "pwrite");
 		add_wait(t);
