@@ -155,6 +155,25 @@ static int emit_own(struct walk *w, const struct span *s)
 	return emit(w, &row);
 }
 
+static bool was_passed(const struct walk *w, const struct task *t)
+{
+	for (unsigned i = 0; i < w->n_passed; i++)
+		if (w->passed[i] == t)
+			return true;
+	return t == w->t || w->n_passed == DEEPEST;
+}
+
+/* A new task is its creator's doing until it is ready to run. */
+static uint64_t birth_ns(const struct walk *w, const struct task *t)
+{
+	const struct slice *first = &t->slices.v[0];
+
+	if (!t->parent || t->start_ns <= w->lo_ns || first->cause != BLOCK_OTHER || first->site ||
+	    first->out_ns > t->start_ns || first->queued_ns >= first->end_ns)
+		return t->start_ns;
+	return first->queued_ns > t->start_ns ? first->queued_ns : t->start_ns;
+}
+
 /* Before its birth its creator is on the path; nobody's child has no past. */
 static int before_birth(struct walk *w)
 {
@@ -165,8 +184,11 @@ static int before_birth(struct walk *w)
 	                       .state = 'B',
 	                       .cause = CAUSE_NO_TASK};
 
-	if (!creator || !creator->slices.n || creator->start_ns >= w->at_ns)
+	/* In a damaged recording a task may be its own creator's creator. */
+	if (!creator || !creator->slices.n || creator->start_ns >= w->at_ns ||
+	    was_passed(w, creator))
 		return emit(w, &row);
+	w->passed[w->n_passed++] = w->t;
 	w->t = creator;
 	return 0;
 }
@@ -209,20 +231,12 @@ static int after_end(struct walk *w)
 	return emit_own(w, &s);
 }
 
-static bool was_passed(const struct walk *w, const struct task *t)
-{
-	for (unsigned i = 0; i < w->n_passed; i++)
-		if (w->passed[i] == t)
-			return true;
-	return t == w->t || w->n_passed == DEEPEST;
-}
-
 /* Who ended the wait, if the path can go on with it from some moment of the wait; NULL = no. */
 static const struct task *ender_of(const struct walk *w, const struct span *s, uint64_t lo)
 {
 	const struct task *t = s->task ? model_task(w->r->m, s->task) : NULL;
 
-	if (!t || !t->slices.n || was_passed(w, t) || t->start_ns >= w->at_ns ||
+	if (!t || !t->slices.n || was_passed(w, t) || birth_ns(w, t) >= w->at_ns ||
 	    t->slices.v[t->slices.n - 1].end_ns <= lo)
 		return NULL;
 	return t;
@@ -245,24 +259,12 @@ static int pass_blocked(struct walk *w, const struct span *s)
 	return err;
 }
 
-/* A new task is its creator's doing until it is ready to run. */
-static uint64_t birth_ns(const struct walk *w)
-{
-	const struct task *t = w->t;
-	const struct slice *first = &t->slices.v[0];
-
-	if (!t->parent || t->start_ns <= w->lo_ns || first->cause != BLOCK_OTHER || first->site ||
-	    first->out_ns > t->start_ns || first->queued_ns >= first->end_ns)
-		return t->start_ns;
-	return first->queued_ns > t->start_ns ? first->queued_ns : t->start_ns;
-}
-
 /* One more span of the task, or over to another one. */
 static int step(struct walk *w)
 {
 	struct span s;
 
-	if (w->at_ns <= birth_ns(w))
+	if (w->at_ns <= birth_ns(w, w->t))
 		return before_birth(w);
 	if (!span_until(w, &s))
 		return after_end(w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Critical path, deadlocks and who waits for whom at the end, on programs built in memory. */
 #include "causes_test.h"
+#include "tb_priv.h"
 
 /* --- critical path --- */
 
@@ -80,6 +81,33 @@ Test(path, through_the_longer_of_two)
 	tb_exit(tb, 1, 0);
 	b = build(tb);
 	expect_path(&b, want, 3);
+	drop(&b);
+}
+
+/* As only a damaged recording says: two that made each other, and became ready later. */
+Test(path, tasks_that_made_each_other, .timeout = 20)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_exit(tb, 1, 0);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_fork(tb, id, id - 1, "child", 1 * MS);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 3 * MS, 10 * MS);
+		tb_exit(tb, id, 0);
+	}
+	for (size_t i = 0; i < tb->items.n; i++) {
+		if (tb->items.v[i].kind == REC_K_TASK && tb->items.v[i].task.id == 2)
+			tb->items.v[i].task.parent = 3;
+		if (tb->items.v[i].kind == REC_K_SWITCH)
+			tb->items.v[i].sw.delay = MS; /* ready at 2 ms, made at 1 */
+	}
+	b = build(tb);
+	cr_assert_gt(b.r.path.n, 0);
+	cr_expect_eq(b.r.path.v[b.r.path.n - 1].end_ns, TB_EPOCH + 10 * MS);
 	drop(&b);
 }
 
