@@ -276,7 +276,12 @@ struct stack_row { uint32_t task, ustack, kstack; uint8_t cause; uint64_t blocke
 size_t model_off_cpu(const struct model *m, const struct stack_row **out);
 size_t model_on_cpu(const struct model *m, const struct stack_row **out);	/* count = samples */
 /* Every on-CPU sample inside the window, in time order; MODEL_SLICES only. */
-struct cpu_sample { uint64_t ts; uint32_t task, ustack, kstack; };
+struct cpu_sample {
+	uint64_t ts;
+	uint32_t task, ustack, kstack;
+	uint32_t gil;		/* REC_GIL id of the GIL read at that moment, 0 = none: see model_gil_number() */
+	bool has_gil;		/* the task had it */
+};
 /* cause: TOUCH_*; count: bytes. */
 size_t model_touch(const struct model *m, const struct stack_row **out);
 size_t model_samples(const struct model *m, const struct cpu_sample **out);

@@ -222,7 +222,12 @@ struct mt_rename { struct mt_hdr h; char comm[MT_COMM_LEN]; };
 
 struct mt_rss { struct mt_hdr h; __u64 anon_pages, file_pages, shmem_pages, hiwater_pages; };
 
-struct mt_sample { struct mt_hdr h; __u64 ustack, kstack; };
+struct mt_sample {
+	struct mt_hdr h;
+	__u64 ustack, kstack;
+	__u32 gil;		/* REC_GIL id, 0 = not read */
+	__u32 gil_state;	/* GIL_S_* */
+};
 
 struct mt_stack {
 	struct mt_hdr h;

@@ -48,6 +48,8 @@ enum { SW_F_VOLUNTARY = 1 << 0,		/* counted by the kernel in nvcsw (else nivcsw)
        SW_F_NOSTACK = 1 << 8,		/* no stack was taken here: over budget */
        SW_F_FAULT = 1 << 9,		/* blocked outside a system call: a page fault */
        SW_F_SITE_STACK = 1 << 10 };	/* the stack is the one remembered for this wait site */
+/* REC_SAMPLE.gil_state: the GIL is locked; who had it last is the task that was sampled. */
+enum { GIL_S_LOCKED = 1 << 0, GIL_S_MINE = 1 << 1 };
 enum { WK_F_IRQ = 1 << 0,		/* hard interrupt context: the task that was running is not the waker */
        WK_F_SOFTIRQ = 1 << 1, WK_F_TIMER = 1 << 2, /* a timer ran out */
        WK_F_NMI = 1 << 3,

@@ -76,8 +76,14 @@ struct what_if_row {
 	uint64_t wall_ns, wall_low_ns, wall_high_ns, free_ns;
 	uint32_t processes; uint64_t memory_bytes, spawn_ns;
 };
-struct gil_task { uint32_t task; uint64_t hold_ns, wait_ns, waits; };
-struct gil_row { uint32_t gil, proc; uint64_t hold_ns, wait_ns, switches; VEC(struct gil_task) tasks; };
+/* hold: how long it was held. While others waited for it, or the holder was not running, that is recorded; of who
+ * ran with nobody waiting it is an estimate from samples, each of which looked whether the task had it
+ * (analyze/gil_share.c): right to within doubt_ns, two standard deviations. samples 0: there are
+ * none, and it is the most that it can have been. cpu_ns: CPU time since the GIL was first seen (of the
+ * row: of all threads of its process, including those that never had it); cpu_hold_ns: of that with the GIL. */
+struct gil_time { uint64_t hold_ns, doubt_ns, cpu_ns, cpu_hold_ns, samples; };
+struct gil_task { uint32_t task; struct gil_time time; uint64_t wait_ns, waits; };
+struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
 struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
 enum verdict { VERDICT_UNKNOWN, VERDICT_SERIALIZED, VERDICT_CPU_BOUND, VERDICT_IO_BOUND, VERDICT_CPU_STARVED,

@@ -192,7 +192,8 @@
 #define REC_WAKING(F) \
 	F(cpu, D) F(task, D) F(waker, D) F(flags, U) F(site, D) F(waker_tid, U) F(comm, U) F(file, D) \
 	F(ustack, D) F(kstack, D) F(gil, U) F(gil_state, U) F(gil_holder, D) F(gil_switches, D)
-#define REC_SAMPLE(F) F(cpu, U) F(task, U) F(ustack, U) F(kstack, U)
+/* task was running. gil: id of a GIL of its space, read at this moment, 0 = not read; gil_state: GIL_S_*. */
+#define REC_SAMPLE(F) F(cpu, U) F(task, U) F(ustack, U) F(kstack, U) F(gil, U) F(gil_state, U)
 /* The task's counters when its recording begins (BASE) and ends (END, at its last switch
  * or when recording stops): what the kernel's counters were. END: flags CNT_F_*; first_read,
  * first_write, wp: page faults by error code (read or write of a page not present; write to

@@ -88,7 +88,7 @@ static void add_gils(struct compare_run *run, const struct report *r)
 	v[COMPARE_GIL_WAIT] = v[COMPARE_GIL_HOLD] = 0;
 	for (size_t i = 0; i < r->gils.n; i++) {
 		v[COMPARE_GIL_WAIT] += (double)r->gils.v[i].wait_ns;
-		v[COMPARE_GIL_HOLD] += (double)r->gils.v[i].hold_ns;
+		v[COMPARE_GIL_HOLD] += (double)r->gils.v[i].time.hold_ns;
 	}
 }
 

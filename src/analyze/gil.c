@@ -3,17 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "analyze_priv.h"
+#include "gil_priv.h"
 
-struct gil_sums {
-	struct report *r;
-	struct gil_timeline *tl;
-	struct hmap rows; /* (gil, task) -> index of its row + 1 */
-	const struct gil *gils;
-	size_t n;
-};
-
-static struct gil_task *row_of(struct gil_sums *g, size_t gil, uint32_t task)
+struct gil_task *gil_task_row(struct gil_sums *g, size_t gil, uint32_t task)
 {
 	struct gil_row *row = &g->r->gils.v[gil];
 	uint64_t *at = hmap_put(&g->rows, gil, task, NULL);
@@ -35,20 +27,24 @@ static int add_holds(struct gil_sums *g, size_t gil)
 	const struct gil_span *s = gil_timeline_spans(g->tl, gil, &n);
 
 	for (size_t i = 0; i < n; i++) {
+		const struct task *holder = model_task(g->r->m, s[i].task);
 		uint64_t lo = s[i].start_ns, hi = s[i].end_ns;
 		struct gil_task *t;
 
+		/* The last thread of a process ends with the GIL. */
+		if (holder && hi > holder->end_ns)
+			hi = holder->end_ns;
 		if (lo < rec->wall_start_ns)
 			lo = rec->wall_start_ns;
 		if (hi > rec->wall_end_ns)
 			hi = rec->wall_end_ns;
 		if (s[i].state != BLAME_HELD || hi <= lo)
 			continue;
-		t = row_of(g, gil, s[i].task);
+		t = gil_task_row(g, gil, s[i].task);
 		if (!t)
 			return -ENOMEM;
-		t->hold_ns += hi - lo;
-		g->r->gils.v[gil].hold_ns += hi - lo;
+		t->time.hold_ns += hi - lo;
+		g->r->gils.v[gil].time.hold_ns += hi - lo;
 	}
 	return 0;
 }
@@ -68,21 +64,21 @@ static uint32_t *gils_of_words(const struct model *m)
 }
 
 /* Turns of one wait follow each other closely: a timeout, and the next. */
-static int add_waits_of(struct gil_sums *g, const struct task *t, const uint32_t *of)
+static int add_waits_of(struct gil_sums *g, const struct task *t)
 {
 	uint64_t back = 0;
 	uint32_t last = 0;
 
 	for (size_t i = 0; i < t->slices.n; i++) {
 		const struct slice *s = &t->slices.v[i];
-		uint32_t gil = s->futex ? of[s->futex - 1] : 0;
+		uint32_t gil = s->futex ? g->gil_of[s->futex - 1] : 0;
 		struct gil_task *row;
 
 		if (!gil) {
 			last = s->queued_ns > s->out_ns ? 0 : last;
 			continue;
 		}
-		row = row_of(g, gil - 1, t->id);
+		row = gil_task_row(g, gil - 1, t->id);
 		if (!row)
 			return -ENOMEM;
 		row->wait_ns += s->queued_ns - s->out_ns;
@@ -96,12 +92,10 @@ static int add_waits_of(struct gil_sums *g, const struct task *t, const uint32_t
 
 static int add_waits(struct gil_sums *g)
 {
-	uint32_t *of = gils_of_words(g->r->m);
-	int err = of ? 0 : -ENOMEM;
+	int err = 0;
 
 	for (size_t i = 0; i < model_n_tasks(g->r->m) && !err; i++)
-		err = add_waits_of(g, model_task_at(g->r->m, i), of);
-	free(of);
+		err = add_waits_of(g, model_task_at(g->r->m, i));
 	return err;
 }
 
@@ -145,8 +139,8 @@ static int by_hold(const void *a, const void *b)
 {
 	const struct gil_task *x = a, *y = b;
 
-	if (x->hold_ns != y->hold_ns)
-		return x->hold_ns < y->hold_ns ? 1 : -1;
+	if (x->time.hold_ns != y->time.hold_ns)
+		return x->time.hold_ns < y->time.hold_ns ? 1 : -1;
 	return x->wait_ns != y->wait_ns ? (x->wait_ns < y->wait_ns ? 1 : -1)
 	                                : (x->task > y->task) - (x->task < y->task);
 }
@@ -181,8 +175,10 @@ static int fill(struct gil_sums *g)
 		return err;
 	for (size_t i = 0; i < g->n && !err; i++)
 		err = add_holds(g, i);
-	if (!err)
-		err = add_waits(g);
+	g->gil_of = gils_of_words(g->r->m);
+	err = err ? err : g->gil_of ? add_waits(g) : -ENOMEM;
+	err = err ? err : gil_share(g);
+	free(g->gil_of);
 	count_switches(g);
 	for (size_t i = 0; i < g->n && !err; i++)
 		if (g->r->gils.v[i].tasks.n)

@@ -185,7 +185,9 @@ static void on_sample(struct drain *d, const struct mt_hdr *h)
 	struct rec_sample r = {.cpu = h->cpu,
 	                       .task = h->task,
 	                       .ustack = drain_stack_id(d, e->ustack),
-	                       .kstack = drain_stack_id(d, e->kstack)};
+	                       .kstack = drain_stack_id(d, e->kstack),
+	                       .gil = e->gil,
+	                       .gil_state = e->gil_state};
 
 	drain_put(d, REC_K_SAMPLE, h->ts, &r);
 }

@@ -5,6 +5,7 @@
 #include "model_priv.h"
 
 #define MAX_LOOKS (1u << 21)
+#define HAS_GIL   (GIL_S_LOCKED | GIL_S_MINE)
 
 int on_stack(struct model *m, uint64_t ts, const struct rec_stack *r)
 {
@@ -167,7 +168,13 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	/* Beyond what sorting repairs: time stays ordered. */
 	if (m->samples.n && ts < m->samples.v[m->samples.n - 1].ts)
 		ts = m->samples.v[m->samples.n - 1].ts;
-	return vec_push(&m->samples, ((struct cpu_sample){ts, key.task, key.ustack, key.kstack}));
+	return vec_push(&m->samples,
+	                ((struct cpu_sample){.ts = ts,
+	                                     .task = key.task,
+	                                     .ustack = key.ustack,
+	                                     .kstack = key.kstack,
+	                                     .gil = id32(r->gil),
+	                                     .has_gil = (r->gil_state & HAS_GIL) == HAS_GIL}));
 }
 
 static int add_look(struct model *m, uint64_t ts, uint32_t task, uint32_t ustack)

@@ -454,20 +454,29 @@ static json_t *what_if(struct jout *j)
 /* --- GILs, watched tasks
  * --------------------------------------------------------------------------- */
 
+static void gil_time(struct jout *j, json_t *o, const struct gil_time *t)
+{
+	j_set(j, o, "hold_ns", j_u64(t->hold_ns));
+	j_set(j, o, "hold_uncertainty_ns", j_u64(t->doubt_ns));
+	j_set(j, o, "cpu_ns", j_u64(t->cpu_ns));
+	j_set(j, o, "cpu_hold_ns", j_known(t->samples, t->cpu_hold_ns));
+	j_set(j, o, "samples", j_u64(t->samples));
+}
+
 static json_t *gil_row(struct jout *j, const struct gil_row *g)
 {
 	const struct proc *p = model_proc(j->m, g->proc);
 	json_t *o = json_object(), *tasks = json_array();
 
 	j_set(j, o, "pid", j_known(p, p ? p->pid : 0));
-	j_set(j, o, "hold_ns", j_u64(g->hold_ns));
+	gil_time(j, o, &g->time);
 	j_set(j, o, "wait_ns", j_u64(g->wait_ns));
 	j_set(j, o, "switches", j_u64(g->switches));
 	for (size_t i = 0; i < g->tasks.n; i++) {
 		json_t *t = json_object();
 
 		j_set_task(j, t, g->tasks.v[i].task);
-		j_set(j, t, "hold_ns", j_u64(g->tasks.v[i].hold_ns));
+		gil_time(j, t, &g->tasks.v[i].time);
 		j_set(j, t, "wait_ns", j_u64(g->tasks.v[i].wait_ns));
 		j_set(j, t, "waits", j_u64(g->tasks.v[i].waits));
 		j_add(j, tasks, t);

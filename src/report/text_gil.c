@@ -2,6 +2,7 @@
 /* Python's locks: who held each process's GIL, and who waited for it; and watched tasks. */
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,11 @@
 
 #define MAX_GILS     3
 #define MAX_COMPARED 1000
-#define SELDOM       4   /* waited for by less than 1 part in this of the time that it was held */
-#define SMALL        200 /* of the run: a GIL that nobody waited for longer is not worth a table */
+#define SELDOM       4    /* waited for by less than 1 part in this of the time that it was held */
+#define SMALL        200  /* of the run: a GIL that nobody waited for longer is not worth a table */
+#define DOUBT        0.02 /* of the run, or of the CPU time: an uncertainty from here on is told */
+#define MUCH         10 /* Python that used less than 1 part in this of all CPU time is not told of */
+#define MOST_DOUBT   0.15 /* of the CPU time: with more, what it allows threads is not told */
 
 static const struct column columns[] = {
         {.left = true, .min = 12},
@@ -33,7 +37,7 @@ static struct sums sum_of(const struct gil_row *g, const struct group_item *item
 	for (size_t i = one->first; i < one->first + one->n; i++) {
 		const struct gil_task *t = &g->tasks.v[items[i].index];
 
-		s.hold = sat_add(s.hold, t->hold_ns);
+		s.hold = sat_add(s.hold, t->time.hold_ns);
 		s.wait = sat_add(s.wait, t->wait_ns);
 		s.waits = sat_add(s.waits, t->waits);
 	}
@@ -96,7 +100,7 @@ static int print_tasks(struct tx *t, const struct gil_row *g, const char *head)
 
 		items[i] = (struct group_item){
 		        .name = task && task->comm ? task->comm : "unknown",
-		        .weight = sat_add(g->tasks.v[i].hold_ns, g->tasks.v[i].wait_ns),
+		        .weight = sat_add(g->tasks.v[i].time.hold_ns, g->tasks.v[i].wait_ns),
 		        .index = i,
 		        .tid = task ? task->tid : 0,
 		};
@@ -112,29 +116,119 @@ static int print_tasks(struct tx *t, const struct gil_row *g, const char *head)
 	return err;
 }
 
+/* How long it was held, of the run. Where nobody waits a release leaves no trace but in samples. */
+static void print_held(const struct tx *t, const struct gil_row *g, char *out, size_t n)
+{
+	const struct gil_time *time = &g->time;
+	bool bound = !time->samples && g->wait_ns < time->hold_ns / SELDOM;
+	char share[16], doubt[16], off[32] = "";
+
+	if (time->samples && (double)time->doubt_ns >= DOUBT * (double)t->r->wall_ns)
+		snprintf(off, sizeof(off), " (± %s)",
+		         fmt_share(doubt, sizeof(doubt), time->doubt_ns, t->r->wall_ns));
+	snprintf(out, n, "held %s%s%s of the run%s", bound ? "at most " : "",
+	         fmt_share(share, sizeof(share), time->hold_ns, t->r->wall_ns), off,
+	         bound ? " (code that had released it, with nobody waiting, counts as well)" : "");
+}
+
 static void print_gil(struct tx *t, const struct gil_row *g)
 {
-	/* Where nobody waits, a release leaves no trace. */
-	bool doubtful = g->wait_ns < g->hold_ns / SELDOM;
-	char name[48], wait[32], switches[48], share[16], line[240];
+	char name[48], wait[32], switches[48], held[120], line[240];
 
 	tx_section(t);
 	gil_name(name, sizeof(name), t->r, g);
 	t->err = print_tasks(t, g, name);
-	snprintf(line, sizeof(line), "held %s%s of the run%s, %s waited for in all, %s handed over",
-	         doubtful ? "at most " : "",
-	         fmt_share(share, sizeof(share), g->hold_ns, t->r->wall_ns),
-	         doubtful ? " (code that had released it, with nobody waiting, counts as well)"
-	                  : "",
+	print_held(t, g, held, sizeof(held));
+	snprintf(line, sizeof(line), "%s, %s waited for in all, %s handed over", held,
 	         fmt_ns(wait, sizeof(wait), g->wait_ns),
 	         fmt_n(switches, sizeof(switches), g->switches, "time", "times"));
 	tx_items(t, TX_PLAIN, "", line);
 }
 
+/* --- threads or processes? ---------------------------------------------------------------- */
+
+/* All of Python's: CPU time, that with a GIL, and what that may be off by. */
+struct python {
+	size_t gils;
+	double cpu_ns, hold_ns, doubt_ns;
+};
+
+static void add_gil(struct python *p, const struct gil_row *g)
+{
+	if (!g->time.samples || !g->time.cpu_ns)
+		return;
+	p->gils++;
+	p->cpu_ns += (double)g->time.cpu_ns;
+	p->hold_ns += (double)g->time.cpu_hold_ns;
+	p->doubt_ns = hypot(p->doubt_ns, (double)g->time.doubt_ns);
+}
+
+static double cpu_of_all(const struct report *r)
+{
+	double ns = 0;
+
+	for (size_t i = 0; i < model_n_tasks(r->m); i++)
+		ns += (double)model_task_at(r->m, i)->run_ns;
+	return ns;
+}
+
+/*
+ * Only one thread at a time has the GIL: where that takes a part f of the CPU time, threads of one
+ * process can use 1 / f CPUs, however the work is divided. Of several processes: if they were
+ * threads of one.
+ */
+static bool threads_text(const struct report *r, char *out, size_t n)
+{
+	struct python p = {0};
+	char cpu[32], cpus[40], off[24] = "";
+	double share, most;
+
+	for (size_t i = 0; i < r->gils.n; i++)
+		add_gil(&p, &r->gils.v[i]);
+	if (!p.gils || p.cpu_ns < cpu_of_all(r) / MUCH || r->cpus <= 1 ||
+	    p.doubt_ns > MOST_DOUBT * p.cpu_ns)
+		return false;
+	share = p.hold_ns / p.cpu_ns;
+	most = share > 0.01 ? 1 / share : 100;
+	if (p.doubt_ns >= DOUBT * p.cpu_ns)
+		snprintf(off, sizeof(off), " (± %.0f %%)", 100 * p.doubt_ns / p.cpu_ns);
+	if (most < 1.05)
+		snprintf(cpus, sizeof(cpus), "one CPU");
+	else
+		snprintf(cpus, sizeof(cpus), "at most %.*f CPUs", most < 9.95 ? 1 : 0, most);
+	fmt_ns(cpu, sizeof(cpu), (uint64_t)p.cpu_ns);
+	if (p.gils > 1)
+		snprintf(out, n,
+		         "Python's processes had their GILs for %.0f %%%s of their CPU time, %s: "
+		         "as threads of one process they could use %s at a time.",
+		         100 * share, off, cpu, cpus);
+	else
+		snprintf(out, n,
+		         "Python had the GIL for %.0f %%%s of its CPU time, %s: so threads can use "
+		         "%s at a time, processes any number.",
+		         100 * share, off, cpu, cpus);
+	return true;
+}
+
+/* Told first of what ran alone: to divide that is what there is to gain. */
+static bool is_asked(const struct report *r)
+{
+	return r->verdict == VERDICT_CPU_BOUND ||
+	       (r->verdict == VERDICT_SERIALIZED && r->verdict_row.cause == CAUSE_SERIAL);
+}
+
+void text_threads(struct tx *t)
+{
+	char line[320];
+
+	if (is_asked(t->r) && !t->o->task && threads_text(t->r, line, sizeof(line)))
+		tx_items(t, TX_PLAIN, NULL, line);
+}
+
 void text_gil(struct tx *t)
 {
 	size_t shown = 0, quiet = 0;
-	char count[48];
+	char count[48], line[320];
 
 	for (size_t i = 0; i < t->r->gils.n && !t->err; i++) {
 		const struct gil_row *g = &t->r->gils.v[i];
@@ -149,6 +243,11 @@ void text_gil(struct tx *t)
 	if (shown && quiet)
 		tx_line(t, TX_PLAIN, "… and %s more",
 		        fmt_n(count, sizeof(count), quiet, "GIL", "GILs"));
+	if (t->err || is_asked(t->r) || t->o->task || !threads_text(t->r, line, sizeof(line)))
+		return;
+	if (!shown)
+		tx_section(t);
+	tx_items(t, TX_PLAIN, shown ? "" : "GIL", line);
 }
 
 /* --- watched tasks ---------------------------------------------------------------------------- */

@@ -49,6 +49,7 @@ void text_pickling(struct tx *t);
 void text_much_pickling(struct tx *t);
 void text_path(struct tx *t);
 void text_serial(struct tx *t);
+void text_threads(struct tx *t); /* below the verdict: could threads do it? */
 void text_gil(struct tx *t);
 void text_watch(struct tx *t);
 void text_parallelism(struct tx *t);

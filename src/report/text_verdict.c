@@ -209,6 +209,7 @@ void text_verdict(struct tx *t)
 	if (r->spin_note[0])
 		tx_items(t, TX_PLAIN, NULL, fmt_safe(safe, sizeof(safe), r->spin_note));
 	text_much_pickling(t);
+	text_threads(t);
 	print_what_if(t);
 }
 

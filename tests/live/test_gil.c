@@ -5,6 +5,7 @@
  */
 #include <glob.h>
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -95,6 +96,43 @@ Test(gil, every_version)
 
 		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
 		check_cpu4(&r, py[i].program);
+	}
+}
+
+/* Where nobody waits for it the samples know how much of a thread's CPU time was with the GIL; what
+ * came before the loop, start and imports, was so nearly all of the time. */
+static void check_part(const struct recording *r, const char *python)
+{
+	json_t *truth = truth_line(r->truth, "gil", NULL, 0);
+	double before = real_at(truth, "before_s");
+	double with = real_at(truth, "with_s");
+	double cpu = real_at(truth, "cpu_s");
+	double want = (with + before) / (cpu + before);
+	double doubt = (double)u64_at(r->json, "gil[0].hold_uncertainty_ns") / 1e9;
+	double got_cpu = (double)u64_at(r->json, "gil[0].cpu_ns") / 1e9;
+	double got = (double)u64_at(r->json, "gil[0].cpu_hold_ns") / 1e9 / got_cpu;
+
+	cr_assert_gt(cpu, 0, "%s: no truth", python);
+	cr_assert(got_cpu > cpu * 0.9 && got_cpu < (cpu + before) * 1.2,
+	          "%s: %.2f s of CPU, %.2f s by its own count", python, got_cpu, cpu);
+	cr_assert(doubt > 0 && doubt < got_cpu / 4, "%s: doubt %.2f of %.2f s", python, doubt,
+	          got_cpu);
+	/* Three standard deviations: with ten interpreters two would fail every other time. */
+	cr_assert(fabs(got - want) <= 1.5 * doubt / got_cpu + 0.03,
+	          "%s: %.3f of its CPU time with the GIL (doubt %.3f), by its own count %.3f",
+	          python, got, doubt / got_cpu, want);
+}
+
+Test(gil, released_in_part_by_one_thread)
+{
+	struct python py[16];
+	size_t n = pythons(py, 16);
+
+	for (size_t i = 0; i < n; i++) {
+		struct recording r;
+
+		record_kind(&r, py[i].program, "part", slow_machine() ? "4" : "0.8");
+		check_part(&r, py[i].program);
 	}
 }
 

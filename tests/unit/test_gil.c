@@ -373,12 +373,12 @@ Test(gil, rows)
 	cr_assert_eq(r.gils.n, 1);
 	cr_expect_eq(r.gils.v[0].proc, 1);
 	cr_expect_eq(r.gils.v[0].switches, 1);
-	cr_expect_eq(r.gils.v[0].hold_ns, 29 * MS);
+	cr_expect_eq(r.gils.v[0].time.hold_ns, 29 * MS);
 	cr_assert_eq(r.gils.v[0].tasks.n, 2);
 	cr_expect_eq(r.gils.v[0].tasks.v[0].task, 3);
-	cr_expect_eq(r.gils.v[0].tasks.v[0].hold_ns, 19 * MS);
+	cr_expect_eq(r.gils.v[0].tasks.v[0].time.hold_ns, 19 * MS);
 	cr_expect_eq(r.gils.v[0].tasks.v[0].waits, 1);
-	cr_expect_eq(r.gils.v[0].tasks.v[1].hold_ns, 10 * MS);
+	cr_expect_eq(r.gils.v[0].tasks.v[1].time.hold_ns, 10 * MS);
 	cr_expect_eq(r.gils.v[0].tasks.v[1].wait_ns, 15 * MS);
 	cr_expect_eq(r.gils.v[0].wait_ns,
 	             r.gils.v[0].tasks.v[0].wait_ns + r.gils.v[0].tasks.v[1].wait_ns);

@@ -123,8 +123,11 @@ static void fill_account(struct report *r, uint32_t stack)
 
 static void fill_path(struct report *r, uint32_t stack, bool long_path)
 {
-	struct gil_row g = {
-	        .gil = 1, .proc = 1, .hold_ns = 80 * MS, .wait_ns = 110 * MS, .switches = 1204};
+	struct gil_row g = {.gil = 1,
+	                    .proc = 1,
+	                    .time = {.hold_ns = 80 * MS},
+	                    .wait_ns = 110 * MS,
+	                    .switches = 1204};
 	struct watch_row w = {
 	        .task = 1, .waits = 12, .p50_ns = 50 * US, .p99_ns = 4 * MS, .max_ns = 5 * MS};
 
@@ -141,9 +144,10 @@ static void fill_path(struct report *r, uint32_t stack, bool long_path)
 	                                0, 0, 0, 0});
 	ADD(&r->path, (struct path_row){AT(83), AT(84), 1, 'R', CAUSE_WORK, 0, 0, 0, 0});
 	for (uint32_t id = 2; id <= 5; id++)
-		ADD(&g.tasks,
-		    (struct gil_task){
-		            .task = id, .hold_ns = 20 * MS, .wait_ns = 110 * MS / 4, .waits = 301});
+		ADD(&g.tasks, (struct gil_task){.task = id,
+		                                .time = {.hold_ns = 20 * MS},
+		                                .wait_ns = 110 * MS / 4,
+		                                .waits = 301});
 	ADD(&r->gils, g);
 	ADD(&w.by, (struct watch_by){.task = 2, .cause = CAUSE_GIL, .ns = 4 * MS});
 	r->opts.watch = "main";
@@ -341,6 +345,61 @@ Test(report_causes, gil_that_nobody_waits_for)
 	r.gils.v[0].wait_ns = r.wall_ns / 100;
 	text = print(&r, &o);
 	cr_expect(strstr(text, "held at most "), "%s", text);
+	free(text);
+	/* Samples have looked. */
+	r.gils.v[0].time.samples = 100;
+	r.gils.v[0].time.doubt_ns = r.wall_ns / 20;
+	text = print(&r, &o);
+	cr_expect(strstr(text, " (± 5.0 %) of the run") && !strstr(text, "held at most "), "%s",
+	          text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
+/* What Python's CPU time allows threads to do is told where that is the question: first of all of
+ * a program that computes alone; below its locks of others. */
+Test(report_causes, threads_or_processes)
+{
+	static const struct {
+		uint64_t with_ms, doubt_ms;
+		const char *want;
+	} cases[] = {{80, 0,
+	              "Python had the GIL for 80 % of its CPU time, 100 ms: so threads can use"
+	              " at most 1.2 CPUs at a time, processes any number."},
+	             {99, 0, "so threads can use one CPU at a time, processes"},
+	             {25, 6, "the GIL for 25 % (± 6 %) of its CPU time"},
+	             {5, 0, "at most 20 CPUs at a time"},
+	             {0, 0, "at most 100 CPUs at a time"}};
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 200};
+	struct report r = {0};
+	char *text, *line;
+
+	fill(&r, m, false);
+	r.gils.v[0].time.cpu_ns = 100 * MS;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "CPUs at a time"), "without samples: %s", text);
+	free(text);
+	r.gils.v[0].time.samples = 400;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		r.gils.v[0].time.cpu_hold_ns = cases[i].with_ms * MS;
+		r.gils.v[0].time.doubt_ns = cases[i].doubt_ms * MS;
+		text = print(&r, &o);
+		line = strstr(text, cases[i].want);
+		cr_expect(line && line > strstr(text, "where "), "%s: %s", cases[i].want, text);
+		free(text);
+	}
+	r.gils.v[0].time.doubt_ns = 30 * MS;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "at a time"), "too few samples: %s", text);
+	free(text);
+	r.gils.v[0].time.doubt_ns = MS;
+	r.verdict = VERDICT_CPU_BOUND;
+	text = print(&r, &o);
+	line = strstr(text, "Python had the GIL");
+	cr_expect(line && line < strstr(text, "\nwhere ") && !strstr(line + 1, "Python had"), "%s",
+	          text);
 	free(text);
 	report_release(&r);
 	model_free(m);

@@ -3,7 +3,8 @@
 
 cpu2, cpu4: that many threads that only compute. mix: two that compute, four that wait for a
 little I/O. hash4: four that hash (the GIL is released meanwhile). queue: two producers, two
-consumers of a queue.Queue. one: a single thread.
+consumers of a queue.Queue. one: a single thread. part: a single thread that hashes and computes in
+turns; its truth is the share of its CPU time with the GIL.
 """
 import hashlib
 import json
@@ -48,6 +49,29 @@ def consume(q, end):
             return
 
 
+def in_part(end):
+    """CPU time with the GIL, and all, of the pieces."""
+    block = b"x" * 3000000
+    with_gil = both = 0
+    while time.monotonic() < end:
+        a = time.thread_time()
+        hashlib.sha256(block).digest()
+        b = time.thread_time()
+        for i in range(60000):
+            both += i & 0
+        c = time.thread_time()
+        with_gil += c - b
+        both += c - a
+    return with_gil, both
+
+
+def tell(facts):
+    if "--truth" in sys.argv:
+        with open(sys.argv[sys.argv.index("--truth") + 1], "w") as f:
+            for fact in facts:
+                f.write(json.dumps(fact) + "\n")
+
+
 def threads_of(kind):
     if kind in ("cpu2", "cpu4"):
         return [(compute,)] * int(kind[3:])
@@ -64,6 +88,11 @@ def main():
     end = [time.monotonic() + seconds]
     if kind == "one":
         compute(end[0])
+        return
+    if kind == "part":
+        begun = time.process_time()
+        with_gil, both = in_part(end[0])
+        tell([{"t": "gil", "before_s": begun, "with_s": with_gil, "cpu_s": both}])
         return
     rows = threads_of(kind)
 
@@ -87,10 +116,7 @@ def main():
             rows[0][1].put(None)
     for t in threads:
         t.join()
-    if "--truth" in sys.argv:
-        with open(sys.argv[sys.argv.index("--truth") + 1], "w") as f:
-            for t in threads:
-                f.write(json.dumps({"type": "task", "tid": t.native_id}) + "\n")
+    tell({"type": "task", "tid": t.native_id} for t in threads)
 
 
 if __name__ == "__main__":

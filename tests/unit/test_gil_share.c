@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* How long a GIL was held where its releases are not seen: by samples whose truth is known. */
+#include <math.h>
+
+#include "model_test.h"
+#include "report.h"
+
+#define GIL_ADDR  0x7000ull
+#define COND      (GIL_ADDR + 0x48)
+#define TSTATE(t) (0x55550000ull + (t)*0x100)
+#define HAS       (GIL_S_LOCKED | GIL_S_MINE)
+
+static struct tb *threads(void)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= 4; id++) {
+		struct rec_pythread r = {.task = id, .tstate = TSTATE(id)};
+
+		tb_thread(tb, id, 1, "worker", 0);
+		tb_on(tb, id, id - 1);
+		tb_raw(tb, REC_K_PYTHREAD, TB_EPOCH, &r);
+	}
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	return tb;
+}
+
+static void sample(struct tb *tb, uint32_t task, uint64_t t, uint64_t state)
+{
+	struct rec_sample r = {.task = task, .gil = 1, .gil_state = state};
+
+	tb_raw(tb, REC_K_SAMPLE, TB_EPOCH + t, &r);
+}
+
+/* Each ms from lo to hi, in its middle; the first `with` in ten have it. */
+static void samples(struct tb *tb, uint32_t task, uint64_t lo_ms, uint64_t hi_ms, uint64_t with)
+{
+	for (uint64_t t = lo_ms; t < hi_ms; t++)
+		sample(tb, task, t * MS + MS / 2, (t - lo_ms) % 10 < with ? HAS : 0);
+}
+
+struct result {
+	struct model *m;
+	struct report r;
+	const struct gil_row *gil;
+};
+
+static struct result analyzed(struct tb *tb)
+{
+	struct result x = {0};
+	struct err err = {0};
+
+	x.m = load(tb, NULL);
+	cr_assert_eq(report_build(&x.r, x.m, &err), 0, "%s", err.msg);
+	cr_assert_eq(x.r.gils.n, 1);
+	x.gil = &x.r.gils.v[0];
+	return x;
+}
+
+static const struct gil_time *time_of(const struct result *x, uint32_t task)
+{
+	for (size_t i = 0; i < x->gil->tasks.n; i++)
+		if (x->gil->tasks.v[i].task == task)
+			return &x->gil->tasks.v[i].time;
+	return NULL;
+}
+
+static void done(struct result *x)
+{
+	report_release(&x->r);
+	model_free(x->m);
+}
+
+#define expect_near(got, want)                                                             \
+	cr_expect(fabs((double)(got) - (double)(want)) < MS / 1000.0, "%.3f ms, not %.3f", \
+	          (double)(got) / 1e6, (double)(want) / 1e6)
+
+/* It has the GIL at both ends, and for 4 in 10 of its samples in between. */
+Test(gil_share, nobody_waits)
+{
+	struct tb *tb = threads();
+	const struct gil_time *t;
+	struct result x;
+
+	samples(tb, 2, 0, 100, 4);
+	tb_run(tb, 2, 0, 100 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 120 * MS);
+	x = analyzed(tb);
+	t = time_of(&x, 2);
+	cr_assert(t);
+	expect_near(t->cpu_ns, 99.5 * MS);
+	expect_near(t->cpu_hold_ns, 39.8 * MS);
+	expect_near(t->hold_ns, 39.8 * MS);
+	cr_expect_eq(t->samples, 100);
+	/* 2 * sqrt(0.402 * 0.598 / 100) of it */
+	cr_expect(fabs((double)t->doubt_ns / MS - 9.76) < 0.05, "%.3f", (double)t->doubt_ns / MS);
+	cr_expect_eq(x.gil->time.hold_ns, t->hold_ns);
+	cr_expect_eq(x.gil->time.cpu_hold_ns, t->cpu_hold_ns);
+	done(&x);
+}
+
+/* While another waits the readings know, whatever samples say. */
+Test(gil_share, somebody_waits)
+{
+	struct tb *tb = threads();
+	const struct gil_time *t;
+	struct result x;
+
+	samples(tb, 2, 0, 20, 5);
+	samples(tb, 2, 20, 60, 0);
+	samples(tb, 2, 60, 100, 5);
+	tb_run(tb, 3, 0, 20 * MS);
+	tb_reads_gil(tb, 3, 1, true, TSTATE(2), 5);
+	tb_futex_wait(tb, 3, COND, 60 * MS, 2);
+	tb_run(tb, 3, 60 * MS, 61 * MS);
+	tb_call(tb, 3, TB_NR_nanosleep, 1, FD_UNKNOWN, 120 * MS, 0);
+	tb_run(tb, 2, 0, 100 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 120 * MS);
+	x = analyzed(tb);
+	t = time_of(&x, 2);
+	cr_assert(t);
+	cr_expect_eq(t->samples, 60);
+	expect_near(t->hold_ns, 40 * MS + 59.5 * MS / 2);
+	expect_near(t->cpu_hold_ns, 40 * MS + 59.5 * MS / 2);
+	done(&x);
+}
+
+/* A holder that has lost its CPU still has it; that needs no sample. */
+Test(gil_share, holder_that_does_not_run)
+{
+	struct tb *tb = threads();
+	const struct gil_time *t;
+	struct result x;
+
+	samples(tb, 2, 0, 50, 10);
+	samples(tb, 2, 80, 100, 10);
+	tb_run(tb, 2, 0, 50 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_preempt(tb, 2);
+	tb_run(tb, 2, 80 * MS, 100 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 100 * MS);
+	x = analyzed(tb);
+	t = time_of(&x, 2);
+	cr_assert(t);
+	expect_near(t->cpu_hold_ns, 69.5 * MS);
+	expect_near(t->hold_ns, 99.5 * MS);
+	done(&x);
+}
+
+/* Threads that never have it, as those of a C library, are part of what their process computes. */
+Test(gil_share, threads_without_python)
+{
+	struct tb *tb = threads();
+	struct result x;
+
+	samples(tb, 2, 0, 100, 10);
+	samples(tb, 3, 0, 100, 0);
+	for (uint32_t id = 2; id <= 3; id++) {
+		tb_run(tb, id, 0, 100 * MS);
+		if (id == 2)
+			tb_reads_gil(tb, id, 1, true, TSTATE(2), 5);
+		tb_exit(tb, id, 0);
+	}
+	tb_stop(tb, 120 * MS);
+	x = analyzed(tb);
+	cr_expect(!time_of(&x, 3));
+	expect_near(x.gil->time.cpu_ns, 199 * MS);
+	expect_near(x.gil->time.cpu_hold_ns, 99.5 * MS);
+	done(&x);
+}
+
+/* Of a thread that no sample met, as of the others. */
+Test(gil_share, short_threads)
+{
+	struct tb *tb = threads();
+	const struct gil_time *t;
+	struct result x;
+
+	samples(tb, 2, 0, 50, 5);
+	tb_run(tb, 2, 0, 50 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 60 * MS, 62 * MS);
+	tb_reads_gil(tb, 3, 1, true, TSTATE(3), 6);
+	tb_exit(tb, 3, 0);
+	tb_stop(tb, 62 * MS);
+	x = analyzed(tb);
+	t = time_of(&x, 3);
+	cr_assert(t);
+	cr_expect_eq(t->samples, 0);
+	expect_near(t->cpu_hold_ns, 1 * MS);
+	done(&x);
+}
+
+/* Without samples it stays the bound that it is. */
+Test(gil_share, no_samples)
+{
+	struct tb *tb = threads();
+	struct result x;
+
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_call(tb, 2, TB_NR_nanosleep, 1, FD_UNKNOWN, 20 * MS, 0);
+	tb_run(tb, 2, 20 * MS, 50 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 62 * MS);
+	x = analyzed(tb);
+	cr_expect_eq(x.gil->time.samples, 0);
+	expect_near(x.gil->time.hold_ns, 40 * MS);
+	expect_near(x.gil->time.doubt_ns, 30 * MS);
+	done(&x);
+}
