@@ -158,20 +158,35 @@ int BPF_PROG(mt_call)
 	return 0;
 }
 
+/* What the process had of its own before it had threads is what processes instead would have to
+ * have: an earlier reading may be of a program that had hardly begun. */
+static __always_inline void at_first_thread(struct task_struct *parent, struct task_state *ps,
+                                            u64 ts)
+{
+	struct signal_struct *signal = (void *)pointer_value(parent, signal);
+
+	if (BPF_CORE_READ(signal, live.counter) == 2)
+		send_rss(parent, ps, ts, true);
+}
+
 /* Called at the end of copy_process(), in the parent: the child exists, but never ran. */
 SEC("?tp_btf/task_newtask")
 int BPF_PROG(mt_newtask, struct task_struct *child, u64 clone_flags)
 {
+	struct task_struct *parent;
 	struct task_state *ps, *s;
 	u32 space, space_parent = 0;
 	u64 ts;
 
 	if (phase != MT_PHASE_ON)
 		return 0;
-	ps = task_find(bpf_get_current_task_btf());
+	parent = bpf_get_current_task_btf();
+	ps = task_find(parent);
 	if (!ps || !followed(ps))
 		return 0;
 	ts = bpf_ktime_get_ns();
+	if (clone_flags & CLONE_THREAD)
+		at_first_thread(parent, ps, ts);
 	s = task_add(child);
 	if (!s)
 		return 0;
