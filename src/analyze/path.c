@@ -128,7 +128,8 @@ static void push_above(struct walk *w, const struct span *s)
 		a.lock = s->lock;
 		a.channel = s->channel;
 		a.cause = CAUSE_SERIAL;
-		if (s->kind == WAIT_LOCK && l && l->kind != LOCK_COND && l->kind != LOCK_BARRIER)
+		if (s->kind == WAIT_LOCK && l && l->kind != LOCK_COND && !lock_is_barrier(l) &&
+		    !lock_is_for_work(l))
 			a.cause = cause_of_lock(w->r, s->lock);
 	}
 	if (w->depth == DEEPEST)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* CPython's locks by what its library made of them. */
 #include "locks_test.h"
+#include "report.h"
 
 #define PYTHON  "/usr/lib/libpython3.11.so.1.0"
 #define LIB     "/usr/lib/python3.11/"
@@ -100,11 +101,10 @@ static uint32_t stack_of(struct tb *tb, size_t i)
 	return (uint32_t)i + 1;
 }
 
-Test(pykinds, by_the_librarys_frames)
+/* Task 2 waits at each of them, until task 1 lets it go. */
+static struct tb *all_waits(void)
 {
 	struct tb *tb = tb_program(2, "python3", "worker");
-	struct built b;
-	char text[48];
 
 	tb_map(tb, 1, BASE, BASE + 0x10000, 0, PYTHON);
 	tb_symbol(tb, PYTHON, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
@@ -119,7 +119,14 @@ Test(pykinds, by_the_librarys_frames)
 		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
 		tb_preempt(tb, 2);
 	}
-	b = build_waits(tb);
+	return tb;
+}
+
+Test(pykinds, by_the_librarys_frames)
+{
+	struct built b = build_waits(all_waits());
+	char text[48];
+
 	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
 		const struct lock *l = lock_of_wait(&b, 2, i);
 
@@ -128,6 +135,42 @@ Test(pykinds, by_the_librarys_frames)
 	}
 	cr_expect_str_eq(lock_kind_text(lock_of_wait(&b, 2, 0), text, sizeof(text)), "Python lock");
 	built_free(&b);
+}
+
+static bool is_held(const char *kind)
+{
+	return strstr(kind, "ock") || !strcmp(kind, "semaphore");
+}
+
+/* On the critical path as in the account: who lets another go at a queue or the like does his work,
+ * and holds nothing. */
+Test(pykinds, on_the_critical_path)
+{
+	const struct analyze_opts opts = {.task = "worker"};
+
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		const struct model_opts window = {.since_ns = i * 5 * MS,
+		                                  .until_ns = i * 5 * MS + 4 * MS,
+		                                  .flags = MODEL_SLICES};
+		struct model *m = load(all_waits(), &window);
+		struct report r = {0};
+		struct err err = {0};
+		bool seen = false;
+
+		cr_assert_eq(report_build_opts(&r, m, &opts, &err), 0, "%s", err.msg);
+		for (size_t k = 0; k < r.path.n; k++) {
+			const struct path_row *p = &r.path.v[k];
+
+			if (p->task != 1 || !p->lock)
+				continue;
+			seen = true;
+			cr_expect_eq(p->cause, is_held(waits[i].want) ? CAUSE_LOCK : CAUSE_SERIAL,
+			             "%s: %s", waits[i].want, cause_key((enum cause)p->cause));
+		}
+		cr_expect(seen, "%s", waits[i].want);
+		report_release(&r);
+		model_free(m);
+	}
 }
 
 /* What C code waits for is no lock of Python's. */
