@@ -86,6 +86,8 @@ struct gil_task { uint32_t task; struct gil_time time; uint64_t wait_ns, waits; 
 struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
 struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
+/* OPENMP: in its library, in a function without a name. */
+enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP };
 enum verdict { VERDICT_UNKNOWN, VERDICT_SERIALIZED, VERDICT_CPU_BOUND, VERDICT_IO_BOUND, VERDICT_CPU_STARVED,
 	       VERDICT_IMBALANCED, VERDICT_PARALLEL, VERDICT_IDLE };
 const char *verdict_key(enum verdict v);	/* "serialized", …; NULL for UNKNOWN */
@@ -178,6 +180,8 @@ struct report {
 	 * the account; spin_note: a sentence when that is much, else "". */
 	uint64_t samples, spinning;
 	char spin_note[400];
+	enum spin_kind spin_kind;	/* most of it; SPIN_NONE: no spin_note */
+	char spin_place[240];		/* the program's function that spins most, "" = unknown */
 	VEC(struct what_if_row) what_if;	/* GILs, locks, CPUs; each by wall_ns */
 	bool what_if_known;		/* else why_no_what_if says why not */
 	char why_no_what_if[160];

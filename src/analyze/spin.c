@@ -17,8 +17,6 @@
 #define MANY       10 /* one part in so many is worth telling */
 #define MAX_PLACES 4096
 
-enum spin { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP /* in its library, without a name */ };
-
 /* A part of the name; library: only of functions of OpenMP's. */
 static const struct {
 	const char *part;
@@ -51,21 +49,21 @@ static bool in_openmp(const struct frame *f)
 	return false;
 }
 
-static enum spin of_frame(const struct frame *f)
+static enum spin_kind of_frame(const struct frame *f)
 {
 	for (size_t i = 0; i < ARRAY_LEN(functions); i++)
 		if (strstr(f->name, functions[i].part) && (!functions[i].library || in_openmp(f)))
-			return (enum spin)functions[i].kind;
+			return (enum spin_kind)functions[i].kind;
 	return SPIN_NONE;
 }
 
-static enum spin of_stack(const struct model *m, uint32_t ustack)
+static enum spin_kind of_stack(const struct model *m, uint32_t ustack)
 {
 	struct frame frames[INNERMOST];
 	size_t n = ustack ? model_frames(m, ustack, frames, INNERMOST) : 0;
 
 	for (size_t i = 0; i < n; i++) {
-		enum spin kind;
+		enum spin_kind kind;
 
 		if (frames[i].kind == FRAME_PYTHON || frames[i].kind == FRAME_KERNEL)
 			break;
@@ -102,7 +100,7 @@ static const char *caller(const struct model *m, uint32_t ustack, char *out, siz
 
 struct scan {
 	const struct model *m;
-	struct hmap kinds;  /* user stack -> enum spin + 1 */
+	struct hmap kinds;  /* user stack -> enum spin_kind + 1 */
 	struct hmap places; /* where the program calls it, by strtab id -> samples */
 	struct strtab *names;
 	uint64_t all, of[SPIN_OPENMP + 1], most;
@@ -134,13 +132,13 @@ static int add(struct scan *s, const struct stack_row *row)
 {
 	bool added = false;
 	uint64_t *at = hmap_put(&s->kinds, row->ustack, 0, &added);
-	enum spin kind;
+	enum spin_kind kind;
 
 	if (!at)
 		return -ENOMEM;
 	if (added)
 		*at = of_stack(s->m, row->ustack);
-	kind = (enum spin) * at;
+	kind = (enum spin_kind) * at;
 	s->all = add_capped(s->all, row->count);
 	if (!kind)
 		return 0;
@@ -155,13 +153,15 @@ static void set_note(struct report *r, const struct scan *s)
 	        [SPIN_BARRIER] = "spinning at a barrier",
 	        [SPIN_OPENMP] = "inside OpenMP's library, most likely spinning at a barrier",
 	};
-	enum spin most = SPIN_LOCK;
+	enum spin_kind most = SPIN_LOCK;
 	const char *where = strtab_get(s->names, s->place);
 
-	for (enum spin k = SPIN_BARRIER; k <= SPIN_OPENMP; k++)
+	for (enum spin_kind k = SPIN_BARRIER; k <= SPIN_OPENMP; k++)
 		most = s->of[k] > s->of[most] ? k : most;
 	if (s->all < ENOUGH || r->spinning < s->all / MANY)
 		return;
+	r->spin_kind = most;
+	snprintf(r->spin_place, sizeof(r->spin_place), "%s", where);
 	snprintf(r->spin_note, sizeof(r->spin_note),
 	         "%.0f %% of the CPU time is %s%s%s: no work, "
 	         "though the account has it as that.",

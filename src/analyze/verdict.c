@@ -12,6 +12,8 @@
  * In this order:
  *
  *   - a deadlock: serialized;
+ *   - of work, what samples say was spent spinning is the largest of what follows, and SPARE of
+ *     usable or more: serialized where it is for locks, imbalanced where it is at barriers;
  *   - work is PARALLEL of usable or more, no-task less than SPARE: parallel (on one CPU:
  *     cpu-bound);
  *   - work is PARALLEL of usable or more: cpu-bound, for there are fewer tasks than CPUs;
@@ -40,6 +42,8 @@
 
 struct tally {
 	double capacity, work, held, disk, rest, shortage, no_task, unknown;
+	double spun;                 /* part of work, an estimate by samples */
+	bool spins;                  /* … which decides */
 	double balance;              /* part of held: barriers, joins, children */
 	double scarce;               /* of shortage, what others' use of the CPUs explains */
 	const struct cause_row *top; /* of what decides */
@@ -131,6 +135,10 @@ static enum verdict judge(const struct report *r, struct tally *t)
 
 	if (r->deadlocks.n)
 		return VERDICT_SERIALIZED;
+	t->spins =
+	        t->spun >= SPARE * usable && t->spun > shares[largest(shares, ARRAY_LEN(shares))];
+	if (t->spins)
+		return r->spin_kind == SPIN_LOCK ? VERDICT_SERIALIZED : VERDICT_IMBALANCED;
 	if (t->work > 0 && t->work >= PARALLEL * usable)
 		return judge_busy(r, t);
 	if (shares[largest(shares, ARRAY_LEN(shares))] < MENTION * t->capacity)
@@ -372,6 +380,21 @@ static void say_no_task(struct report *r, const struct tally *t)
 	       percent(r, t->no_task));
 }
 
+static void say_spinning(struct report *r, const struct tally *t)
+{
+	static const char *const words[] = {
+	        [SPIN_LOCK] = "for a lock",
+	        [SPIN_BARRIER] = "at a barrier",
+	        [SPIN_OPENMP] = "inside OpenMP's library, most likely at a barrier",
+	};
+	double wall = (double)r->wall_ns;
+
+	say(r, "%s: %.2f of %g CPUs did the work, %.2f spun %s%s%s",
+	    r->spin_kind == SPIN_LOCK ? "SERIALIZED by spinning" : "IMBALANCED",
+	    (t->work - t->spun) / wall, r->cpus, t->spun / wall, words[r->spin_kind],
+	    *r->spin_place ? ", most in " : "", r->spin_place);
+}
+
 static void set_headline(struct report *r, struct tally *t)
 {
 	char cpus[80];
@@ -379,6 +402,12 @@ static void set_headline(struct report *r, struct tally *t)
 	cpus_text(r, t, cpus, sizeof(cpus));
 	if (r->deadlocks.n) {
 		say_deadlock(r);
+		return;
+	}
+	if (t->spins) {
+		say_spinning(r, t);
+		say_others(r, t);
+		append(r->headline, sizeof(r->headline), ".");
 		return;
 	}
 	switch (r->verdict) {
@@ -420,6 +449,11 @@ static void set_next_step(struct report *r, const struct tally *t)
 	const struct cause_row *row = t->top;
 	char where[220], name[64], lock[200];
 
+	if (t->spins && *r->spin_place)
+		append(r->next_step, sizeof(r->next_step), "%s%s%s",
+		       r->spin_kind == SPIN_LOCK ? "how long " : "how the work of ", r->spin_place,
+		       r->spin_kind == SPIN_LOCK ? " has the lock that others spin for"
+		                                 : " is divided among its threads");
 	if (!row || r->verdict == VERDICT_PARALLEL)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));
@@ -565,6 +599,8 @@ int verdict_fill(struct report *r, const struct sweep *s)
 	t.scarce = scarce_of(r, &t);
 	if (find_behind(r, s, &t))
 		return -ENOMEM;
+	if (r->spin_kind && r->samples)
+		t.spun = t.work * (double)r->spinning / (double)r->samples;
 	r->verdict = judge(r, &t);
 	if (t.top)
 		r->verdict_row = *t.top;

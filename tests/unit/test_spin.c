@@ -66,3 +66,67 @@ Test(spin, shares_by_function)
 		drop(&b);
 	}
 }
+
+/* Two tasks keep both CPUs busy, one of them spins: that is no parallel program. */
+static struct built pair(const char *file, const char *function, unsigned spinning)
+{
+	struct tb *tb = tb_new();
+	uint64_t base = strcmp(file, GOMP) ? APP_AT : GOMP_AT;
+	uint32_t spin, busy;
+
+	tb_task(tb, 1, "app");
+	tb_thread(tb, 2, 1, "app", 0);
+	tb_on(tb, 2, 1);
+	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
+	tb_map(tb, 1, GOMP_AT, GOMP_AT + 0x10000, 0, GOMP);
+	tb_symbol(tb, APP, 0x100, "compute", 4, 0);
+	tb_symbol(tb, APP, 0x200, "work", 4, 0);
+	if (function)
+		tb_symbol(tb, file, 0x300, function, 4, 0);
+	spin = tb_stack(tb, STACK_USER, 1, (uint64_t[]){base + 0x300, APP_AT + 0x200}, 2);
+	busy = tb_stack(tb, STACK_USER, 1, (uint64_t[]){APP_AT + 0x100, APP_AT + 0x200}, 2);
+	for (uint32_t id = 1; id <= 2; id++) {
+		tb_run(tb, id, 0, 200 * MS);
+		for (unsigned i = 0; i < 100; i++)
+			tb_sample(tb, id, (2 * i + id) * MS, id == 2 && i < spinning ? spin : busy,
+			          0);
+	}
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+Test(spin, decides_the_verdict)
+{
+	static const struct {
+		const char *file, *function;
+		unsigned spinning; /* of 200 */
+		enum verdict verdict;
+		const char *headline, *next;
+	} cases[] = {
+	        {APP, "pthread_spin_lock", 90, VERDICT_SERIALIZED,
+	         "SERIALIZED by spinning: 1.10 of 2 CPUs did the work, 0.90 spun for a lock, most "
+	         "in work.",
+	         "how long work has the lock that others spin for"},
+	        {GOMP, "gomp_team_barrier_wait_end", 60, VERDICT_IMBALANCED,
+	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 spun at a barrier, most in work.",
+	         "how the work of work is divided among its threads"},
+	        {GOMP, NULL, 60, VERDICT_IMBALANCED,
+	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 spun inside OpenMP's library, most "
+	         "likely at a barrier, most in work.",
+	         "how the work of work is divided among its threads"},
+	        {APP, "pthread_spin_lock", 22, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
+	        {APP, "pthread_spin_lock", 0, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct built b = pair(cases[i].file, cases[i].function, cases[i].spinning);
+
+		cr_expect_eq(b.r.verdict, cases[i].verdict, "case %zu: %s", i,
+		             verdict_key(b.r.verdict));
+		cr_expect(!strncmp(b.r.headline, cases[i].headline, strlen(cases[i].headline)),
+		          "case %zu: %s", i, b.r.headline);
+		cr_expect_str_eq(b.r.next_step, cases[i].next, "case %zu", i);
+		drop(&b);
+	}
+}
