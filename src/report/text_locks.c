@@ -15,6 +15,20 @@
 #define MAX_COMPARED 1000
 #define NAMED_TASKS  2 /* a third one would cost the columns that names need */
 
+/* Does one of them have half as much again as each would have of equal shares? */
+static bool stands_out(const struct lock_task *v, size_t n)
+{
+	double most = 0, all = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		double ns = (double)v[i].wait_ns;
+
+		all += ns;
+		most = ns > most ? ns : most;
+	}
+	return most * (double)n > 1.5 * all;
+}
+
 /* Tasks by time, like ones together; shares of whole. */
 static int put_tasks(struct buf *b, const struct model *m, const struct lock_task *v, size_t n,
                      uint64_t whole, bool apart)
@@ -33,9 +47,9 @@ static int put_tasks(struct buf *b, const struct model *m, const struct lock_tas
 		        .tid = t ? t->tid : 0,
 		};
 	}
-	/* A few are told apart, as one may hold more than the others. */
-	err = err ? err
-	          : groups_make(&g, items, n, apart && n <= MAX_APART ? n : NAMED_TASKS, true);
+	/* A few are told apart where one has more than the others. */
+	apart = apart && n <= MAX_APART && stands_out(v, n);
+	err = err ? err : groups_make(&g, items, n, apart ? n : NAMED_TASKS, true);
 	err = err ? err : groups_put(b, items, &g, NAMED_TASKS, whole);
 	groups_release(&g);
 	free(items);

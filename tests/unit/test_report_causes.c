@@ -263,6 +263,34 @@ Test(report_causes, what_costs_comes_first)
 	model_free(m);
 }
 
+/* Holders of one name are told apart where one has more than its part. */
+Test(report_causes, holders_that_stand_out)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 140};
+	struct report r = {0};
+	struct lock *l;
+	char *text;
+
+	fill(&r, m, false);
+	l = add_lock(&r, LOCK_MUTEX, "even", 90, 90 * MS);
+	for (uint32_t id = 2; id <= 4; id++)
+		ADD(&l->blockers, (struct lock_task){.task = id, .waits = 30, .wait_ns = 30 * MS});
+	ADD(&r.lock_idle_ns, 100 * MS);
+	text = print(&r, &o);
+	cr_expect(strstr(text, "worker-0 … -2 (3)"), "%s", text);
+	free(text);
+	l = &r.w->locks.v[r.w->locks.n - 1];
+	l->blockers.v[0].wait_ns = 50 * MS;
+	l->blockers.v[1].wait_ns = 20 * MS;
+	l->blockers.v[2].wait_ns = 20 * MS;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "worker-0 55.6 %, "), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* What is told to be the cause has the prediction; that of another which takes less than half of
  * that is none. */
 Test(report_causes, prediction_of_what_the_headline_names)
