@@ -38,6 +38,7 @@
 
 #define PARALLEL 0.85
 #define SPARE    0.15
+#define ALONE    1.15 /* CPUs: more is not the work of one thread */
 #define MENTION  0.03 /* further causes of at least this share are named */
 
 struct tally {
@@ -331,6 +332,11 @@ static void say_cpu_bound(struct report *r, const struct tally *t, const char *c
 
 	if (r->cpus <= 1)
 		say(r, "CPU-BOUND on the one CPU that it may use: %s", cpus);
+	else if (none && *none->name && t->work > ALONE * (double)r->wall_ns)
+		say(r,
+		    "CPU-BOUND: %s; for %.0f %% of the capacity %s ran with nothing beside it to "
+		    "run",
+		    cpus, percent(r, (double)none->ns), none->name);
 	else if (none && *none->name)
 		say(r, "CPU-BOUND in one thread: %s; %s ran with nothing beside it to run", cpus,
 		    none->name);

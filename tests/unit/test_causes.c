@@ -377,6 +377,25 @@ Test(causes, one_thread_is_not_serialized)
 	drop(&b);
 }
 
+/* A program that for a third of its time has one task only does not run in one thread. */
+Test(causes, alone_for_a_while)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 40 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_run(tb, 2, 40 * MS, 100 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_CPU_BOUND,
+	               "CPU-BOUND: 1.60 of 2 CPUs did the work; for 20 % of the capacity main");
+	drop(&b);
+}
+
 /* Two workers, one has more to do: its sibling is done, main waits. */
 Test(causes, last_of_several_is_imbalance)
 {
