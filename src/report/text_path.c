@@ -235,11 +235,12 @@ void text_path(struct tx *t)
 
 /* --- serial sections ------------------------------------------------------------------------- */
 
-enum { MAX_LISTED = 50, MAX_TOLD = 3 };
+enum { MAX_LISTED = 200, MAX_TOLD = 3 };
 
 /* A task alone at one place, however many stacks that place has. */
 struct alone {
-	const struct task *task;
+	const struct task *task; /* of several the one that was longest */
+	size_t tasks;
 	uint64_t ns, count;
 	bool several; /* where: the first of several places in code without names */
 	char where[400];
@@ -258,7 +259,7 @@ static size_t add_alone(struct alone *v, size_t n, const struct report *r,
 {
 	struct alone *x = &v[n];
 
-	*x = (struct alone){.task = task, .ns = s->ns, .count = s->count};
+	*x = (struct alone){.task = task, .tasks = 1, .ns = s->ns, .count = s->count};
 	where_text(x->where, sizeof(x->where), r->m, s->ustack, s->kstack);
 	for (size_t i = 0; i < n; i++)
 		if (v[i].task == task && same_place(v[i].where, x->where)) {
@@ -277,13 +278,45 @@ static int by_time(const void *a, const void *b)
 	return x->ns > y->ns ? -1 : x->ns < y->ns;
 }
 
+static bool are_alike(const struct alone *a, const struct alone *b)
+{
+	return !strcmp(a->task->comm, b->task->comm) && same_place(a->where, b->where);
+}
+
+/* Tasks of one name that do the same, one after the other, are one line, unless it is nearly all
+ * done by one of them. v: by time, and again when done. */
+static void merge_alike(struct alone *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct alone sum = v[i];
+
+		for (size_t k = i + 1; k < n && v[i].ns; k++) {
+			if (!v[k].ns || !are_alike(&v[i], &v[k]))
+				continue;
+			sum.ns = sat_add(sum.ns, v[k].ns);
+			sum.count = sat_add(sum.count, v[k].count);
+			sum.several |= v[k].several || strcmp(v[i].where, v[k].where) != 0;
+			sum.tasks++;
+		}
+		if (sum.tasks < 2 || v[i].ns > sum.ns / 3 * 2)
+			continue;
+		for (size_t k = i + 1; k < n; k++)
+			if (are_alike(&v[i], &v[k]))
+				v[k].ns = 0;
+		v[i] = sum;
+	}
+	qsort(v, n, sizeof(*v), by_time);
+}
+
 static void print_alone(struct tx *t, const struct alone *v, size_t n, size_t which, bool first)
 {
-	char name[160], ns[32], times[64] = "", line[800], share[16], tid[16] = "";
+	char name[160], ns[32], times[64] = "", line[800], share[16], tid[48] = "";
 	const struct alone *x = &v[which];
 
-	for (size_t i = 0; i < n; i++)
-		if (v[i].task != x->task && !strcmp(v[i].task->comm, x->task->comm))
+	if (x->tasks > 1)
+		snprintf(tid, sizeof(tid), " (%zu, one at a time)", x->tasks);
+	for (size_t i = 0; i < n && x->tasks == 1; i++)
+		if (v[i].task != x->task && v[i].ns && !strcmp(v[i].task->comm, x->task->comm))
 			snprintf(tid, sizeof(tid), " %" PRIu32, x->task->tid);
 	/* They are shared out to the places by samples: a small one may get none. */
 	if (x->count)
@@ -337,8 +370,10 @@ void text_serial(struct tx *t)
 		if (task && task_wanted(task, t->o->task))
 			n = add_alone(v, n, t->r, s, task);
 	}
-	if (n)
+	if (n) {
 		qsort(v, n, sizeof(*v), by_time);
+		merge_alike(v, n);
+	}
 	for (size_t i = 0; i < n && shown < MAX_TOLD; i++) {
 		if (!is_told(t->r, &v[i], locks))
 			continue;

@@ -526,6 +526,47 @@ Test(report_causes, alone_in_code_without_names)
 	model_free(m);
 }
 
+/* Like tasks that were alone at one place are one line; unless one of them was for most of it. */
+Test(report_causes, alone_one_at_a_time)
+{
+	static const uint64_t cases[2][3] = {{9 * MS, 8 * MS, 7 * MS}, {20 * MS, 3 * MS, 3 * MS}};
+	struct report_opts o = {.width = 120};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct tb *tb = workers();
+		uint64_t frame = 0x400100;
+		uint32_t stack;
+		struct report r = {0};
+		struct model *m;
+		char *text, *line;
+
+		tb_map(tb, 1, 0x400000, 0x500000, 0, "/usr/bin/app");
+		stack = tb_stack(tb, STACK_USER, 1, &frame, 1);
+		tb_rename(tb, 3, 1, "worker-0");
+		tb_rename(tb, 4, 1, "worker-0");
+		m = with_slices(tb);
+		cr_assert_eq(report_build(&r, m, &(struct err){0}), 0);
+		r.serial.n = 0;
+		for (uint32_t k = 0; k < 3; k++)
+			ADD(&r.serial,
+			    (struct serial_row){
+			            .task = 2 + k, .ns = cases[i][k], .count = 5, .ustack = stack});
+		text = print(&r, &o);
+		line = strstr(text, "alone, awaited");
+		cr_assert(line, "%s", text);
+		if (i)
+			cr_expect(strstr(line, "worker-0 1002 ") && strstr(line, "worker-0 (2, "),
+			          "%s", line);
+		else
+			cr_expect(strstr(line, "worker-0 (3, one at a time) ") &&
+			                  strstr(line, "(24 ms) in 15 stretches"),
+			          "%s", line);
+		free(text);
+		report_release(&r);
+		model_free(m);
+	}
+}
+
 /* Two tasks that wait for each other come first of all; a thread that waits for itself is one. */
 Test(report_causes, deadlocks)
 {
