@@ -284,22 +284,33 @@ class Bench:
                              os.path.join(bins[-1], argv[0]), *argv[1:]], cwd="/")
 
         as_postgres("initdb", "-D", data, "-A", "trust")
-        options = "-c listen_addresses= -c fsync=off -k " + data
-        as_postgres("pg_ctl", "-w", "-D", data, "-l", data + "/log", "-o", options, "start")
-        try:
+        pgbench = os.path.join(bins[-1], "pgbench")
+
+        @contextlib.contextmanager
+        def server(options):
+            as_postgres("pg_ctl", "-w", "-D", data, "-l", data + "/log", "-o",
+                        "-c listen_addresses= -k %s %s" % (data, options), "start")
+            try:
+                yield
+            finally:
+                as_postgres("pg_ctl", "-w", "-D", data, "-m", "fast", "stop")
+
+        with server("-c fsync=off"):
             as_postgres("pgbench", "-h", data, "-i", "-q", "postgres")
+            self.pgbench_turns(pgbench, data)
+            self.pgbench_on_off(pgbench, data, "-S", "-c", "4")
+        with server(""):
+            self.pgbench_on_off(pgbench, data)
+            self.pgbench_on_off(pgbench, data, "-c", "4")
 
-            self.pgbench_turns(os.path.join(bins[-1], "pgbench"), data)
-            self.pgbench_on_off(os.path.join(bins[-1], "pgbench"), data)
-        finally:
-            as_postgres("pg_ctl", "-D", data, "-m", "immediate", "stop")
-
-    def pgbench_on_off(self, pgbench, data):
+    def pgbench_on_off(self, pgbench, data, *options):
         """By the times of single transactions, which it writes down."""
+        for path in glob.glob(data + "/times*"):
+            os.unlink(path)
         with open(data + "/postmaster.pid") as f:
             pid = f.readline().strip()
         p = subprocess.Popen(["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups",
-                              pgbench, "-h", data, "-S", "-c", "4", "-T", "3600", "-l",
+                              pgbench, "-h", data, *options, "-T", "3600", "-l",
                               "--log-prefix=" + data + "/times", "postgres"], cwd="/",
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -315,7 +326,7 @@ class Bench:
             ends += [int(w[4]) + int(w[5]) / 1e6 for w in words if len(w) >= 6]
         ends.sort()
         # What was begun before the switch is left out.
-        self.on_off("pgbench -S", onoff.ratios(said, lambda begin, end: (
+        self.on_off(" ".join(["pgbench", *options]), onoff.ratios(said, lambda begin, end: (
             bisect.bisect(ends, end) - bisect.bisect(ends, begin + 0.05)) / (end - begin - 0.05)))
 
     def pgbench_turns(self, pgbench, data):
