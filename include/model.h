@@ -104,7 +104,9 @@ struct task {
 struct rss_sample { uint64_t t_ns, anon_bytes, file_bytes, shmem_bytes; };
 /* Memory that its tasks touched first, or copied (what: TOUCH_FIRST, TOUCH_COW), since the last such sample. */
 struct touch_sample { uint64_t t_ns, bytes; uint8_t what; };
-struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared_bytes, swap_bytes; };
+/* took_ns: reading it ended so long after t_ns. Not of readings that a fork fell into: nobody knows on which side
+ * of it they are. */
+struct footprint_sample { uint64_t t_ns, rss_bytes, pss_bytes, uss_bytes, shared_bytes, swap_bytes, took_ns; };
 
 /* One per thread group. */
 struct proc {

@@ -216,9 +216,10 @@
 #define REC_RENAME(F) F(task, U) F(comm, U)
 /* Resident set of a process (task = any of its tasks), from the kernel's counters. */
 #define REC_RSS(F) F(task, U) F(anon_bytes, U) F(file_bytes, U) F(shmem_bytes, U) F(hiwater_bytes, U)
-/* From smaps_rollup. cost_ns: what reading it took. */
+/* From smaps_rollup. ts: before it was read; cost_ns: the CPU time that reading took; took_ns: how long it
+ * took. */
 #define REC_FOOTPRINT(F) \
-	F(task, U) F(rss_bytes, U) F(pss_bytes, U) F(uss_bytes, U) F(shared_bytes, U) F(swap_bytes, U) F(cost_ns, U)
+	F(task, U) F(rss_bytes, U) F(pss_bytes, U) F(uss_bytes, U) F(shared_bytes, U) F(swap_bytes, U) F(cost_ns, U) F(took_ns, U)
 /* More addresses of a futex_waitv wait that the SWITCH right before it (same task) began. */
 #define REC_WAITV(F) F(task, U) F(addrs, A)
 /* Cumulative count of events lost, by cause (string). The last one per cause counts. */

@@ -178,6 +178,7 @@ static int read_one(struct footprint *f, struct live_task *t, struct trace_write
 
 	after = now_ns();
 	r.cost_ns = cpu_ns() - cpu;
+	r.took_ns = after - before;
 	f->spent_ns += r.cost_ns;
 	if (after >= t->due_ns)
 		schedule(f, t, after);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "model_priv.h"
@@ -54,6 +55,7 @@ int on_footprint(struct model *m, uint64_t ts, const struct rec_footprint *r)
 	        .uss_bytes = r->uss_bytes,
 	        .shared_bytes = r->shared_bytes,
 	        .swap_bytes = r->swap_bytes,
+	        .took_ns = r->took_ns,
 	};
 
 	return p ? vec_push(&p->p.footprint, s) : 0;
@@ -155,6 +157,94 @@ static const char *start_method(const struct model *m, const struct lproc *lp)
 	return "fork";
 }
 
+/* --- readings that a fork fell into ------------------------------------------------------- */
+
+/* A fork that shares pages: its parent's (a process), from its call until the child existed. */
+struct fork_of {
+	uint32_t parent;
+	uint64_t lo_ns, hi_ns;
+};
+struct forks_of {
+	VEC(struct fork_of) v;
+};
+
+static int by_parent(const void *a, const void *b)
+{
+	const struct fork_of *x = a, *y = b;
+
+	if (x->parent != y->parent)
+		return x->parent < y->parent ? -1 : 1;
+	return x->hi_ns < y->hi_ns ? -1 : x->hi_ns > y->hi_ns;
+}
+
+/* The process of whose pages it has a copy; 0 = none. */
+static uint32_t copied_from(const struct model *m, const struct proc *p)
+{
+	const struct ltask *by = p->n_execs ? NULL : task_get(m, p->parent);
+
+	return by && by->t.proc != p->id ? by->t.proc : 0;
+}
+
+static int find_forks(const struct model *m, struct forks_of *f)
+{
+	for (size_t i = 0; i < m->listed_procs.n; i++) {
+		const struct proc *p = m->listed_procs.v[i];
+		const struct ltask *leader = task_get(m, p->id);
+		struct fork_of x = {.parent = copied_from(m, p), .hi_ns = p->start_ns};
+		uint64_t call = leader ? leader->t.call_ns : 0;
+
+		x.lo_ns = call && call < x.hi_ns ? call : x.hi_ns;
+		if (x.parent && vec_push(&f->v, x))
+			return -ENOMEM;
+	}
+	if (f->v.n)
+		qsort(f->v.v, f->v.n, sizeof(f->v.v[0]), by_parent);
+	return 0;
+}
+
+/* Did the process fork while this was read? */
+static bool forked_during(const struct forks_of *f, uint32_t parent,
+                          const struct footprint_sample *s)
+{
+	const struct fork_of want = {.parent = parent, .hi_ns = s->t_ns};
+	size_t lo = 0, hi = f->v.n;
+
+	while (lo < hi) { /* the first one that was over at t or later */
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (by_parent(&f->v.v[mid], &want) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return parent && lo < f->v.n && f->v.v[lo].parent == parent &&
+	       f->v.v[lo].lo_ns <= sat_add(s->t_ns, s->took_ns);
+}
+
+/* What a process shares changes when it forks, and when the one forks whose copy it is. */
+static int drop_torn(struct model *m)
+{
+	struct forks_of f = {0};
+	int err = find_forks(m, &f);
+
+	for (size_t i = 0; i < m->procs.n && f.v.n && !err; i++) {
+		struct proc *p = &m->procs.v[i].p;
+		uint32_t from = copied_from(m, p);
+		size_t n = 0;
+
+		for (size_t k = 0; k < p->footprint.n; k++) {
+			const struct footprint_sample *s = &p->footprint.v[k];
+
+			if (!s->took_ns ||
+			    (!forked_during(&f, p->id, s) && !forked_during(&f, from, s)))
+				p->footprint.v[n++] = *s;
+		}
+		p->footprint.n = n;
+	}
+	vec_release(&f.v);
+	return err;
+}
+
 int procs_finish(struct model *m)
 {
 	for (size_t i = 0; i < m->listed.n; i++) {
@@ -175,7 +265,7 @@ int procs_finish(struct model *m)
 		if (lp->p.n_tasks && vec_push(&m->listed_procs, (const struct proc *)&lp->p))
 			return -ENOMEM;
 	}
-	return 0;
+	return drop_torn(m);
 }
 
 void procs_release(struct model *m)

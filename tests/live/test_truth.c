@@ -396,6 +396,47 @@ Test(truth, peak_of_a_short_family)
 	cr_expect_geq(own, 0.75 * pss, "private memory %.0f KB", own / 1024);
 }
 
+/* Readings that forks fall into, as one waits for the other: none of them counts half of the
+ * parent's memory as shared with a child of which it does not know. */
+Test(truth, peak_of_a_family_read_meanwhile)
+{
+	static const char script[] = "import os, time\n"
+	                             "def fill(n):\n"
+	                             "  x = bytearray(n)\n"
+	                             "  for i in range(0, n, 4096): x[i] = 1\n"
+	                             "  return x\n"
+	                             "def pss(pid):\n"
+	                             "  for l in open('/proc/%d/smaps_rollup' % pid):\n"
+	                             "    if l.startswith('Pss:'): return int(l.split()[1])\n"
+	                             "x = fill(80 << 20)\n"
+	                             "stop, go_on = os.pipe()\n"
+	                             "pids = [os.getpid()]\n"
+	                             "for n in range(6):\n"
+	                             "  pids.append(os.fork())\n"
+	                             "  if not pids[-1]:\n"
+	                             "    os.close(go_on)\n"
+	                             "    y = fill(2 << 20)\n"
+	                             "    os.read(stop, 1)\n"
+	                             "    os._exit(0)\n"
+	                             "  time.sleep(0.013)\n"
+	                             "time.sleep(0.1)\n"
+	                             "print(sum(pss(p) for p in pids))\n"
+	                             "os.close(go_on)\n"
+	                             "for p in pids[1:]: os.waitpid(p, 0)\n";
+
+	for (int i = 0; i < 3; i++) {
+		struct recording r = record(NONE, ARGS("/usr/bin/python3", "-c", script));
+		double pss = strtod(r.p.out, NULL) * 1024, peak;
+
+		cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+		peak = real_at(r.json, "memory.pss_peak_bytes");
+		/* Of children that were never read it is known how much they touched, but not when.
+		 */
+		cr_expect(peak > 0.86 * pss && peak < 1.07 * pss, "peak %.1f MB, it was %.1f",
+		          peak / 1e6, pss / 1e6);
+	}
+}
+
 /* Memory that stays as it is costs its program's caches when it is read, and is hardly read again.
  * One that copies what it shares, so that its RSS stays the same, is: within a second. */
 Test(truth, memory_is_read_when_it_changes)

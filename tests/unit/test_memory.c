@@ -287,3 +287,41 @@ Test(memory, the_text_says_at_least_where_some_were_not_read)
 	free(text);
 	model_free(m);
 }
+
+/* A reading that a fork fell into, or that waited for the fork to be over, counts for nothing: of
+ * the parent, and of those who have its pages, too. */
+Test(memory, readings_that_a_fork_fell_into)
+{
+	static const struct {
+		uint64_t from_ms, took_ms;
+		bool torn;
+	} cases[] = {{190, 5, false}, {190, 20, true}, {199, 1, true}, {201, 20, false}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		for (uint32_t who = 1; who <= 2; who++) {
+			struct tb *tb = tb_new();
+			struct rec_footprint r = {.task = who,
+			                          .rss_bytes = 100 * MB,
+			                          .pss_bytes = 40 * MB,
+			                          .uss_bytes = 4 * MB,
+			                          .took_ns = cases[i].took_ms * MS};
+			struct model *m;
+
+			tb_task(tb, 1, "app");
+			tb_run(tb, 1, 0, 200 * MS);
+			tb_fork(tb, 2, 1, "child", 100 * MS);
+			tb_on(tb, 2, 1);
+			tb_run(tb, 2, 100 * MS, 1000 * MS);
+			tb_raw(tb, REC_K_FOOTPRINT, TB_EPOCH + cases[i].from_ms * MS, &r);
+			tb_fork(tb, 3, 1, "child", 200 * MS);
+			tb_on(tb, 3, 2);
+			tb_run(tb, 3, 200 * MS, 1000 * MS);
+			tb_run(tb, 1, 200 * MS, 1000 * MS);
+			leave(tb, 3);
+			m = loaded(tb);
+			cr_expect_eq(model_proc(m, who)->footprint.n, !cases[i].torn,
+			             "case %zu of %" PRIu32, i, who);
+			model_free(m);
+		}
+	}
+}
