@@ -133,7 +133,7 @@ static void print_held(const struct tx *t, const struct gil_row *g, char *out, s
 
 static void print_gil(struct tx *t, const struct gil_row *g)
 {
-	char name[48], wait[32], switches[48], held[120], line[240];
+	char name[48], wait[32], switches[48], held[160], line[280];
 
 	tx_section(t);
 	gil_name(name, sizeof(name), t->r, g);
