@@ -87,7 +87,7 @@ struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, swi
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
 struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
 /* OPENMP: in its library, in a function without a name. */
-enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP };
+enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP, SPIN_MPI, SPIN_KERNEL, N_SPINS };
 enum verdict { VERDICT_UNKNOWN, VERDICT_SERIALIZED, VERDICT_CPU_BOUND, VERDICT_IO_BOUND, VERDICT_CPU_STARVED,
 	       VERDICT_IMBALANCED, VERDICT_PARALLEL, VERDICT_IDLE };
 const char *verdict_key(enum verdict v);	/* "serialized", …; NULL for UNKNOWN */

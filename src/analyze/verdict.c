@@ -125,6 +125,12 @@ static bool slept_behind(const struct tally *t)
 	return t->lock.ns > top->ns;
 }
 
+/* Do those who spin wait for others to get as far? */
+static bool is_balance(const struct report *r)
+{
+	return r->spin_kind == SPIN_BARRIER || r->spin_kind == SPIN_MPI;
+}
+
 static enum verdict judge(const struct report *r, struct tally *t)
 {
 	double usable = t->capacity - t->no_task;
@@ -139,7 +145,7 @@ static enum verdict judge(const struct report *r, struct tally *t)
 	t->spins =
 	        t->spun >= SPARE * usable && t->spun > shares[largest(shares, ARRAY_LEN(shares))];
 	if (t->spins)
-		return r->spin_kind == SPIN_LOCK ? VERDICT_SERIALIZED : VERDICT_IMBALANCED;
+		return is_balance(r) ? VERDICT_IMBALANCED : VERDICT_SERIALIZED;
 	if (t->work > 0 && t->work >= PARALLEL * usable)
 		return judge_busy(r, t);
 	if (shares[largest(shares, ARRAY_LEN(shares))] < MENTION * t->capacity)
@@ -389,14 +395,17 @@ static void say_no_task(struct report *r, const struct tally *t)
 static void say_spinning(struct report *r, const struct tally *t)
 {
 	static const char *const words[] = {
-	        [SPIN_LOCK] = "for a lock",
-	        [SPIN_BARRIER] = "at a barrier",
-	        [SPIN_OPENMP] = "inside OpenMP's library, most likely at a barrier",
+	        [SPIN_LOCK] = "spun for a lock",
+	        [SPIN_BARRIER] = "spun at a barrier",
+	        [SPIN_OPENMP] = "spun inside OpenMP's library, most likely at a barrier or for a "
+	                        "critical section",
+	        [SPIN_MPI] = "polled for messages of other MPI processes",
+	        [SPIN_KERNEL] = "spun for a lock inside the kernel",
 	};
 	double wall = (double)r->wall_ns;
 
-	say(r, "%s: %.2f of %g CPUs did the work, %.2f spun %s%s%s",
-	    r->spin_kind == SPIN_LOCK ? "SERIALIZED by spinning" : "IMBALANCED",
+	say(r, "%s: %.2f of %g CPUs did the work, %.2f %s%s%s",
+	    is_balance(r) ? "IMBALANCED" : "SERIALIZED by spinning",
 	    (t->work - t->spun) / wall, r->cpus, t->spun / wall, words[r->spin_kind],
 	    *r->spin_place ? ", most in " : "", r->spin_place);
 }
@@ -455,11 +464,12 @@ static void set_next_step(struct report *r, const struct tally *t)
 	const struct cause_row *row = t->top;
 	char where[220], name[64], lock[200];
 
-	if (t->spins && *r->spin_place)
-		append(r->next_step, sizeof(r->next_step), "%s%s%s",
-		       r->spin_kind == SPIN_LOCK ? "how long " : "how the work of ", r->spin_place,
-		       r->spin_kind == SPIN_LOCK ? " has the lock that others spin for"
-		                                 : " is divided among its threads");
+	if (t->spins && *r->spin_place && r->spin_kind == SPIN_LOCK)
+		append(r->next_step, sizeof(r->next_step),
+		       "how long %s has the lock that others spin for", r->spin_place);
+	else if (t->spins && *r->spin_place && r->spin_kind != SPIN_KERNEL)
+		append(r->next_step, sizeof(r->next_step), "how the work of %s is divided",
+		       r->spin_place);
 	if (!row || r->verdict == VERDICT_PARALLEL)
 		return;
 	place(r->m, row->ustack, where, sizeof(where));

@@ -295,8 +295,10 @@ Test(causes, spinning_at_a_barrier)
 		cr_expect(strstr(r.p.out, "of the CPU time is "), "%s", r.p.out);
 	/* Where other programs take the CPUs that may well be the worse. */
 	if (want > 0.25 && real_at(r.json, "parallelism.average") > 1.8)
-		cr_expect_str_eq(str_at(r.json, "serialization.verdict"), "imbalanced", "%s",
-		                 r.p.out);
+		/* The latter where OpenMP's library is without names. */
+		cr_expect(!strcmp(str_at(r.json, "serialization.verdict"), "imbalanced") ||
+		                  !strcmp(str_at(r.json, "serialization.verdict"), "serialized"),
+		          "%s", r.p.out);
 }
 
 Test(causes, sleeping_at_a_barrier)

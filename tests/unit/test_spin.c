@@ -3,9 +3,10 @@
 #include "causes_test.h"
 
 #define GOMP "/usr/lib/libgomp.so.1.0.0"
+#define MPI  "/usr/lib/libopen-pal.so.40"
 #define APP  "/home/me/app"
 
-enum { APP_AT = 0x400000, GOMP_AT = 0x800000 };
+enum { APP_AT = 0x400000, LIBRARY_AT = 0x800000 };
 
 /* One task with `spinning` samples in a function of the file (NULL: of no name) called by work(),
  * and `others` in compute(). */
@@ -13,12 +14,13 @@ static struct built sampled(const char *file, const char *function, unsigned spi
                             unsigned others)
 {
 	struct tb *tb = tb_new();
-	uint64_t base = strcmp(file, GOMP) ? APP_AT : GOMP_AT;
+	bool library = strcmp(file, APP) != 0;
+	uint64_t base = library ? LIBRARY_AT : APP_AT;
 	uint32_t spin, busy;
 
 	tb_task(tb, 1, "app");
 	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
-	tb_map(tb, 1, GOMP_AT, GOMP_AT + 0x10000, 0, GOMP);
+	tb_map(tb, 1, LIBRARY_AT, LIBRARY_AT + 0x10000, 0, library ? file : GOMP);
 	tb_symbol(tb, APP, 0x100, "compute", 4, 0);
 	tb_symbol(tb, APP, 0x200, "work", 4, 0);
 	if (function)
@@ -44,10 +46,14 @@ Test(spin, shares_by_function)
 	        {GOMP, "do_spin", 30, 30, "50 % of the CPU time is spinning at a barrier"},
 	        {GOMP, NULL, 30, 60,
 	         "33 % of the CPU time is inside OpenMP's library, most likely spinning at a "
-	         "barrier"},
+	         "barrier or for a critical section, most in work: "},
 	        {APP, "pthread_spin_lock", 90, 10, "90 % of the CPU time is spinning for a lock"},
 	        {APP, "bool __kmp_wait_template<kmp_flag_64<false>>(kmp_info*)", 50, 50,
 	         "50 % of the CPU time is spinning at a barrier"},
+	        {MPI, "opal_progress", 40, 60,
+	         "40 % of the CPU time is polling for messages of other MPI processes, most in "
+	         "work: "},
+	        {MPI, "ompi_datatype_pack", 50, 50, ""},
 	        {GOMP, "GOMP_loop_dynamic_next", 50, 50, ""}, /* hands out work */
 	        {APP, "do_spin", 50, 50, ""},                 /* the program's own */
 	        {APP, NULL, 50, 50, ""},
@@ -63,6 +69,56 @@ Test(spin, shares_by_function)
 		cr_expect(!strncmp(b.r.spin_note, want, strlen(want)) && !*want == !*b.r.spin_note,
 		          "case %zu: \"%s\"", i, b.r.spin_note);
 		cr_expect_eq(b.r.samples, cases[i].spinning + cases[i].others);
+		drop(&b);
+	}
+}
+
+/* 40 of 100 samples in write() with that kernel stack, innermost first. */
+static struct built in_kernel(const char *const *names, size_t n)
+{
+	struct tb *tb = tb_new();
+	uint64_t frames[4];
+	uint32_t user, kernel;
+
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
+	tb_symbol(tb, APP, 0x200, "work", 4, 0);
+	for (size_t i = 0; i < n; i++) {
+		frames[i] = 0xffffffff81000000 + 0x100 * i;
+		tb_symbol(tb, "[kernel]", frames[i], names[i], 4, 0);
+	}
+	user = tb_stack(tb, STACK_USER, 1, (uint64_t[]){APP_AT + 0x200}, 1);
+	kernel = tb_stack(tb, STACK_KERNEL, 0, frames, n);
+	tb_run(tb, 1, 0, 200 * MS);
+	for (unsigned i = 0; i < 100; i++)
+		tb_sample(tb, 1, (i + 1) * MS, user, i < 40 ? kernel : 0);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+Test(spin, for_locks_of_the_kernel)
+{
+	static const struct {
+		const char *names[4];
+		const char *note;
+	} cases[] = {
+	        {{"rwsem_spin_on_owner", "rwsem_down_write_slowpath", "down_write", "vfs_unlink"},
+	         "40 % of the CPU time is spinning for a lock inside the kernel, most in "
+	         "vfs_unlink ← work: "},
+	        {{"native_queued_spin_lock_slowpath", "_raw_spin_lock", "free_pages", "munmap"},
+	         "40 % of the CPU time is spinning for a lock inside the kernel, most in "
+	         "free_pages ← work: "},
+	        {{"_raw_spin_unlock", "copy_page", "vfs_write", "ksys_write"}, ""},
+	        {{"down_write", "vfs_unlink", "do_unlinkat", "do_syscall_64"}, ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *want = cases[i].note;
+		struct built b = in_kernel(cases[i].names, 4);
+
+		cr_expect(!strncmp(b.r.spin_note, want, strlen(want)) && !*want == !*b.r.spin_note,
+		          "case %zu: \"%s\"", i, b.r.spin_note);
+		cr_expect_eq(b.r.spinning, *want ? 40 : 0);
 		drop(&b);
 	}
 }
@@ -110,11 +166,11 @@ Test(spin, decides_the_verdict)
 	         "how long work has the lock that others spin for"},
 	        {GOMP, "gomp_team_barrier_wait_end", 60, VERDICT_IMBALANCED,
 	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 spun at a barrier, most in work.",
-	         "how the work of work is divided among its threads"},
-	        {GOMP, NULL, 60, VERDICT_IMBALANCED,
-	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 spun inside OpenMP's library, most "
-	         "likely at a barrier, most in work.",
-	         "how the work of work is divided among its threads"},
+	         "how the work of work is divided"},
+	        {GOMP, NULL, 60, VERDICT_SERIALIZED,
+	         "SERIALIZED by spinning: 1.40 of 2 CPUs did the work, 0.60 spun inside OpenMP's "
+	         "library, most likely at a barrier or for a critical section, most in work.",
+	         "how the work of work is divided"},
 	        {APP, "pthread_spin_lock", 22, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
 	        {APP, "pthread_spin_lock", 0, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
 	};
