@@ -215,6 +215,16 @@ static int opening(const char *name, int n)
 	return 0;
 }
 
+/* C++'s operator(), as debug information has it: these are no parameters. */
+static bool is_call_operator(const char *name, int open, int n)
+{
+	static const char word[] = "operator";
+	int k = (int)strlen(word);
+
+	return n == open + 2 && open >= k && !memcmp(name + open - k, word, (size_t)k) &&
+	       (open == k || name[open - k - 1] == ':');
+}
+
 /* Bytes of a function's name without its parameters: "ns::f(int) const" is "ns::f". */
 static int without_parameters(const char *name)
 {
@@ -223,6 +233,8 @@ static int without_parameters(const char *name)
 	for (int before = n; k < before; k = without_suffix(name, k))
 		before = k;
 	open = k && name[k - 1] == ')' ? opening(name, k) : 0;
+	if (open && is_call_operator(name, open, k))
+		return k;
 	return open ? open : n;
 }
 
