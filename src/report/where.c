@@ -109,6 +109,14 @@ static void put_frame(char *out, size_t n, const struct frame *f, const struct f
 	         strlen(safe) > strlen(cut) ? "…" : "");
 }
 
+/* A function that calls itself: who began with that says more. */
+static bool is_same_function(const struct frame *f, const struct frame *before)
+{
+	return before && before->name && !strcmp(f->name, before->name) &&
+	       (f->kind == FRAME_PYTHON) == (before->kind == FRAME_PYTHON) &&
+	       !strcmp(f->module, before->module);
+}
+
 /* std: those of a language's standard library, too. */
 static bool put_frames(char *out, size_t n, const struct frame *f, size_t count, bool std)
 {
@@ -122,7 +130,7 @@ static bool put_frames(char *out, size_t n, const struct frame *f, size_t count,
 			own = &f[i];
 	}
 	for (size_t i = 0; i < count && told < NAMED_FRAMES; i++) {
-		if (!tells(&f[i], python, std) || !f[i].name)
+		if (!tells(&f[i], python, std) || !f[i].name || is_same_function(&f[i], before))
 			continue;
 		/* From a library's function to the program's that called for it. */
 		if (told && own > &f[i])

@@ -240,3 +240,33 @@ Test(frames, a_forked_worker_has_no_line_of_its_parents)
 	cr_expect_str_eq(where, "queues.py:9 get");
 	model_free(m);
 }
+
+/* Who began with it says more than a function's own frames once more. */
+Test(frames, a_function_that_calls_itself_is_named_once)
+{
+	static const uint64_t stack[] = {PY_FRAME(2, 5, 0), PY_FRAME(2, 7, 0), PY_FRAME(2, 7, 0),
+	                                 PY_FRAME(1, 3, 1)};
+	static const char *const name[] = {"main", "walk"};
+	struct rec_stack s = {.id = 900,
+	                      .kind = STACK_USER,
+	                      .space = 1,
+	                      .flags = STACK_F_PY,
+	                      .py = {stack, ARRAY_LEN(stack)}};
+	struct tb *tb = tb_new();
+	char where[256];
+	struct model *m;
+
+	tb_task(tb, 1, "python3");
+	for (uint32_t i = 0; i < 2; i++) {
+		struct rec_pycode c = {.id = i + 1,
+		                       .name = tb_string(tb, name[i]),
+		                       .file = tb_string(tb, "/app/tree.py"),
+		                       .first_line = 1};
+
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+	}
+	m = waiting_with(tb, &s);
+	cr_expect(where_text(where, sizeof(where), m, 900, 0));
+	cr_expect_str_eq(where, "tree.py:5 walk ← :3 main");
+	model_free(m);
+}
