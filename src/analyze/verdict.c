@@ -257,7 +257,7 @@ static void cpus_text(const struct report *r, const struct tally *t, char *out, 
 {
 	double used = r->wall_ns ? t->work / (double)r->wall_ns : 0;
 
-	snprintf(out, n, "%.2f of %g CPU%s did the work", used, r->cpus, r->cpus == 1 ? "" : "s");
+	snprintf(out, n, "%.2f of %.3g CPU%s did the work", used, r->cpus, r->cpus == 1 ? "" : "s");
 }
 
 static void say_deadlock(struct report *r)
@@ -336,7 +336,9 @@ static void say_cpu_bound(struct report *r, const struct tally *t, const char *c
 {
 	const struct cause_row *none = t->top;
 
-	if (r->cpus <= 1)
+	if (r->cpus < 1)
+		say(r, "CPU-BOUND on the %.3g CPUs of its quota: %s", r->cpus, cpus);
+	else if (r->cpus == 1)
 		say(r, "CPU-BOUND on the one CPU that it may use: %s", cpus);
 	else if (none && *none->name && t->work > ALONE * (double)r->wall_ns)
 		say(r,

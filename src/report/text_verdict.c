@@ -112,6 +112,21 @@ static const struct what_if_row *sure_gain(const struct report *r)
 	return best;
 }
 
+/* By the least that can be added; NULL: hardly for sure. */
+static const struct what_if_row *more_cpus(const struct report *r)
+{
+	const struct what_if_row *least = NULL;
+
+	for (size_t i = 0; i < r->what_if.n; i++) {
+		const struct what_if_row *w = &r->what_if.v[i];
+
+		if (w->cause == CAUSE_WORK && w->wall_high_ns < r->wall_ns &&
+		    w->speedup >= SURE_GAIN && (!least || w->speedup < least->speedup))
+			least = w;
+	}
+	return least;
+}
+
 /* Of the cause that the headline names; else of the largest that is half of it or more: what is
  * said of a lesser one would be read as the answer. Else, where no lock is named, what is gained
  * for sure. */
@@ -120,6 +135,8 @@ static const struct what_if_row *main_what_if(const struct report *r)
 	const struct cause_row *named = &r->verdict_row;
 	const struct what_if_row *w = what_if_of(r, named);
 
+	if (r->verdict == VERDICT_CPU_BOUND && r->cpus <= 1)
+		return more_cpus(r);
 	for (size_t i = 0; !w && i < r->breakdown.n; i++)
 		if (r->breakdown.v[i].ns >= named->ns / 2)
 			w = what_if_of(r, &r->breakdown.v[i]);

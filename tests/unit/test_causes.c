@@ -530,6 +530,8 @@ Test(causes, quota_is_paid_back)
 	cr_expect_eq(b.r.wall_ns, 350 * MS);
 	cr_expect_eq(b.r.capacity_ns, 175 * MS);
 	cr_expect_eq(of_cause(&b, CAUSE_WORK), 175 * MS);
+	expect_verdict(&b, VERDICT_CPU_BOUND,
+	               "CPU-BOUND on the 0.5 CPUs of its quota: 0.50 of 0.5 CPUs did the work.");
 	drop(&b);
 }
 

@@ -337,6 +337,43 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	model_free(m);
 }
 
+/* Nothing but more CPUs helps who has one, or less by a quota, and uses it up. */
+Test(report_causes, prediction_of_more_cpus)
+{
+	struct what_if_row more = {.change = "With one more CPU",
+	                           .cause = CAUSE_WORK,
+	                           .speedup = 1.5,
+	                           .wall_ns = 56 * MS,
+	                           .wall_low_ns = 50 * MS,
+	                           .wall_high_ns = 60 * MS};
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	ADD(&r.what_if, more);
+	more.change[0] = '\0';
+	more.speedup = 1.9;
+	ADD(&r.what_if, more);
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "With one more CPU"), "%s", text);
+	free(text);
+	r.verdict = VERDICT_CPU_BOUND;
+	r.cpus = 0.5;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "With one more CPU, the same work would take about 56 ms (50 ms to "
+	                       "60 ms): 1.5"),
+	          "%s", text);
+	free(text);
+	r.what_if.v[1].speedup = r.what_if.v[2].speedup = 1.01;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "With one more CPU"), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* What most of the CPU time goes into is said first. */
 Test(report_causes, much_pickling)
 {
