@@ -41,6 +41,7 @@ struct state {
 	uint32_t parent, young, elder; /* the last child; the one before of the same parent */
 	uint32_t lent_to;              /* so many of them */
 	bool lives, seen, forked, execed;
+	bool before; /* it was there before: how much of its RSS others share is not known */
 };
 
 struct peak {
@@ -134,6 +135,7 @@ static int gather_one(struct peak *k, uint32_t i)
 
 	k->procs[i].parent = forks_parent(&k->forks, i);
 	k->procs[i].forked = k->procs[i].parent != NONE;
+	k->procs[i].before = model_recording(k->m)->attached && !p->start_method;
 	k->procs[i].young = k->procs[i].elder = NONE;
 	err = put(k, i, BEGIN, p->start_ns, 0);
 	if (!err && leader && leader->exec_ns > p->start_ns && k->procs[i].forked)
@@ -311,7 +313,7 @@ static void on_rss(struct peak *k, struct state *s, const struct event *x)
 	if (s->read && s->limit < s->read->rss_bytes && !s->seen)
 		s->limit = s->read->rss_bytes;
 	/* Of a fork's child all pages are its parent's to begin with, but those it touched. */
-	if (!s->seen && s->forked && (!s->execed || s->read))
+	if (!s->seen && (s->forked || s->before) && (!s->execed || s->read))
 		s->rss_at = rss > s->fresh ? rss - s->fresh : 0;
 	s->fresh = 0;
 	s->seen = true;

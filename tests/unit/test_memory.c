@@ -325,3 +325,25 @@ Test(memory, readings_that_a_fork_fell_into)
 		}
 	}
 }
+
+/* Two workers that share their master's pages, all there before: how much they share is known from
+ * their readings on, and what they grow by at once. */
+Test(memory, who_was_there_before_counts_when_it_is_read)
+{
+	struct tb *tb = tb_new_attach();
+	struct peaks p;
+
+	for (uint32_t id = 1; id <= 2; id++) {
+		tb_attached(tb, id, id, "worker", TASK_F_ON_CPU, 0, -1, 0, 0);
+		tb_on(tb, id, id - 1);
+		tb_rss(tb, id, 50 * MS, 40 * MB, 20 * MB);
+		tb_rss(tb, id, 90 * MS, 41 * MB, 20 * MB);
+		tb_footprint(tb, id, 100 * MS, 61 * MB, 30 * MB, 3 * MB);
+		tb_rss(tb, id, 300 * MS, 43 * MB, 20 * MB);
+		tb_run(tb, id, 0, 350 * MS);
+	}
+	tb_stop(tb, 400 * MS);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, 64 * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.unread, 0);
+}
