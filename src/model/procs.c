@@ -111,6 +111,10 @@ static void set_peak(struct lproc *lp)
 		if (sum > peak)
 			peak = sum;
 	}
+	/* More exact than the counters, which each thread adds to in lumps. */
+	for (size_t i = 0; i < lp->p.footprint.n; i++)
+		if (lp->p.footprint.v[i].rss_bytes > peak)
+			peak = lp->p.footprint.v[i].rss_bytes;
 	lp->p.rss_peak_from_kernel = lp->maxrss_bytes > 0;
 	lp->p.rss_peak_bytes = lp->maxrss_bytes ? lp->maxrss_bytes : peak;
 }

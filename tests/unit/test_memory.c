@@ -347,3 +347,20 @@ Test(memory, who_was_there_before_counts_when_it_is_read)
 	cr_expect_eq(p.all, 64 * MB, "%llu", (unsigned long long)p.all / MB);
 	cr_expect_eq(p.carried.unread, 0);
 }
+
+/* The kernel's counters run a little behind what it finds when it looks at the pages. */
+Test(memory, no_reading_has_more_than_the_peak)
+{
+	struct tb *tb = tb_new_attach();
+	struct model *m;
+
+	tb_attached(tb, 1, 1, "server", TASK_F_ON_CPU, 0, -1, 0, 0);
+	tb_rss(tb, 1, 50 * MS, 4 * MB, 1 * MB);
+	tb_footprint(tb, 1, 100 * MS, 6 * MB, 6 * MB, 6 * MB);
+	tb_run(tb, 1, 0, 200 * MS);
+	tb_stop(tb, 200 * MS);
+	m = loaded(tb);
+	cr_expect_eq(model_proc_at(m, 0)->rss_peak_bytes, 6 * MB);
+	cr_expect(!model_proc_at(m, 0)->rss_peak_from_kernel);
+	model_free(m);
+}
