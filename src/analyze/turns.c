@@ -124,6 +124,13 @@ static void find_queue(const struct report *r, struct turns *t)
 	}
 }
 
+/* Is it one of them, rather than all in turn? Who gets a lock more often than others do is still
+ * one of those who wait for each other there. */
+static bool is_one_alone(const struct turns *t, uint64_t most, uint64_t all)
+{
+	return most >= (t->at ? all - all / 4 : all / 2);
+}
+
 void turns_find(const struct report *r, const struct cause_row *top, struct turns *out)
 {
 	const struct task *first = serial_task(r, top);
@@ -134,8 +141,6 @@ void turns_find(const struct report *r, const struct cause_row *top, struct turn
 	if (!first)
 		return;
 	ns = sum_serial(r, first->comm, &n);
-	if (top->ns >= ns / 2)
-		return;
 	all_ns = sum_serial(r, NULL, &all);
 	out->n = n;
 	out->names[out->n_names++] = first->comm;
@@ -149,6 +154,8 @@ void turns_find(const struct report *r, const struct cause_row *top, struct turn
 		out->n_names += next_name(r, out) != NULL;
 	}
 	find_queue(r, out);
+	if (is_one_alone(out, top->ns, ns))
+		*out = (struct turns){0};
 }
 
 void turns_text(const struct turns *t, char *out, size_t n)

@@ -6,8 +6,8 @@
 #define ROUNDS 4
 #define TURN   (10 * MS)
 
-/* Three tasks work in turn and hand on at a word of each. */
-static struct tb *ring(const char *const names[3])
+/* Three tasks work in turn, the first one as long as said, and hand on at a word of each. */
+static struct tb *ring(const char *const names[3], uint64_t first)
 {
 	struct tb *tb = tb_new();
 
@@ -22,14 +22,14 @@ static struct tb *ring(const char *const names[3])
 
 		tb_object(tb, 1, at, "baton", 0, 48);
 		for (uint64_t i = 0; i < ROUNDS; i++) {
-			uint64_t t = (3 * i + k) * TURN;
+			uint64_t t = i * (first + 2 * TURN) + (k ? first + (k - 1) * TURN : 0);
 
 			if (i || k) {
 				if (!i)
 					tb_run(tb, id, 0, US);
 				tb_futex(tb, id, at, TB_FUTEX_BITSET, 0, 0, t, before);
 			}
-			tb_run(tb, id, t, t + TURN + US);
+			tb_run(tb, id, t, t + (k ? TURN : first) + US);
 		}
 		tb_exit(tb, id, 0);
 	}
@@ -42,11 +42,25 @@ static struct tb *ring(const char *const names[3])
 Test(turns, of_several_words)
 {
 	static const char *const names[3] = {"w", "w", "w"};
-	struct built b = build(ring(names));
+	struct built b = build(ring(names, TURN));
 
 	expect_verdict(&b, VERDICT_SERIALIZED,
 	               "what 3 tasks called w do one at a time, waiting for each other at baton:");
 	cr_expect(!strstr(b.r.headline, " alone "), "each of them again: %s", b.r.headline);
+	drop(&b);
+}
+
+/* One of them has more than the others together, and yet they wait for each other. */
+Test(turns, of_different_length)
+{
+	static const char *const names[3] = {"w", "w", "w"};
+	struct built b = build(ring(names, 5 * TURN / 2));
+
+	expect_verdict(&b, VERDICT_SERIALIZED,
+	               "what 3 tasks called w do one at a time, waiting for each other at baton:");
+	drop(&b);
+	b = build(ring(names, 10 * TURN));
+	expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by what w (1002) does alone: ");
 	drop(&b);
 }
 
