@@ -40,6 +40,8 @@ const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t add
 int tables_state(const struct tables *t, const struct proc_map *m);
 /* Finds each mapping's file, as it is now, and asks for tables not known yet. */
 void tables_resolve(struct tables *t, struct proc_maps *maps);
+/* The same of one mapping, which a stack leads to. */
+void tables_need(struct tables *t, uint32_t pid, struct proc_map *m);
 /* The table of the file that is mapped there. */
 bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out);
 

@@ -11,7 +11,10 @@ struct item {
 	struct mt_copy *copy;
 	struct mt_stack *stack;
 	struct proc_maps maps;
+	unsigned asked;
 };
+
+#define ASKED_MAX 64 /* files that gave way before the walk came there, and maybe do again */
 
 struct late {
 	struct tables *tables;
@@ -97,8 +100,8 @@ void late_stack(struct late *l, const struct mt_stack *e)
 /* --- going on -------------------------------------------------------------- */
 
 struct look {
-	const struct tables *tables;
-	const struct item *item;
+	struct tables *tables;
+	struct item *item;
 	struct unwind_view view;
 	bool making;  /* a table that is still on its way */
 	bool outside; /* of what was copied */
@@ -121,10 +124,16 @@ static int look_read(void *ctx, uint64_t addr, void *out, size_t n)
 static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
 {
 	struct look *l = ctx;
-	const struct proc_map *m = proc_maps_find(&l->item->maps, addr);
-
+	struct proc_maps *maps = &l->item->maps;
+	const struct proc_map *found = proc_maps_find(maps, addr);
+	struct proc_map *m = found ? &maps->v[found - maps->v] : NULL;
 	int state = m ? tables_state(l->tables, m) : -ENOENT;
 
+	if (m && m->inode && state == -ENOENT && l->item->asked < ASKED_MAX) {
+		l->item->asked++;
+		tables_need(l->tables, maps->pid, m);
+		state = tables_state(l->tables, m);
+	}
 	l->making |= state == -EAGAIN;
 	if (!m || (m->inode && state))
 		return -ENOENT; /* its file could not be found: nothing to go on by */
@@ -134,7 +143,7 @@ static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
 }
 
 /* True: the walk is over, and *out is longer than what was. */
-static bool go_on(const struct late *l, const struct item *it, bool force, struct late_done *out,
+static bool go_on(const struct late *l, struct item *it, bool force, struct late_done *out,
                   bool *wait)
 {
 	const struct mt_copy *c = it->copy;

@@ -7,6 +7,9 @@
  * marks away and the files that have none (the clock algorithm of page replacement). Files
  * whose processes have gone are never marked again. A file that is wanted after all is made
  * anew.
+ *
+ * A program may have more libraries than go in, and most are never seen in a stack. What is made
+ * ahead of any is not worth those that came just before: they are the same program's.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -17,9 +20,10 @@
 
 #include "tables_priv.h"
 
-#define FILES_FREE 256 /* slots that evicting makes free at once */
-#define ROOM_SHARE 8   /* … and this part of the array */
-#define ROUNDS_MAX 3   /* the marks may come back while the hand goes round */
+#define FILES_FREE 256           /* slots that evicting makes free at once */
+#define ROOM_SHARE 8             /* … and this part of the array */
+#define ROUNDS_MAX 3             /* the marks may come back while the hand goes round */
+#define FRESH_NS   2000000000ull /* so long a file has come just before */
 
 struct extent {
 	uint32_t first, n;
@@ -65,11 +69,11 @@ out:
 	return rc;
 }
 
-static bool in_use(struct tables *t, const struct table_file *f, bool ask)
+static bool in_use(struct tables *t, const struct table_file *f, bool ask, uint64_t fresh_ns)
 {
 	struct mt_file_table v;
 
-	if (f->key == MT_FILE_KEY_VDSO || !f->answered)
+	if (f->key == MT_FILE_KEY_VDSO || !f->answered || f->since_ns > fresh_ns)
 		return true;
 	if (!ask || bpf_map_lookup_elem(t->k.files_fd, &f->key, &v) || !v.used)
 		return false;
@@ -77,8 +81,9 @@ static bool in_use(struct tables *t, const struct table_file *f, bool ask)
 	return !bpf_map_update_elem(t->k.files_fd, &f->key, &v, BPF_EXIST);
 }
 
-/* Until so many words and slots are free that were not; or there is nothing more to take. */
-static void evict(struct tables *t, uint32_t words, uint32_t slots)
+/* Until so many words and slots are free that were not; or there is nothing more to take. What has
+ * come after fresh_ns stays. */
+static void evict(struct tables *t, uint32_t words, uint32_t slots, uint64_t fresh_ns)
 {
 	size_t steps = t->files.n * (ROUNDS_MAX + 1);
 	uint32_t freed = 0, n = 0;
@@ -87,7 +92,7 @@ static void evict(struct tables *t, uint32_t words, uint32_t slots)
 		uint32_t at = t->hand++ % (uint32_t)t->files.n;
 		const struct table_file *f = &t->files.v[at];
 
-		if (!f->key || in_use(t, f, i < t->files.n * ROUNDS_MAX))
+		if (!f->key || in_use(t, f, i < t->files.n * ROUNDS_MAX, fresh_ns))
 			continue;
 		freed += f->n_words;
 		n++;
@@ -99,16 +104,17 @@ static void evict(struct tables *t, uint32_t words, uint32_t slots)
 		usleep(1000);
 }
 
-int room_take(struct tables *t, uint32_t n, uint32_t *first)
+int room_take(struct tables *t, uint32_t n, bool ahead, uint32_t *first)
 {
 	uint32_t share = t->n_words / ROOM_SHARE;
+	uint64_t fresh_ns = ahead ? now_ns() - FRESH_NS : UINT64_MAX;
 
 	if (n > t->n_words)
 		return -ENOSPC;
 	for (int tries = 0; find_gap(t, n, first); tries++) {
 		if (tries > ROOM_SHARE)
 			return -ENOSPC;
-		evict(t, n > share ? n : share, 0);
+		evict(t, n > share ? n : share, 0, fresh_ns);
 	}
 	return 0;
 }
@@ -128,6 +134,6 @@ uint32_t room_id(struct tables *t)
 	if (t->files.n < MT_FILES_MAX - FILES_FREE && !vec_push(&t->files, none))
 		return (uint32_t)t->files.n;
 	if (t->files.n && !free_slot(t))
-		evict(t, 0, FILES_FREE);
+		evict(t, 0, FILES_FREE, UINT64_MAX);
 	return free_slot(t);
 }

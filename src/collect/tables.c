@@ -117,8 +117,14 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 	                          .used = 1};
 	size_t bytes = (size_t)a->n_words * sizeof(uint64_t);
 
-	if (!a->n_words || (uint64_t)a->n_blocks + 1 + a->n_rows != a->n_words ||
-	    room_take(t, a->n_words, &v.first)) {
+	bool sound = a->n_words && (uint64_t)a->n_blocks + 1 + a->n_rows == a->n_words;
+
+	if (sound && f->ahead && room_take(t, a->n_words, true, &v.first)) {
+		/* Not kept as one without: a stack that leads there asks again. */
+		tables_forget(t, (uint32_t)(f - t->files.v) + 1);
+		return;
+	}
+	if (!sound || (!f->ahead && room_take(t, a->n_words, false, &v.first))) {
 		t->totals.no_room++;
 		set_none(t, f);
 		return;
@@ -132,6 +138,7 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 	f->base_block = a->base_block;
 	f->n_blocks = a->n_blocks;
 	f->answered = true;
+	f->since_ns = now_ns();
 	t->used += a->n_words;
 	if (t->used > t->peak)
 		t->peak = t->used;
@@ -157,6 +164,7 @@ static struct table_file *file_of_answer(struct tables *t, const struct built *a
 			unpin(&f);
 			return NULL;
 		}
+		f.ahead = true;
 		id = add_file(t, &f);
 	}
 	if (!id || id > t->files.n || !t->files.v[id - 1].key || t->files.v[id - 1].answered)
@@ -287,14 +295,16 @@ static uint32_t known_file(struct tables *t, uint64_t key, uint32_t ino)
 	return id ? (uint32_t)*id : 0;
 }
 
-/* Asks for the table of fd's file, which is closed. key 0: whatever it is. Its id, or -errno. */
-static int ask(struct tables *t, int fd, uint64_t key)
+/* Asks for the table of fd's file, which is closed. key 0: whatever it is. ahead: no stack has led
+ * there. Its id, or -errno. */
+static int ask(struct tables *t, int fd, uint64_t key, bool ahead)
 {
-	struct table_file f = {0};
+	struct table_file f = {.ahead = ahead};
 	int rc = pin(t, fd, &f), id = rc ? 0 : (int)known_file(t, f.key, f.ino);
 
 	if (!rc && id) {
 		unpin(&f);
+		t->files.v[id - 1].ahead &= ahead;
 	} else if (!rc && key && f.key != key) {
 		unpin(&f);
 		rc = -ESTALE;
@@ -310,7 +320,8 @@ static int ask(struct tables *t, int fd, uint64_t key)
 }
 
 /* The same of what process pid has mapped there. */
-static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, uint64_t key)
+static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, uint64_t key,
+                bool ahead)
 {
 	char path[96];
 	int fd;
@@ -319,7 +330,7 @@ static int want(struct tables *t, uint32_t pid, uint64_t start, uint64_t end, ui
 	fd = open_mapped(path);
 	if (fd == -EPERM || fd == -EACCES)
 		fd = open_by_name(pid, start);
-	return fd < 0 ? fd : ask(t, fd, key);
+	return fd < 0 ? fd : ask(t, fd, key, ahead);
 }
 
 void tables_path(struct tables *t, const char *path)
@@ -335,7 +346,7 @@ void tables_path(struct tables *t, const char *path)
 	hmap_put(&t->by_path, hash_bytes(path, n, 1), hash_bytes(path, n, 2), &added);
 	fd = added ? open_mapped(path) : -EEXIST;
 	if (fd >= 0)
-		ask(t, fd, 0);
+		ask(t, fd, 0, true);
 }
 
 void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
@@ -345,15 +356,19 @@ void tables_want(struct tables *t, const struct mt_want *e, uint32_t pid)
 	struct mt_file_table there;
 	int rc;
 
-	if (!t || (id && !t->files.v[id - 1].answered))
+	if (!t)
 		return;
+	if (id && !t->files.v[id - 1].answered) {
+		t->files.v[id - 1].ahead = false;
+		return;
+	}
 	/* Asked before the answer to another's question came: that is there by now. */
 	if (id && !bpf_map_lookup_elem(t->k.files_fd, &e->key, &there) && there.ino == e->ino &&
 	    there.state != MT_FILE_WANTED)
 		return;
 	if (id)
 		tables_forget(t, id); /* the kernel side has done so already */
-	rc = t->b.sock < 0 ? -EPIPE : want(t, pid, e->start, e->end, e->key);
+	rc = t->b.sock < 0 ? -EPIPE : want(t, pid, e->start, e->end, e->key, false);
 	log_debug("unwinding table of %llx in %u: %s", (unsigned long long)e->start, pid,
 	          rc < 0 ? strerror(-rc) : "asked for");
 	if (rc >= 0)
@@ -393,25 +408,33 @@ void tables_process(struct tables *t, const struct proc_maps *maps)
 		slot = m->inode ? hmap_put(&t->by_inode, m->dev, m->inode, &added) : NULL;
 		if (!slot || (!added && mapped_file(t, m)))
 			continue;
-		id = t->b.sock < 0 ? -EPIPE : want(t, maps->pid, m->start, m->end, 0);
+		id = t->b.sock < 0 ? -EPIPE : want(t, maps->pid, m->start, m->end, 0, false);
 		*slot = lasting_id(t, id);
 	}
 }
 
+static void resolve(struct tables *t, uint32_t pid, struct proc_map *m, bool ahead)
+{
+	uint64_t *slot;
+
+	if (!m->inode || t->b.sock < 0)
+		return;
+	m->file = lasting_id(t, want(t, pid, m->start, m->end, 0, ahead));
+	/* The process may exit halfway: then what was found before has to do. */
+	slot = m->file ? hmap_put(&t->by_inode, m->dev, m->inode, NULL) : NULL;
+	if (slot)
+		*slot = m->file;
+}
+
 void tables_resolve(struct tables *t, struct proc_maps *maps)
 {
-	for (size_t i = 0; i < maps->n && t->b.sock >= 0; i++) {
-		struct proc_map *m = &maps->v[i];
-		uint64_t *slot;
+	for (size_t i = 0; i < maps->n; i++)
+		resolve(t, maps->pid, &maps->v[i], true);
+}
 
-		if (!m->inode)
-			continue;
-		m->file = lasting_id(t, want(t, maps->pid, m->start, m->end, 0));
-		/* The process may exit halfway: then what was found before has to do. */
-		slot = m->file ? hmap_put(&t->by_inode, m->dev, m->inode, NULL) : NULL;
-		if (slot)
-			*slot = m->file;
-	}
+void tables_need(struct tables *t, uint32_t pid, struct proc_map *m)
+{
+	resolve(t, pid, m, false);
 }
 
 int tables_state(const struct tables *t, const struct proc_map *m)

@@ -19,7 +19,9 @@ struct table_file {
 	uint32_t first, n_words; /* its place, n_words 0 = none */
 	uint32_t base_block, n_blocks;
 	uint32_t made; /* files that this slot has had: tells an id that is over */
+	uint64_t since_ns; /* its table is there */
 	bool answered;
+	bool ahead; /* made before a stack led there */
 };
 
 struct tables {
@@ -41,8 +43,9 @@ struct tables {
 void tables_forget(struct tables *t, uint32_t id);
 
 /* A place of n words: 0 and *first, or -ENOSPC (larger than all there is). What was not used for
- * the longest time gives way; when this returns no walk in the kernel reads it any more. */
-int room_take(struct tables *t, uint32_t n, uint32_t *first);
+ * the longest time gives way; when this returns no walk in the kernel reads it any more. ahead: not
+ * for a stack that led there; then what has come of late stays, and there may be no place. */
+int room_take(struct tables *t, uint32_t n, bool ahead, uint32_t *first);
 /* A free slot's id; 0 = none. */
 uint32_t room_id(struct tables *t);
 

@@ -140,6 +140,34 @@ Test(unwind, tables_give_way)
 	pyframes_free(m);
 }
 
+/* One program has mapped more files than there is room for, and waits in the first of them only:
+ * those leave the others no room. (Another file that a stack leads to makes some of them go.) */
+Test(unwind, tables_of_one_program)
+{
+	const char *script = "import mmap, os, shutil, time\n"
+	                     "names = ['p%d' % i for i in range(48)]\n"
+	                     "kept = []\n"
+	                     "for name in names:\n"
+	                     "    shutil.copy('/usr/bin/python3', name)\n"
+	                     "for name in names:\n"
+	                     "    with open(name, 'rb') as f:\n"
+	                     "        kept.append(mmap.mmap(f.fileno(), 0, mmap.MAP_PRIVATE,\n"
+	                     "                              mmap.PROT_READ | mmap.PROT_EXEC))\n"
+	                     "for i in range(100):\n"
+	                     "    time.sleep(0.01)\n"
+	                     "for name in names:\n"
+	                     "    os.remove(name)\n";
+	struct recording r;
+
+	if (!has_tables() || slow_machine())
+		cr_skip_test("no tables on this machine, or no time for it");
+	r = record(NONE, ARGS("/usr/bin/python3", "-S", "-c", script));
+	cr_assert_eq(r.p.status, 0, "%s", r.p.err);
+	cr_expect_gt(part_count(r.json, "unwinding tables bytes"), 10u << 20);
+	cr_expect_lt(part_count(r.json, "unwinding tables evicted"), 12);
+	cr_expect(!strstr(r.p.out, "are cut: they end in"), "%s", r.p.out);
+}
+
 /* A library that is loaded while the recording goes on: its table comes a moment later. */
 Test(unwind, complete_after_dlopen)
 {

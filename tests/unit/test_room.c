@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Which unwinding tables give way when there is no room for all. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base.h"
+#include "collect/tables_priv.h"
+
+#define WORDS 800
+#define OLD   (60 * 1000000000ull)
+
+/* Eight tables fill the array; there is no kernel's map of them, so none has a mark. */
+static struct tables *full(uint64_t age_ns)
+{
+	struct tables *t = calloc(1, sizeof(*t));
+
+	cr_assert(t);
+	t->k.files_fd = -1;
+	t->n_words = WORDS;
+	for (uint32_t i = 0; i < 8; i++) {
+		const struct table_file f = {.key = 0x1000 + i,
+		                             .first = 100 * i,
+		                             .n_words = 100,
+		                             .since_ns = now_ns() - age_ns,
+		                             .answered = true};
+
+		cr_assert(!vec_push(&t->files, f));
+		t->used += f.n_words;
+	}
+	return t;
+}
+
+static void drop(struct tables *t)
+{
+	vec_release(&t->files);
+	free(t);
+}
+
+Test(room, what_is_wanted_takes_another_place)
+{
+	struct tables *t = full(0);
+	uint32_t first = WORDS;
+
+	cr_expect_eq(room_take(t, 100, false, &first), 0);
+	cr_expect_lt(first, WORDS);
+	cr_expect_gt(t->totals.evicted, 0);
+	drop(t);
+}
+
+/* The libraries of one program do not push each other out before any of them was seen in a stack;
+ * those of an older one give way. */
+Test(room, what_is_made_ahead_leaves_what_came_just_before)
+{
+	struct tables *t = full(0);
+	uint32_t first = WORDS;
+
+	cr_expect_eq(room_take(t, 100, true, &first), -ENOSPC);
+	cr_expect_eq(t->totals.evicted, 0);
+	cr_expect_eq(t->used, WORDS);
+	drop(t);
+	t = full(OLD);
+	cr_expect_eq(room_take(t, 100, true, &first), 0);
+	cr_expect_gt(t->totals.evicted, 0);
+	drop(t);
+}
+
+Test(room, larger_than_all_there_is)
+{
+	struct tables *t = full(OLD);
+	uint32_t first;
+
+	cr_expect_eq(room_take(t, WORDS + 1, true, &first), -ENOSPC);
+	cr_expect_eq(room_take(t, WORDS + 1, false, &first), -ENOSPC);
+	cr_expect_eq(t->totals.evicted, 0);
+	drop(t);
+}
