@@ -142,7 +142,8 @@ static int look_place(void *ctx, uint64_t addr, struct unwind_place *out)
 	return 0;
 }
 
-/* True: the walk is over, and *out is longer than what was. */
+/* True: the walk is over, and *out tells more than what was: it is longer, or it is the copy that
+ * does not reach the next frame. */
 static bool go_on(const struct late *l, struct item *it, bool force, struct late_done *out,
                   bool *wait)
 {
@@ -161,7 +162,8 @@ static bool go_on(const struct late *l, struct item *it, bool force, struct late
 		out->end = STACK_END_DEPTH;
 	if (out->end == STACK_END_DEPTH)
 		out->flags |= STACK_F_TRUNCATED;
-	return !*wait && out->n > it->stack->n;
+	return !*wait &&
+	       (out->n > it->stack->n || (out->n == it->stack->n && out->end == STACK_END_DEPTH));
 }
 
 bool late_next(struct late *l, bool force, struct late_done *out)
