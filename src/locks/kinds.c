@@ -42,6 +42,14 @@ static const struct {
         {"std::sys::unix::locks::futex_mutex::*", LOCK_MUTEX},
         {"std::sys::unix::locks::futex_condvar::*", LOCK_COND},
         {"std::sys::unix::locks::futex_rwlock::*", LOCK_RWLOCK},
+        {"std::barrier<*", LOCK_BARRIER}, /* C++20: libstdc++, libc++ */
+        {"std::__tree_barrier*", LOCK_BARRIER},
+        {"std::latch::*", LOCK_BARRIER},
+        {"std::counting_semaphore<*", LOCK_SEMAPHORE},
+        {"std::__atomic_semaphore::*", LOCK_SEMAPHORE},
+        {"std::__1::barrier<*", LOCK_BARRIER},
+        {"std::__1::latch::*", LOCK_BARRIER},
+        {"std::__1::counting_semaphore<*", LOCK_SEMAPHORE},
         {"runtime.lock2", LOCK_MUTEX}, /* Go */
         {"GOMP_barrier*", LOCK_BARRIER},
         {"gomp_team_barrier_wait*", LOCK_BARRIER},

@@ -158,6 +158,36 @@ Test(locks, libgomp)
 	built_free(&b);
 }
 
+/* C++20's own: inlined or not, they call the kernel themselves. What they wait at may be a word
+ * that the library has for all. */
+Test(locks, of_cpp20)
+{
+	static const struct {
+		const char *function;
+		enum lock_kind kind;
+	} waits[] = {{"std::barrier<std::__empty_completion>::wait(int&&) const", LOCK_BARRIER},
+	             {"std::__1::barrier<std::__1::__empty_completion>::wait()", LOCK_BARRIER},
+	             {"std::latch::wait() const", LOCK_BARRIER},
+	             {"std::counting_semaphore<1l>::acquire()", LOCK_SEMAPHORE},
+	             {"std::__atomic_semaphore::_M_acquire()", LOCK_SEMAPHORE},
+	             {"std::__atomic_base<int>::wait(int) const", LOCK_FUTEX}};
+	struct tb *tb = program();
+	struct built b;
+
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		tb_object(tb, 1, BASE + 0x100 * i,
+		          "std::__detail::__waiter_pool_base::_S_for(void const*)::__w", 0x140,
+		          0x400);
+		wait_at(tb, 2, i * 5 * MS, BASE + 0x100 * i, TB_FUTEX_WAIT, 0, waits[i].function);
+	}
+	b = build_waits(tb);
+	for (size_t i = 0; i < ARRAY_LEN(waits); i++) {
+		expect_lock(&b, 2, i, waits[i].kind, 1);
+		cr_expect_str_eq(lock_of_wait(&b, 2, i)->name, "waited for in work (app)");
+	}
+	built_free(&b);
+}
+
 /* Task `id` waits for a file's lock in call `nr` for 2 ms, woken by 1. */
 static void wait_for_file(struct tb *tb, uint32_t id, uint64_t t, int32_t nr, uint64_t cmd,
                           uint32_t file)
