@@ -13,18 +13,23 @@
 
 /* --- by variable --------------------------------------------------------------------- */
 
+/* A pthread_mutex_t of musl's: its word is not its first. */
+static bool is_musl_mutex(const struct lock *l, const struct futex_object *o)
+{
+	return l->kind == LOCK_MUTEX && o->size == 40 && o->off == 4;
+}
+
 /* off: of the lock's start in the variable; a variable of the lock's own size is the lock. */
 static void name_object(struct lock *l, const struct futex_object *o, uint64_t word)
 {
 	uint64_t in_lock = word - l->addr, off = o->off - in_lock;
+	bool whole = in_lock > o->off || !off || is_musl_mutex(l, o);
 
-	l->name_from = "object";
-	if (in_lock > o->off || !off)
+	l->name_from = whole ? "symbol" : "object";
+	if (whole)
 		snprintf(l->name, sizeof(l->name), "%s", o->name);
 	else
 		snprintf(l->name, sizeof(l->name), "%s+0x%" PRIx64, o->name, off);
-	if (!off || in_lock > o->off)
-		l->name_from = "symbol";
 }
 
 static bool by_object(struct build *b, struct lock *l, const struct futex *f)

@@ -462,6 +462,8 @@ Test(locks, names)
 	tb_object(tb, 1, BASE, "cache_lock", 0, 40);
 	tb_object(tb, 1, BASE + 0x68, "pool", 0x48, 0x80); /* a condition at +0x20 of it */
 	tb_object(tb, 1, BASE + 0x108, "table", 8, 48);
+	tb_object(tb, 1, BASE + 0x704, "guard", 4, 40); /* musl's, by its size */
+	tb_object(tb, 1, BASE + 0x804, "state", 4, 40);
 	wait_at(tb, 2, 0, BASE, TB_FUTEX_WAIT, 2, NULL);
 	wait_at(tb, 2, 5 * MS, BASE + 0x68, TB_FUTEX_BITSET, 0, "pthread_cond_wait");
 	wait_at(tb, 2, 10 * MS, BASE + 0x108, TB_FUTEX_WAIT, 2, NULL);
@@ -471,7 +473,12 @@ Test(locks, names)
 	        "<std::sys::sync::mutex::futex::Mutex>::lock_contended");
 	wait_at(tb, 2, 30 * MS, BASE + 0x500, TB_FUTEX_WAIT, 2, "std::mutex::lock()");
 	wait_at(tb, 2, 35 * MS, BASE + 0x600, TB_FUTEX_WAIT, 0, "runtime.notesleep");
+	wait_at(tb, 2, 40 * MS, BASE + 0x704, TB_FUTEX_WAIT, UINT32_MAX, "pthread_mutex_timedlock");
+	wait_at(tb, 2, 45 * MS, BASE + 0x804, TB_FUTEX_WAIT, 7, NULL);
 	b = build_waits(tb);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 8)->name, "guard");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 8)->name_from, "symbol");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 9)->name, "state+0x4");
 	for (unsigned i = 5; i < 8; i++)
 		cr_expect_str_eq(lock_of_wait(&b, 2, i)->name, "waited for in work (app)");
 	cr_expect_eq(lock_of_wait(&b, 2, 5)->kind, LOCK_MUTEX);
