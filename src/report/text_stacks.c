@@ -27,7 +27,7 @@ static const char *const cause_name[] = {
 /* Frames of one stack, outermost first, shortened. */
 struct frames {
 	struct frame raw[STACK_MAX_FRAMES];
-	char name[STACK_MAX_FRAMES][FRAME_COLUMNS * 4 + 4];
+	char name[STACK_MAX_FRAMES][FRAME_COLUMNS * 4 + 16];
 	size_t n;
 	size_t own; /* number + 1 of the innermost of a Python program's own functions; 0: none */
 };
@@ -52,16 +52,29 @@ static bool has_python(const struct frame *f, size_t n)
 	return false;
 }
 
+/* One after the other of the same function at the same line are one. */
+static void put_times(struct frames *f, unsigned times)
+{
+	size_t used;
+
+	if (times < 2)
+		return;
+	used = strlen(f->name[f->n - 1]);
+	snprintf(f->name[f->n - 1] + used, sizeof(f->name[0]) - used, " × %u", times);
+}
+
 /* Of the waiting code of libraries only the function that was called; of a Python program not the
  * interpreter. */
 static void list_frames(struct frames *f, const struct model *m, uint32_t stack)
 {
 	size_t n = model_frames(m, stack, f->raw, STACK_MAX_FRAMES);
 	bool waiting = false, python = has_python(f->raw, n);
+	char safe[FRAME_MAX_BYTES] = "";
+	unsigned times = 0;
 
 	f->n = f->own = 0;
 	while (n-- > 0) {
-		char text[FRAME_MAX_BYTES], safe[FRAME_MAX_BYTES];
+		char text[FRAME_MAX_BYTES], before[FRAME_MAX_BYTES];
 		const struct frame *one = &f->raw[n];
 
 		frame_text(text, sizeof(text), one);
@@ -69,11 +82,19 @@ static void list_frames(struct frames *f, const struct model *m, uint32_t stack)
 		    (python && frame_is_runtime(one)) || (waiting && frame_is_wait_code(text)))
 			continue;
 		waiting = frame_is_wait_code(text);
+		memcpy(before, safe, sizeof(before));
 		fmt_safe(safe, sizeof(safe), text);
+		if (f->n && !strcmp(safe, before)) {
+			times++;
+			continue;
+		}
+		put_times(f, times);
+		times = 1;
 		if (frame_is_own_python(one))
 			f->own = f->n + 1;
 		utf8_shorten(f->name[f->n++], sizeof(f->name[0]), safe, FRAME_COLUMNS);
 	}
+	put_times(f, times);
 }
 
 /* How many of the innermost frames fit beside `head` columns for what stands before them. */

@@ -270,3 +270,52 @@ Test(frames, a_function_that_calls_itself_is_named_once)
 	cr_expect_str_eq(where, "tree.py:5 walk ← :3 main");
 	model_free(m);
 }
+
+static char *text_of(const struct model *m)
+{
+	struct report_opts o = {.width = 100};
+	struct report r = {0};
+	struct err err = {0};
+	size_t n = 0;
+	char *text = NULL;
+	FILE *out = open_memstream(&text, &n);
+
+	cr_assert(out);
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	cr_expect_eq(report_text(&r, &o, out, &err), 0, "%s", err.msg);
+	fclose(out);
+	report_release(&r);
+	return text;
+}
+
+/* … and in a stack, with how often. */
+Test(frames, a_recursion_is_one_frame)
+{
+	enum { APP_AT = 0x400000, LIBC_AT = 0x800000 };
+
+	static const char app[] = "/home/me/app", libc[] = "/usr/lib/libc.so.6";
+	static const uint64_t frames[] = {LIBC_AT + 0x100, APP_AT + 0x100, APP_AT + 0x100,
+	                                  APP_AT + 0x100, APP_AT + 0x200};
+	struct tb *tb = tb_new();
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, app);
+	tb_map(tb, 1, LIBC_AT, LIBC_AT + 0x10000, 0, libc);
+	tb_symbol(tb, app, 0x100, "walk", 4, 0);
+	tb_symbol(tb, app, 0x200, "work", 4, 0);
+	tb_symbol(tb, libc, 0x100, "pthread_mutex_lock", 4, 0);
+	for (uint64_t t = 0; t < 100 * MS; t += 20 * MS) {
+		tb_run(tb, 1, t, t + MS);
+		tb_stacks(tb, 1, tb_stack(tb, STACK_USER, 1, frames, ARRAY_LEN(frames)), 0);
+		tb_futex_wait(tb, 1, 0x1000, t + 20 * MS, 0);
+	}
+	tb_run(tb, 1, 100 * MS, 101 * MS);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	text = text_of(m);
+	cr_expect(strstr(text, "    work → walk × 3 → pthread_mutex_lock\n"), "%s", text);
+	free(text);
+	model_free(m);
+}
