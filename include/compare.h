@@ -34,7 +34,7 @@
  * capacity (0 … 1). Order = order in table and JSON; the shares of capacity by cause stand behind CAPACITY. */
 #define COMPARE_FIGURES(X) \
 	X(WALL, "wall_ns", "wall time", 's') X(QUIET, "wall_with_cpus_free_ns", "  with CPUs free", 's') \
-	X(CPU, "cpu_ns", "CPU time", 's') \
+	X(CPU, "cpu_ns", "CPU time", 's') X(SPINNING, "spinning_ns", "  spinning (sampled)", 's') \
 	X(PARALLELISM, "parallelism_average", "CPUs used", 'f') \
 	X(TASKS, "tasks", "threads", 'n') X(PROCS, "processes", "processes", 'n') \
 	X(READY, "ready_ns", "ready, no CPU", 's') \
@@ -66,7 +66,8 @@ char compare_unit(unsigned figure);
 
 /*
  * What each figure is: QUIET: the wall time less what other load took (report.undisturbed_ns). CPU: Σ of the
- * tasks' running time. READY: Σ runnable. GIL, LOCK, CHANNEL: Σ over tasks, so it can exceed the wall time.
+ * tasks' running time; SPINNING: of it, the share of the samples in code that waits by spinning. READY: Σ
+ * runnable. GIL, LOCK, CHANNEL: Σ over tasks, so it can exceed the wall time.
  * MESSAGES, MESSAGE_BYTES: put into channels, with --messages. PICKLING: by samples, see report.h. SPAWN: Σ over
  * tasks made while recording, from the creating call to their own work where that is known (Python), else to their
  * first turn on a CPU; by method likewise. PSS: the largest sum over all processes at one moment, pages counted

@@ -230,6 +230,9 @@ void compare_run_of(struct compare_run *run, const struct report *r)
 		run->v[COMPARE_PARALLELISM] = r->avg_parallelism;
 	}
 	add_tasks(run, r->m);
+	if (r->samples)
+		run->v[COMPARE_SPINNING] =
+		        run->v[COMPARE_CPU] * (double)r->spinning / (double)r->samples;
 	add_waits(run, r);
 	add_gils(run, r);
 	add_spawns(run, r);

@@ -94,6 +94,21 @@ static int why_python(struct compare *c, unsigned better)
 	return 0;
 }
 
+/* Who waits by spinning is at work to the account. */
+static int why_less_work(struct compare *c, unsigned better, const char *gain)
+{
+	char x[32];
+
+	if (isnan(excess(c, !better, COMPARE_SPINNING)))
+		return compare_say(c, false, "Mostly because %c does less work: %s of wall time.",
+		                   letter(better), gain);
+	return compare_say(c, false,
+	                   "Mostly because %c takes less CPU time: %s of wall time. %c spins for "
+	                   "about %s of its own.",
+	                   letter(better), gain, letter(!better),
+	                   compare_value(x, sizeof(x), c, !better, COMPARE_SPINNING));
+}
+
 /* The largest part of what the faster side saves. What the machine took, and CPUs that had nothing
  * to run, are named in the table but say nothing of the programs. */
 static int why_part(struct compare *c, unsigned better)
@@ -110,9 +125,7 @@ static int why_part(struct compare *c, unsigned better)
 			continue;
 		fmt_ns(text, sizeof(text), (uint64_t)gain);
 		if (p->cause == CAUSE_WORK)
-			return compare_say(c, false,
-			                   "Mostly because %c does less work: %s of wall time.",
-			                   letter(better), text);
+			return why_less_work(c, better, text);
 		return compare_say(c, false,
 		                   "Mostly because %c loses less to %s%s%s%s: %s of wall time.",
 		                   letter(better), cause_text(p->cause), *name ? " (" : "", name,

@@ -672,3 +672,46 @@ Test(compare, sleep_behind_a_lock)
 	cr_expect(reason(&c, "loses less to sleep (of who held 0x601000)"));
 	compare_release(&c);
 }
+
+/* Two at work for 100 ms each; without a fix they spin for as long before. */
+static struct compare_run spinners(bool spin)
+{
+	struct tb *tb = tb_program(2, "app", "worker");
+	uint64_t end = spin ? 200 : 100;
+	uint32_t stacks[2];
+
+	tb_map(tb, 1, 0x400000, 0x410000, 0, "/home/me/app");
+	tb_symbol(tb, "/home/me/app", 0x100, "work", 4, 0);
+	tb_symbol(tb, "/home/me/app", 0x200, "pthread_spin_lock", 4, 0);
+	stacks[0] = tb_stack(tb, STACK_USER, 1, (uint64_t[]){0x400100}, 1);
+	stacks[1] = tb_stack(tb, STACK_USER, 1, (uint64_t[]){0x400200, 0x400100}, 2);
+	for (uint32_t id = 1; id <= 2; id++) {
+		tb_run(tb, id, 0, end * MS);
+		for (uint64_t t = 5; t < end; t += 10)
+			tb_sample(tb, id, t * MS, stacks[spin && t < 100], 0);
+	}
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	return run_of(tb);
+}
+
+/* Spinning is work to the account, but none to a reader. */
+Test(compare, spinning_is_told)
+{
+	struct compare c = {0};
+	char *text;
+
+	for (unsigned i = 0; i < 2; i++) {
+		add(&c, 0, spinners(true));
+		add(&c, 1, spinners(false));
+	}
+	build(&c);
+	cr_expect_float_eq(c.stat[0][COMPARE_SPINNING].median, 200e6, 1);
+	cr_expect_float_eq(c.stat[1][COMPARE_SPINNING].median, 0, 1);
+	cr_expect(reason(&c, "Mostly because B takes less CPU time: 100 ms of wall time. A spins "
+	                     "for about 200 ms of its own."));
+	text = text_of_compare(&c, 100);
+	cr_expect(strstr(text, "\n  spinning (sampled)  "), "%s", text);
+	free(text);
+	compare_release(&c);
+}
