@@ -18,7 +18,7 @@ struct table_file {
 	uint32_t ino;
 	uint32_t first, n_words; /* its place, n_words 0 = none */
 	uint32_t base_block, n_blocks;
-	uint32_t made; /* files that this slot has had: tells an id that is over */
+	uint32_t made;     /* files that this slot has had: tells an id that is over */
 	uint64_t since_ns; /* its table is there */
 	bool answered;
 	bool ahead; /* made before a stack led there */
