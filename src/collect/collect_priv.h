@@ -69,6 +69,8 @@ int privileges_reduce(struct err *err);
 int privileges_for_statistics(void);
 /* NULL, or the name of a capability that recording needs and we lack. */
 const char *privileges_missing(void);
+/* Not missing, but those of a user namespace, which are not enough. */
+bool privileges_confined(void);
 
 /* --- target.c --------------------------------------------------------------------- */
 

@@ -58,8 +58,14 @@ static bool check_kernel(struct rows *r)
 static bool check_root(struct rows *r)
 {
 	const char *missing = privileges_missing();
-	struct feature_status *f = row(r, "privileges", true, !missing);
+	bool confined = !missing && privileges_confined();
+	struct feature_status *f = row(r, "privileges", true, !missing && !confined);
 
+	if (confined) {
+		detail(f, "those of a user namespace only");
+		remedy(f, "this root is not the machine's: run outside the container");
+		return false;
+	}
 	if (!missing) {
 		detail(f, "BPF, performance events and /proc of other processes");
 		return true;

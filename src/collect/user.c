@@ -171,10 +171,25 @@ const char *privileges_missing(void)
 	return missing;
 }
 
+#define FIRST_USER_NAMESPACE 0xeffffffdu /* its inode, on each machine */
+
+/* The kernel asks for BPF's capabilities in its first user namespace, whatever a process has in
+ * another. */
+bool privileges_confined(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/user", &st) && st.st_ino != FIRST_USER_NAMESPACE;
+}
+
 int collect_allowed(struct err *err)
 {
 	const char *missing = privileges_missing();
 
+	if (!missing && privileges_confined())
+		return err_set(err, -EPERM, MT_EXIT_PRIVILEGE,
+		               "recording needs the machine's root, and this one is root in a user "
+		               "namespace only (a rootless container?): run it outside");
 	if (!missing)
 		return 0;
 	if (geteuid())

@@ -59,6 +59,24 @@ Test(edges, file_size_limit)
 	          "the workload did not go on to its end");
 }
 
+/* As in a container without the machine's root: what is missing is said, not what fails then. */
+Test(edges, user_namespace)
+{
+	struct proc p;
+
+	if (!have_command("unshare") ||
+	    run(ARGS("unshare", "--user", "--map-root-user", "true")).status)
+		cr_skip_test("no user namespaces");
+	p = run(ARGS("unshare", "--user", "--map-root-user", mpvtrace(), "run", "-o", "t.mpv", "--",
+	             "true"));
+	cr_expect_eq(p.status, 3, "status %d; stderr:\n%s", p.status, p.err);
+	cr_expect(strstr(p.err, "root in a user namespace only"), "stderr:\n%s", p.err);
+	cr_expect(access("t.mpv", F_OK), "nothing to write");
+	p = run(ARGS("unshare", "--user", "--map-root-user", mpvtrace(), "check"));
+	cr_expect(strstr(p.out, "no   privileges                 those of a user namespace only"),
+	          "stdout:\n%s", p.out);
+}
+
 /* As in a container that has the privileges: ids are those of its own /proc. */
 Test(edges, pid_namespace)
 {
