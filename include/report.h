@@ -86,8 +86,9 @@ struct gil_task { uint32_t task; struct gil_time time; uint64_t wait_ns, waits; 
 struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
 struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
-/* OPENMP: in its library, in a function without a name. */
-enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP, SPIN_MPI, SPIN_KERNEL, N_SPINS };
+/* OPENMP: in its library, in a function without a name. YIELD: nobody who has something to do gives up the CPU all
+ * the time. */
+enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP, SPIN_MPI, SPIN_YIELD, SPIN_KERNEL, N_SPINS };
 enum verdict { VERDICT_UNKNOWN, VERDICT_SERIALIZED, VERDICT_CPU_BOUND, VERDICT_IO_BOUND, VERDICT_CPU_STARVED,
 	       VERDICT_IMBALANCED, VERDICT_PARALLEL, VERDICT_IDLE };
 const char *verdict_key(enum verdict v);	/* "serialized", …; NULL for UNKNOWN */

@@ -36,6 +36,8 @@ static const struct {
         {"__kmp_hyper_barrier", false, SPIN_BARRIER},
         {"__kmp_hardware_timestamp", false, SPIN_BARRIER},
         {"kmp_flag", false, SPIN_BARRIER},
+        {"sched_yield", false, SPIN_YIELD},
+        {"thrd_yield", false, SPIN_YIELD},
         {"opal_progress", false, SPIN_MPI},
         {"ompi_request_default_wait", false, SPIN_MPI},
         {"ompi_sync_wait_mt", false, SPIN_MPI},
@@ -99,6 +101,7 @@ static enum spin_kind of_stack(const struct model *m, uint32_t ustack)
 {
 	struct frame frames[INNERMOST];
 	size_t n = ustack ? model_frames(m, ustack, frames, INNERMOST) : 0;
+	bool yields = false;
 
 	for (size_t i = 0; i < n; i++) {
 		enum spin_kind kind;
@@ -107,11 +110,14 @@ static enum spin_kind of_stack(const struct model *m, uint32_t ustack)
 			break;
 		kind = frames[i].name ? of_frame(&frames[i]) : SPIN_NONE;
 		/* What copies a message does its work. */
-		if (kind == SPIN_MPI && model_is_libc(frames[0].module))
+		if (kind == SPIN_MPI && !yields && model_is_libc(frames[0].module))
 			return SPIN_NONE;
-		if (kind)
+		if (kind && kind != SPIN_YIELD)
 			return kind;
+		yields |= kind == SPIN_YIELD; /* who calls it may say more */
 	}
+	if (yields)
+		return SPIN_YIELD;
 	return n && !frames[0].name && frames[0].kind == FRAME_NATIVE && in_openmp(&frames[0])
 	               ? SPIN_OPENMP
 	               : SPIN_NONE;
@@ -234,6 +240,7 @@ static void set_note(struct report *r, const struct scan *s)
 	        [SPIN_OPENMP] = "inside OpenMP's library, most likely spinning at a barrier or "
 	                        "for a critical section",
 	        [SPIN_MPI] = "polling for messages of other MPI processes",
+	        [SPIN_YIELD] = "inside sched_yield, most likely spinning for what others have",
 	        [SPIN_KERNEL] = "spinning for a lock inside the kernel",
 	};
 	enum spin_kind most = SPIN_LOCK;

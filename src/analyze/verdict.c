@@ -402,6 +402,7 @@ static void say_spinning(struct report *r, const struct tally *t)
 	        [SPIN_OPENMP] = "spun inside OpenMP's library, most likely at a barrier or for a "
 	                        "critical section",
 	        [SPIN_MPI] = "polled for messages of other MPI processes",
+	        [SPIN_YIELD] = "spun by sched_yield, most likely for what others have",
 	        [SPIN_KERNEL] = "spun for a lock inside the kernel",
 	};
 	double wall = (double)r->wall_ns;
@@ -466,9 +467,9 @@ static void set_next_step(struct report *r, const struct tally *t)
 	const struct cause_row *row = t->top;
 	char where[220], name[64], lock[200];
 
-	if (t->spins && *r->spin_place && r->spin_kind == SPIN_LOCK)
+	if (t->spins && *r->spin_place && (r->spin_kind == SPIN_LOCK || r->spin_kind == SPIN_YIELD))
 		append(r->next_step, sizeof(r->next_step),
-		       "how long %s has the lock that others spin for", r->spin_place);
+		       "how long %s has what others spin for", r->spin_place);
 	else if (t->spins && *r->spin_place && r->spin_kind != SPIN_KERNEL)
 		append(r->next_step, sizeof(r->next_step), "how the work of %s is divided",
 		       r->spin_place);

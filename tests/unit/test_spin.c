@@ -54,6 +54,9 @@ Test(spin, shares_by_function)
 	         "40 % of the CPU time is polling for messages of other MPI processes, most in "
 	         "work: "},
 	        {MPI, "ompi_datatype_pack", 50, 50, ""},
+	        {APP, "__sched_yield", 30, 70,
+	         "30 % of the CPU time is inside sched_yield, most likely spinning for what "
+	         "others have, most in work: "},
 	        {GOMP, "GOMP_loop_dynamic_next", 50, 50, ""}, /* hands out work */
 	        {APP, "do_spin", 50, 50, ""},                 /* the program's own */
 	        {APP, NULL, 50, 50, ""},
@@ -71,6 +74,30 @@ Test(spin, shares_by_function)
 		cr_expect_eq(b.r.samples, cases[i].spinning + cases[i].others);
 		drop(&b);
 	}
+}
+
+/* A runtime that gives up the CPU between two looks: it is the runtime that says for what. */
+Test(spin, by_yielding)
+{
+	struct tb *tb = tb_new();
+	uint32_t spin;
+	struct built b;
+
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
+	tb_symbol(tb, APP, 0x100, "work", 4, 0);
+	tb_symbol(tb, APP, 0x200, "__kmp_wait_template", 4, 0);
+	tb_symbol(tb, APP, 0x300, "sched_yield", 4, 0);
+	spin = tb_stack(tb, STACK_USER, 1,
+	                (uint64_t[]){APP_AT + 0x300, APP_AT + 0x200, APP_AT + 0x100}, 3);
+	tb_run(tb, 1, 0, 200 * MS);
+	for (unsigned i = 0; i < 100; i++)
+		tb_sample(tb, 1, (i + 1) * MS, spin, 0);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect(!strncmp(b.r.spin_note, "100 % of the CPU time is spinning at a barrier, ", 48),
+	          "%s", b.r.spin_note);
+	drop(&b);
 }
 
 /* 40 of 100 samples in write() with that kernel stack, innermost first. */
@@ -163,7 +190,7 @@ Test(spin, decides_the_verdict)
 	        {APP, "pthread_spin_lock", 90, VERDICT_SERIALIZED,
 	         "SERIALIZED by spinning: 1.10 of 2 CPUs did the work, 0.90 spun for a lock, most "
 	         "in work.",
-	         "how long work has the lock that others spin for"},
+	         "how long work has what others spin for"},
 	        {GOMP, "gomp_team_barrier_wait_end", 60, VERDICT_IMBALANCED,
 	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 spun at a barrier, most in work.",
 	         "how the work of work is divided"},
