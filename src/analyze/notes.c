@@ -8,8 +8,10 @@
 #include <string.h>
 
 #include "analyze_priv.h"
+#include "capacity_priv.h"
 
-#define CLONE_VM 0x100
+#define CLONE_VM     0x100
+#define MUCH_STOPPED 20 /* one part in so many of the run */
 
 static const char *plural(uint64_t n)
 {
@@ -220,6 +222,29 @@ static int of_channels(struct report *r)
 	                "connections; --messages counts all");
 }
 
+/* Whoever did that is not among the tasks, as a rule. */
+static int of_stops(struct report *r)
+{
+	const struct task *most = NULL;
+	uint64_t most_ns = 0;
+	char name[64], ns[32];
+
+	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
+		const struct task *t = model_task_at(r->m, i);
+
+		if (t->blocked_by[BLOCK_STOPPED] > most_ns) {
+			most = t;
+			most_ns = t->blocked_by[BLOCK_STOPPED];
+		}
+	}
+	if (!most || most_ns < r->wall_ns / MUCH_STOPPED)
+		return 0;
+	return note_add(r,
+	                "%s was stopped for %s, by a signal or a debugger: the account has that "
+	                "as the outside",
+	                who(r->m, most->id, name, sizeof(name)), fmt_ns(ns, sizeof(ns), most_ns));
+}
+
 static int of_machine(struct report *r)
 {
 	const char *arch = model_meta(r->m, META_MACHINE);
@@ -246,9 +271,9 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_what_if,  of_file,    of_losses,   of_oddities,     of_kernel_counters,
-	        of_memory,   of_forks,   of_stacks,   cut_stacks_note, of_futexes,
-	        of_channels, of_machine, of_recorder,
+	        of_what_if,  of_file,  of_losses,  of_oddities,     of_kernel_counters,
+	        of_memory,   of_forks, of_stacks,  cut_stacks_note, of_futexes,
+	        of_channels, of_stops, of_machine, of_recorder,
 	};
 	int rc = 0;
 

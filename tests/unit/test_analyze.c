@@ -450,6 +450,26 @@ Test(analyze, notes)
 	drop(r);
 }
 
+Test(analyze, stopped_tasks_are_noted)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t end = i ? 60 * MS : 10 * MS + 300 * US;
+		struct tb *tb = tb_new();
+		struct report *r;
+
+		tb_task(tb, 1, "main");
+		tb_run(tb, 1, 0, 10 * MS);
+		tb_block(tb, 1, 0, 4, end, 0);
+		tb_run(tb, 1, end, end + 10 * MS);
+		tb_exit(tb, 1, 0);
+		r = build(tb);
+		cr_expect_eq(noted(r, "main was stopped for 50 ms, by a signal or a debugger: "),
+		             i == 1);
+		cr_expect_eq(noted(r, "stopped"), i == 1);
+		drop(r);
+	}
+}
+
 /* One that is being written may end in the middle of a block: nothing is damaged. */
 Test(analyze, an_unfinished_file_may_be_cut)
 {
