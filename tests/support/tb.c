@@ -91,6 +91,15 @@ void tb_fork(struct tb *tb, uint32_t id, uint32_t parent, const char *comm, uint
 	b->end = b->queued = t;
 }
 
+void tb_vfork(struct tb *tb, uint32_t id, uint32_t parent, const char *comm, uint64_t t)
+{
+	uint32_t shared = tb_get(tb, parent)->space;
+	struct btask *b = begin(tb, id, id, shared);
+
+	define(tb, b, parent, 0, comm, t, NULL);
+	b->end = b->queued = t;
+}
+
 void tb_attached(struct tb *tb, uint32_t id, uint32_t proc, const char *comm, uint64_t flags,
                  uint64_t state, int32_t nr, uint64_t a0, uint64_t a1)
 {

@@ -48,6 +48,8 @@ void tb_free(struct tb *tb);
 void tb_task(struct tb *tb, uint32_t id, const char *comm);
 void tb_thread(struct tb *tb, uint32_t id, uint32_t proc, const char *comm, uint64_t t);
 void tb_fork(struct tb *tb, uint32_t id, uint32_t parent, const char *comm, uint64_t t);
+/* In its creator's space until tb_exec(). */
+void tb_vfork(struct tb *tb, uint32_t id, uint32_t parent, const char *comm, uint64_t t);
 void tb_exec(struct tb *tb, uint32_t id, uint64_t t, const char *file, const char *comm);
 void tb_rename(struct tb *tb, uint32_t id, uint64_t t, const char *comm);
 /* There before the recording, since when it waits in call nr (-1: in none) with kernel state

@@ -343,6 +343,31 @@ Test(gil, known_later)
 	model_free(m);
 }
 
+/* A child of vfork reads its creator's thread state as its own, until its exec. */
+Test(gil, vfork)
+{
+	struct tb *tb = threads();
+	struct timeline t;
+
+	knows_all(tb);
+	tb_vfork(tb, 5, 2, "worker", 2 * MS);
+	knows(tb, 3 * MS, 5, TSTATE(2));
+	tb_run(tb, 5, 2 * MS, 4 * MS);
+	tb_exec(tb, 5, 4 * MS, "/bin/true", "true");
+	tb_run(tb, 2, 0, 45 * MS);
+	tb_on(tb, 3, 1);
+	tb_run(tb, 3, 0, 1 * MS);
+	tb_futex_wait(tb, 3, COND, 40 * MS, 2);
+	tb_run(tb, 3, 41 * MS, 45 * MS);
+	at(tb, 10 * MS, 2, LOCKED, 2, 5);
+	at(tb, 20 * MS, 2, LOCKED, 2, 5);
+	at(tb, 30 * MS, 2, RELEASED, 2, 5);
+	tb_stop(tb, 50 * MS);
+	t = build(tb);
+	expect_span(t, 0, 10 * MS, 30 * MS, 2, BLAME_HELD);
+	done(&t);
+}
+
 /* --- the report ------------------------------------------------------------------------------ */
 
 Test(gil, rows)
