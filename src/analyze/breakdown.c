@@ -20,53 +20,6 @@ struct parts {
 	VEC(struct part) v;
 };
 
-/* --- spots --- */
-
-static int by_place(const struct spot *x, uint8_t cause, uint32_t id)
-{
-	if (x->cause != cause)
-		return x->cause < cause ? -1 : 1;
-	return x->id < id ? -1 : x->id > id;
-}
-
-static int by_count(const void *a, const void *b)
-{
-	const struct spot *x = a, *y = b;
-	int order = by_place(x, y->cause, y->id);
-
-	if (order)
-		return order;
-	if (x->count != y->count)
-		return x->count > y->count ? -1 : 1;
-	if (x->ustack != y->ustack)
-		return x->ustack < y->ustack ? -1 : 1;
-	return x->kstack < y->kstack ? -1 : x->kstack > y->kstack;
-}
-
-void spots_sort(struct sweep *s)
-{
-	if (s->spots.n)
-		qsort(s->spots.v, s->spots.n, sizeof(*s->spots.v), by_count);
-}
-
-const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, size_t *n)
-{
-	size_t lo = 0, hi = s->spots.n;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (by_place(&s->spots.v[mid], cause, id) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (hi = lo; hi < s->spots.n && !by_place(&s->spots.v[hi], cause, id);)
-		hi++;
-	*n = hi - lo;
-	return s->spots.n ? s->spots.v + lo : NULL;
-}
-
 /* --- parts --- */
 
 static int by_row(const void *a, const void *b)
@@ -277,16 +230,18 @@ static void set_wait_place(const struct model *m, struct cause_row *row)
 
 static void set_place(const struct model *m, const struct sweep *s, struct cause_row *row)
 {
-	size_t n;
-	const struct spot *spot = spots_of(s, row->cause, row->id, &n);
+	bool any = !row->task || row->cause == CAUSE_GIL || row->cause == CAUSE_LOCK;
+	const struct spot *spot = spots_most(m, s, row, any ? 0 : row->task);
 
-	for (size_t i = 0; i < n; i++)
-		if (!row->task || spot[i].task == row->task) {
-			row->ustack = spot[i].ustack;
-			row->kstack = spot[i].kstack;
-			return;
-		}
-	set_wait_place(m, row);
+	if (!spot) {
+		set_wait_place(m, row);
+		return;
+	}
+	/* Of a lock it is what most is done by whoever holds it, not what one of its holders does
+	 * who was waited for longest. */
+	row->task = any && row->task ? spot->task : row->task;
+	row->ustack = spot->ustack;
+	row->kstack = spot->kstack;
 }
 
 static int by_cause_ns(const void *a, const void *b)

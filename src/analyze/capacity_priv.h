@@ -65,6 +65,9 @@ int apportion(const double *parts, size_t n, uint64_t total, uint64_t *out);
 /* Spots by cause, id, then the most frequent first: *n of that cause and id. */
 void spots_sort(struct sweep *s);
 const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, size_t *n);
+/* Of a row's spots (of one task, unless it is 0), one at the place seen most; NULL: there is none. */
+const struct spot *spots_most(const struct model *m, const struct sweep *s,
+                              const struct cause_row *row, uint32_t task);
 
 int breakdown_fill(struct report *r, const struct sweep *s); /* r->breakdown */
 int idle_fill(struct report *r, const struct sweep *s);    /* r->lock_idle_ns, r->channel_idle_ns */

@@ -329,6 +329,53 @@ Test(causes, what_is_done_alone_is_split_by_samples)
 	drop(&x);
 }
 
+/* alpha holds the lock for 60 ms, beta for 40, and gamma waits for both. beta was seen most, in one
+ * function, on as many ways into it as there are samples; alpha twice at one. */
+Test(causes, the_next_step_is_what_holders_do_most)
+{
+	static const char file[] = "/usr/bin/app";
+	const uint64_t code = 0x400000;
+	struct tb *tb = tb_new();
+	uint64_t accept[] = {code + 0x500}, handle[] = {code + 0x900, 0};
+	struct built b;
+
+	tb_task(tb, 1, "alpha");
+	tb_thread(tb, 2, 1, "beta", 0);
+	tb_thread(tb, 3, 1, "gamma", 0);
+	tb_map(tb, 1, code, code + 0x10000, 0, file);
+	tb_symbol(tb, file, accept[0] - code, "accept", 4, 0);
+	tb_symbol(tb, file, handle[0] - code, "handle", 4, 0);
+	for (uint64_t i = 0; i < 2; i++)
+		tb_sample(tb, 1, (10 + i) * MS, tb_stack(tb, STACK_USER, 1, accept, 1), 0);
+	for (uint64_t i = 0; i < 3; i++) {
+		handle[1] = code + 0x2000 + i * 0x100;
+		tb_sample(tb, 2, (70 + i) * MS, tb_stack(tb, STACK_USER, 1, handle, 2), 0);
+	}
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, US);
+	tb_owner(tb, 2, 1);
+	tb_futex_wait(tb, 2, MUTEX, 60 * MS, 1);
+	tb_run(tb, 2, 60 * MS, 100 * MS);
+	tb_exit(tb, 2, 0);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 0, US);
+	tb_owner(tb, 3, 1);
+	tb_futex_wait(tb, 3, MUTEX, 60 * MS, 1);
+	tb_run(tb, 3, 60 * MS, 60 * MS + US);
+	tb_owner(tb, 3, 2);
+	tb_futex_wait(tb, 3, MUTEX, 100 * MS, 2);
+	tb_run(tb, 3, 100 * MS, 101 * MS);
+	tb_exit(tb, 3, 0);
+	tb_run(tb, 1, 0, 60 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_SERIALIZED, "by lock");
+	cr_expect(strstr(b.r.next_step, "what beta does while it holds"), "%s", b.r.next_step);
+	cr_expect(strstr(b.r.next_step, ": most often handle"), "%s", b.r.next_step);
+	cr_expect_eq(first(&b, CAUSE_LOCK)->task, 2);
+	drop(&b);
+}
+
 /* As many idle threads as you like, waiting for work from a busy one. */
 Test(causes, idle_pool_costs_nothing)
 {
