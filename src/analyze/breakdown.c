@@ -193,39 +193,18 @@ static void set_name(const struct model *m, const struct waits *w, struct cause_
 		fmt_safe(row->name, sizeof(row->name), model_task(m, row->task)->comm);
 }
 
-static bool blocks_so(uint8_t block, uint8_t cause)
-{
-	switch (cause) {
-	case CAUSE_IO:
-		return block == BLOCK_FILE;
-	case CAUSE_FAULT:
-		return block == BLOCK_FAULT;
-	case CAUSE_SLEEP:
-		return block == BLOCK_SLEEP;
-	case CAUSE_CHANNEL:
-		return block == BLOCK_PIPE || block == BLOCK_SOCKET;
-	case CAUSE_EXTERNAL:
-		return block == BLOCK_POLL || block == BLOCK_SOCKET || block == BLOCK_PIPE ||
-		       block == BLOCK_OTHER || block == BLOCK_STOPPED;
-	default:
-		return false;
-	}
-}
-
-/* Where the row's task waited: for causes that are no task's doing. */
+/* Where tasks waited: for causes that are no task's doing. Of a sleep that nobody was charged with,
+ * as nobody waited for its end, any task's. */
 static void set_wait_place(const struct model *m, struct cause_row *row)
 {
-	const struct stack_row *rows;
-	size_t n = model_off_cpu(m, &rows);
-	uint64_t most = 0;
+	const struct stack_row *most =
+	        row->task || row->cause == CAUSE_SLEEP ? waits_most(m, row) : NULL;
 
-	for (size_t i = 0; i < n; i++)
-		if (rows[i].task == row->task && rows[i].blocked_ns > most &&
-		    blocks_so(rows[i].cause, row->cause)) {
-			most = rows[i].blocked_ns;
-			row->ustack = rows[i].ustack;
-			row->kstack = rows[i].kstack;
-		}
+	if (!most)
+		return;
+	row->task = most->task;
+	row->ustack = most->ustack;
+	row->kstack = most->kstack;
 }
 
 static void set_place(const struct model *m, const struct sweep *s, struct cause_row *row)

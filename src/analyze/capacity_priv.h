@@ -68,6 +68,8 @@ const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, s
 /* Of a row's spots (of one task, unless it is 0), one at the place seen most; NULL: there is none. */
 const struct spot *spots_most(const struct model *m, const struct sweep *s,
                               const struct cause_row *row, uint32_t task);
+/* As spots_most(), of the blocked time of that cause: of the row's task, or of all if it has none. */
+const struct stack_row *waits_most(const struct model *m, const struct cause_row *row);
 
 int breakdown_fill(struct report *r, const struct sweep *s); /* r->breakdown */
 int idle_fill(struct report *r, const struct sweep *s);    /* r->lock_idle_ns, r->channel_idle_ns */

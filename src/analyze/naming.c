@@ -49,12 +49,18 @@ static void frame_text(const struct frame *f, char *out, size_t n)
 		snprintf(out, n, "%s", name);
 }
 
+/* The interpreter's own code for imports, which it has built in. */
+static bool is_import(const struct frame *f)
+{
+	return f->src && !strncmp(f->src, "<frozen importlib", 17);
+}
+
 const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
 {
 	enum { FRAMES = 128 };
 	struct frame frames[FRAMES];
 	size_t count = ustack ? model_frames(m, ustack, frames, FRAMES) : 0;
-	const struct frame *best = NULL;
+	const struct frame *best = NULL, *import = NULL;
 
 	out[0] = '\0';
 	for (size_t i = 0; i < count; i++) {
@@ -62,14 +68,21 @@ const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
 
 		if (!f->name || f->kind == FRAME_KERNEL)
 			continue;
-		/* In Python code, the Python function says it; else the innermost own one. */
+		/* In Python code, the Python function says it, of an import the one that imports; else
+		 * the innermost own one. */
+		if (f->kind == FRAME_PYTHON && is_import(f)) {
+			import = import ? import : f;
+			continue;
+		}
 		if (f->kind == FRAME_PYTHON) {
 			best = f;
+			import = NULL;
 			break;
 		}
-		if (!best || (is_plumbing(best) && !is_plumbing(f)))
+		if (!import && (!best || (is_plumbing(best) && !is_plumbing(f))))
 			best = f;
 	}
+	best = import ? import : best;
 	/* Stripped: an address of its own says more than a function of the library's. */
 	for (size_t i = 0; (!best || is_plumbing(best)) && i < count; i++)
 		if (!frames[i].name && frames[i].kind == FRAME_NATIVE && *frames[i].module &&

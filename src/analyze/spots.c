@@ -51,14 +51,20 @@ const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, s
 	return s->spots.n ? s->spots.v + lo : NULL;
 }
 
-/* --- the place seen most --- */
+/* --- the place of most --- */
 
-#define LOOKED_AT 64 /* stacks, the most frequent first: names cost a look at each frame */
+#define LOOKED_AT 64 /* stacks, those of most first: names cost a look at each frame */
 
 struct seen {
 	char text[220];
 	size_t name_n; /* of text, what comes before the line */
-	const struct spot *spot;
+	uint64_t weight;
+	const void *of;
+};
+
+struct seen_list {
+	struct seen v[LOOKED_AT];
+	size_t n;
 };
 
 /* "function (file:line)": all but the line. */
@@ -71,6 +77,18 @@ static size_t without_line(const char *text)
 	return (size_t)(colon - text);
 }
 
+/* What has no name is no place. */
+static void add_seen(struct seen_list *l, const struct model *m, uint32_t ustack, uint64_t weight,
+                     const void *of)
+{
+	struct seen *x = &l->v[l->n];
+
+	x->name_n = without_line(place(m, ustack, x->text, sizeof(x->text)));
+	x->weight = weight;
+	x->of = of;
+	l->n += *x->text != '\0';
+}
+
 static bool same_function(const struct seen *x, const struct seen *y)
 {
 	return x->name_n == y->name_n && !memcmp(x->text, y->text, x->name_n);
@@ -81,50 +99,87 @@ static bool same_line(const struct seen *x, const struct seen *y)
 	return !strcmp(x->text, y->text);
 }
 
-/* The first of those that together were seen most; only of function `of`, unless it is NULL. */
-static const struct seen *most(const struct seen *v, size_t n, const struct seen *of,
-                               bool (*same)(const struct seen *, const struct seen *))
+/* The first of those that together weigh most; only of function `of`, unless it is NULL. */
+static const struct seen *heaviest(const struct seen_list *l, const struct seen *of,
+                                   bool (*same)(const struct seen *, const struct seen *))
 {
 	const struct seen *best = NULL;
-	uint64_t best_count = 0;
+	uint64_t most = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		uint64_t count = 0;
+	for (size_t i = 0; i < l->n; i++) {
+		uint64_t weight = 0;
 
-		if (of && !same_function(&v[i], of))
+		if (of && !same_function(&l->v[i], of))
 			continue;
-		for (size_t k = i; k < n; k++)
-			if (same(&v[i], &v[k]))
-				count += v[k].spot->count;
-		if (count > best_count) {
-			best_count = count;
-			best = &v[i];
+		for (size_t k = i; k < l->n; k++)
+			if (same(&l->v[i], &l->v[k]))
+				weight += l->v[k].weight;
+		if (weight > most) {
+			most = weight;
+			best = &l->v[i];
 		}
 	}
 	return best;
 }
 
 /* One function's time is spread over as many stacks as there are ways into it and out of it: so it
- * is places that are counted, first functions, then the lines of the one that it is. */
+ * is places that are weighed, first functions, then the lines of the one that it is. */
+static const void *most_of(const struct seen_list *l)
+{
+	const struct seen *function = heaviest(l, NULL, same_function);
+	const struct seen *line = function ? heaviest(l, function, same_line) : NULL;
+
+	return line ? line->of : NULL;
+}
+
 const struct spot *spots_most(const struct model *m, const struct sweep *s,
                               const struct cause_row *row, uint32_t task)
 {
-	struct seen seen[LOOKED_AT];
-	const struct seen *best;
-	size_t n, k = 0;
-	const struct spot *spot = spots_of(s, row->cause, row->id, &n), *first = NULL;
+	struct seen_list l = {.n = 0};
+	size_t n;
+	const struct spot *spot = spots_of(s, row->cause, row->id, &n), *first = NULL, *best;
 
-	for (size_t i = 0; i < n && k < LOOKED_AT; i++) {
-		struct seen *x = &seen[k];
-
+	for (size_t i = 0; i < n && l.n < LOOKED_AT; i++) {
 		if (task && spot[i].task != task)
 			continue;
 		first = first ? first : &spot[i];
-		x->spot = &spot[i];
-		x->name_n = without_line(place(m, spot[i].ustack, x->text, sizeof(x->text)));
-		k += *x->text != '\0';
+		add_seen(&l, m, spot[i].ustack, spot[i].count, &spot[i]);
 	}
-	best = most(seen, k, NULL, same_function);
-	best = best ? most(seen, k, best, same_line) : NULL;
-	return best ? best->spot : first;
+	best = most_of(&l);
+	return best ? best : first;
+}
+
+static bool blocks_so(uint8_t block, uint8_t cause)
+{
+	switch (cause) {
+	case CAUSE_IO:
+		return block == BLOCK_FILE;
+	case CAUSE_FAULT:
+		return block == BLOCK_FAULT;
+	case CAUSE_SLEEP:
+		return block == BLOCK_SLEEP;
+	case CAUSE_CHANNEL:
+		return block == BLOCK_PIPE || block == BLOCK_SOCKET;
+	case CAUSE_EXTERNAL:
+		return block == BLOCK_POLL || block == BLOCK_SOCKET || block == BLOCK_PIPE ||
+		       block == BLOCK_OTHER || block == BLOCK_STOPPED;
+	default:
+		return false;
+	}
+}
+
+const struct stack_row *waits_most(const struct model *m, const struct cause_row *row)
+{
+	struct seen_list l = {.n = 0};
+	const struct stack_row *rows, *first = NULL, *best;
+	size_t n = model_off_cpu(m, &rows);
+
+	for (size_t i = 0; i < n && l.n < LOOKED_AT; i++) {
+		if ((row->task && rows[i].task != row->task) || !blocks_so(rows[i].cause, row->cause))
+			continue;
+		first = first ? first : &rows[i];
+		add_seen(&l, m, rows[i].ustack, rows[i].blocked_ns, &rows[i]);
+	}
+	best = most_of(&l);
+	return best ? best : first;
 }

@@ -108,6 +108,65 @@ static struct built disk(const char *function)
 	return build(tb);
 }
 
+/* They do so little that nobody is charged with it: still there is a place where they sleep. */
+Test(idle, where_all_sleep)
+{
+	struct tb *tb = tb_program(2, "main", "worker");
+	uint32_t stack = in_function(tb, "backoff");
+	struct built b;
+
+	for (uint32_t id = 1; id <= 2; id++) {
+		tb_stacks(tb, id, stack, 0);
+		tb_run(tb, id, 0, 100 * US);
+		tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, 90 * MS, 0);
+		tb_run(tb, id, 90 * MS, 90 * MS + 100 * US);
+		tb_exit(tb, id, 0);
+	}
+	b = build(tb);
+	expect_verdict(&b, VERDICT_IDLE, "slept");
+	cr_expect_str_eq(b.r.next_step, "where main sleeps: most often backoff");
+	drop(&b);
+}
+
+/* The interpreter's code for imports says nothing: the module that imports does. */
+Test(idle, an_import_is_where_it_is_asked_for)
+{
+	static const uint64_t native = CODE + 0x100;
+	static const uint64_t py[] = {PY_FRAME(2, 241, 0), PY_FRAME(3, 1176, 0), PY_FRAME(1, 7, 1)};
+	const struct rec_stack stack = {.id = 900,
+	                                .kind = STACK_USER,
+	                                .space = 1,
+	                                .flags = STACK_F_PY,
+	                                .frames = {&native, 1},
+	                                .py = {py, 3}};
+	static const char *const codes[][2] = {
+	        {"<module>", "/home/me/app.py"},
+	        {"_call_with_frames_removed", "<frozen importlib._bootstrap>"},
+	        {"_find_and_load", "<frozen importlib._bootstrap>"}};
+	struct tb *tb = tb_program(1, "main", "");
+	struct built b;
+
+	tb_map(tb, 1, CODE, CODE + 0x10000, 0, "/usr/lib/libpython3.11.so.1.0");
+	tb_symbol(tb, "/usr/lib/libpython3.11.so.1.0", 0x100, "_PyEval_EvalFrameDefault", 4, 0);
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		struct rec_pycode c = {.id = i + 1,
+		                       .name = tb_string(tb, codes[i][0]),
+		                       .file = tb_string(tb, codes[i][1]),
+		                       .first_line = 1};
+
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+	}
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &stack);
+	tb_stacks(tb, 1, 900, 0);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_call(tb, 1, TB_NR_fsync, 3, FD_FILE, 90 * MS, 0);
+	tb_run(tb, 1, 90 * MS, 95 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect(strstr(b.r.next_step, "most often <module> (app.py"), "%s", b.r.next_step);
+	drop(&b);
+}
+
 /* Nobody can look at an address. */
 Test(idle, the_next_step_is_a_function)
 {
