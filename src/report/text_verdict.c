@@ -145,6 +145,44 @@ static const struct what_if_row *main_what_if(const struct report *r)
 	return sure_gain(r);
 }
 
+/* The GIL or lock that the headline names holds the run up, but without it the run would take as
+ * long: silence would be read as the opposite. */
+static const struct what_if_row *no_gain(const struct report *r)
+{
+	const struct cause_row *named = &r->verdict_row;
+
+	if (named->cause != CAUSE_LOCK && named->cause != CAUSE_GIL)
+		return NULL;
+	for (size_t i = 0; i < r->what_if.n; i++) {
+		const struct what_if_row *w = &r->what_if.v[i];
+
+		if (w->cause == named->cause && w->id == named->id &&
+		    w->speedup <= WORTH_TELLING)
+			return w;
+	}
+	return NULL;
+}
+
+static void print_no_gain(struct tx *t, const struct what_if_row *w)
+{
+	char ns[32], low[32], high[32], free_ns[32], change[256], line[600];
+
+	fmt_safe(change, sizeof(change), w->change);
+	fmt_ns(ns, sizeof(ns), w->wall_ns);
+	fmt_ns(low, sizeof(low), w->wall_low_ns);
+	fmt_ns(high, sizeof(high), w->wall_high_ns);
+	if (w->free_ns && (double)t->r->replay_ns >= SURE_GAIN * (double)w->free_ns)
+		snprintf(line, sizeof(line),
+		         "%s, the same work would take about %s (%s to %s) on CPUs that other "
+		         "programs use as well, and about %s on free ones.",
+		         change, ns, low, high, fmt_ns(free_ns, sizeof(free_ns), w->free_ns));
+	else
+		snprintf(line, sizeof(line),
+		         "%s, the same work would take about as long: %s (%s to %s).", change, ns,
+		         low, high);
+	tx_items(t, TX_PLAIN, NULL, line);
+}
+
 static void print_cost(struct tx *t, const struct what_if_row *w)
 {
 	bool memory = w->memory_bytes != WHAT_IF_UNKNOWN, spawn = w->spawn_ns != WHAT_IF_UNKNOWN;
@@ -163,9 +201,11 @@ static void print_cost(struct tx *t, const struct what_if_row *w)
 
 static void print_what_if(struct tx *t)
 {
-	const struct what_if_row *w = main_what_if(t->r);
+	const struct what_if_row *w = main_what_if(t->r), *none = w ? NULL : no_gain(t->r);
 	char ns[32], low[32], high[32], faster[64], change[256], line[600];
 
+	if (none)
+		print_no_gain(t, none);
 	if (!w)
 		return;
 	snprintf(faster, sizeof(faster), ": %.1f times faster.", w->speedup);

@@ -337,6 +337,37 @@ Test(report_causes, prediction_of_what_the_headline_names)
 	model_free(m);
 }
 
+/* Where the headline names a GIL without which the run would take as long, that is said. */
+Test(report_causes, prediction_of_no_gain)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 200};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	r.verdict_row = (struct cause_row){.cause = CAUSE_GIL, .id = 1, .ns = 70 * MS};
+	r.what_if.v[0].speedup = 1.04;
+	r.what_if.v[0].wall_ns = 80 * MS;
+	r.what_if.v[0].wall_high_ns = 90 * MS;
+	r.what_if.v[0].free_ns = 78 * MS;
+	r.replay_ns = 80 * MS;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Without the GIL, the same work would take about as long: 80 ms "
+	                       "(40 ms to 90 ms)."),
+	          "%s", text);
+	cr_expect(!strstr(text, "instead of threads"), "%s", text);
+	free(text);
+	r.what_if.v[0].free_ns = 50 * MS;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "about 80 ms (40 ms to 90 ms) on CPUs that other programs use as well, "
+	                       "and about 50 ms on free ones."),
+	          "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Nothing but more CPUs helps who has one, or less by a quota, and uses it up. */
 Test(report_causes, prediction_of_more_cpus)
 {
