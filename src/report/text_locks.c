@@ -108,7 +108,7 @@ static const struct column lock_columns[] = {
 struct bundle {
 	struct lock sum; /* lists are its own */
 	size_t n;
-	uint64_t idle_ns;
+	uint64_t idle_ns, most_ns; /* most: that one of them was waited for */
 	char label[sizeof(((struct lock *)0)->name)];
 };
 struct bundles {
@@ -174,6 +174,13 @@ static void merge_lock(struct bundles *b, struct bundle *into, const struct lock
 
 	into->n++;
 	into->idle_ns = sat_add(into->idle_ns, idle_ns);
+	/* One line of a program may start threads and wait for their results: the row is of the
+	 * kind that it is there for. */
+	if (l->wait_ns > into->most_ns) {
+		into->most_ns = l->wait_ns;
+		sum->py = l->py;
+		sum->py_kind = l->py_kind;
+	}
 	sum->waits = sat_add(sum->waits, l->waits);
 	sum->wait_ns = sat_add(sum->wait_ns, l->wait_ns);
 	sum->max_ns = l->max_ns > sum->max_ns ? l->max_ns : sum->max_ns;

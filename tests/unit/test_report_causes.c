@@ -263,6 +263,34 @@ Test(report_causes, what_costs_comes_first)
 	model_free(m);
 }
 
+/* Locks of one place are one row, of the kind of the one that was waited for most. */
+Test(report_causes, kind_of_many_locks)
+{
+	static const char *const kinds[] = {"thread start", "event", "thread start"};
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 200};
+	struct report r = {0};
+	char *text, *row;
+
+	fill(&r, m, false);
+	for (unsigned i = 0; i < 3; i++) {
+		struct lock *l = add_lock(&r, LOCK_SEMAPHORE, "waited for in main (app.py:8)", 1,
+		                          (i == 1 ? 50 : 2) * MS);
+
+		l->name_from = "site";
+		l->py = true;
+		l->py_kind = kinds[i];
+		ADD(&r.lock_idle_ns, 0);
+	}
+	text = print(&r, &o);
+	row = strstr(text, "\nin main (app.py:8) (3)");
+	cr_assert(row, "%s", text);
+	cr_expect(!strncmp(row + 1 + strcspn(row + 1, "P"), "Python event ", 13), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Holders of one name are told apart where one has more than its part. */
 Test(report_causes, holders_that_stand_out)
 {
