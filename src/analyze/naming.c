@@ -68,8 +68,8 @@ const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
 
 		if (!f->name || f->kind == FRAME_KERNEL)
 			continue;
-		/* In Python code, the Python function says it, of an import the one that imports; else
-		 * the innermost own one. */
+		/* In Python code, the Python function says it, of an import the one that imports;
+		 * else the innermost own one. */
 		if (f->kind == FRAME_PYTHON && is_import(f)) {
 			import = import ? import : f;
 			continue;

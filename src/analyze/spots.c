@@ -175,7 +175,8 @@ const struct stack_row *waits_most(const struct model *m, const struct cause_row
 	size_t n = model_off_cpu(m, &rows);
 
 	for (size_t i = 0; i < n && l.n < LOOKED_AT; i++) {
-		if ((row->task && rows[i].task != row->task) || !blocks_so(rows[i].cause, row->cause))
+		if ((row->task && rows[i].task != row->task) ||
+		    !blocks_so(rows[i].cause, row->cause))
 			continue;
 		first = first ? first : &rows[i];
 		add_seen(&l, m, rows[i].ustack, rows[i].blocked_ns, &rows[i]);

@@ -358,6 +358,13 @@ static bool is_told(const struct report *r, const struct tally *t, const struct 
 	       (t->top == &t->lock && row->cause == t->lock.cause && row->id == t->lock.id);
 }
 
+/* What an I/O-bound headline says is the sum of these. */
+static bool is_summed(const struct report *r, const struct cause_row *row)
+{
+	return r->verdict == VERDICT_IO_BOUND &&
+	       (row->cause == CAUSE_IO || row->cause == CAUSE_FAULT);
+}
+
 /* What else there is, in order; not what was named already, nor what nobody can use. */
 static void say_others(struct report *r, const struct tally *t)
 {
@@ -371,8 +378,8 @@ static void say_others(struct report *r, const struct tally *t)
 		/* The holder's sleep is what the lock was named for. */
 		if (t->top == &t->lock && row->cause == CAUSE_SLEEP)
 			ns -= t->behind < ns ? t->behind : ns;
-		if (is_told(r, t, row) || row->cause == CAUSE_WORK || row->cause == CAUSE_NO_TASK ||
-		    ns < MENTION * t->capacity)
+		if (is_told(r, t, row) || is_summed(r, row) || row->cause == CAUSE_WORK ||
+		    row->cause == CAUSE_NO_TASK || ns < MENTION * t->capacity)
 			continue;
 		row_text(r, row, text, sizeof(text));
 		append(r->headline, sizeof(r->headline), "%s %s %.0f %%",
@@ -504,6 +511,11 @@ static void set_next_step(struct report *r, const struct tally *t)
 		               : "what else runs on these CPUs, and the CPUs (affinity, quota) "
 		                 "that "
 		                 "this workload may use");
+		break;
+	case CAUSE_FAULT:
+		if (*where)
+			append(r->next_step, sizeof(r->next_step),
+			       "where %s waits in page faults: most often %s", name, where);
 		break;
 	case CAUSE_SLEEP:
 		if (*where)

@@ -156,8 +156,7 @@ static const struct what_if_row *no_gain(const struct report *r)
 	for (size_t i = 0; i < r->what_if.n; i++) {
 		const struct what_if_row *w = &r->what_if.v[i];
 
-		if (w->cause == named->cause && w->id == named->id &&
-		    w->speedup <= WORTH_TELLING)
+		if (w->cause == named->cause && w->id == named->id && w->speedup <= WORTH_TELLING)
 			return w;
 	}
 	return NULL;

@@ -108,6 +108,26 @@ static struct built disk(const char *function)
 	return build(tb);
 }
 
+/* Files are read by calls and by page faults: the headline has the sum, so neither is told again. */
+Test(idle, both_kinds_of_reading)
+{
+	struct tb *tb = tb_program(1, "main", "");
+	struct built b;
+
+	tb_stacks(tb, 1, in_function(tb, "load"), 0);
+	tb_run(tb, 1, 0, 5 * MS);
+	tb_call(tb, 1, TB_NR_fsync, 3, FD_FILE, 40 * MS, 0);
+	tb_run(tb, 1, 40 * MS, 41 * MS);
+	tb_block(tb, 1, SW_F_FAULT, 2, 90 * MS, 0);
+	tb_run(tb, 1, 90 * MS, 95 * MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_IO_BOUND, "I/O-BOUND");
+	cr_expect(!strstr(b.r.headline, "besides: I/O"), "%s", b.r.headline);
+	cr_expect_str_eq(b.r.next_step, "where main waits in page faults: most often load");
+	drop(&b);
+}
+
 /* They do so little that nobody is charged with it: still there is a place where they sleep. */
 Test(idle, where_all_sleep)
 {

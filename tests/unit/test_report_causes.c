@@ -388,8 +388,9 @@ Test(report_causes, prediction_of_no_gain)
 	free(text);
 	r.what_if.v[0].free_ns = 50 * MS;
 	text = print(&r, &o);
-	cr_expect(strstr(text, "about 80 ms (40 ms to 90 ms) on CPUs that other programs use as well, "
-	                       "and about 50 ms on free ones."),
+	cr_expect(strstr(text,
+	                 "about 80 ms (40 ms to 90 ms) on CPUs that other programs use as well, "
+	                 "and about 50 ms on free ones."),
 	          "%s", text);
 	free(text);
 	report_release(&r);
