@@ -198,7 +198,8 @@ static void lock_text(const struct report *r, const struct cause_row *row, char 
 		snprintf(out, n, "the %s", row->name);
 	else if (l->name_from && !strcmp(l->name_from, "site"))
 		snprintf(out, n, "a %s %s",
-		         l->family_n ? "lock" : lock_kind_text(l, kind, sizeof(kind)), row->name);
+		         l->family_n && !l->py ? "lock" : lock_kind_text(l, kind, sizeof(kind)),
+		         row->name);
 	else if (l->family_n)
 		snprintf(out, n, "what %u tasks park for (%s, …)", l->family_n, row->name);
 	else

@@ -40,6 +40,7 @@
 struct change {
 	struct what_if_row row;
 	bool *without;
+	bool *apart; /* … as well, at best, see replay_apart(); NULL = nothing */
 	double cpus;
 	/* Of a GIL: */
 	bool gil;
@@ -95,6 +96,19 @@ static int replay_orders(const struct what_if *f, const struct change *c, double
 	return err;
 }
 
+/* Threads that take turns in a semaphore meet at the GIL in the order of these turns, and a replay
+ * keeps that order where there are no turns any more: at best nobody waits for the GIL either. */
+static int replay_apart(const struct what_if *f, const struct change *c, double *low)
+{
+	struct replay_terms terms = {.cpus = c->left.fair, .without = c->apart};
+	struct replay_result result;
+	int err = c->apart ? replay_run(&f->p, &terms, &result) : 0;
+
+	if (!err && c->apart)
+		*low = fmin(*low, result.wall_ns);
+	return err;
+}
+
 /* Fills in the row's times. */
 static int predict(const struct what_if *f, struct change *c)
 {
@@ -103,6 +117,8 @@ static int predict(const struct what_if *f, struct change *c)
 	double scale = c->gil ? 1 : f->scale;
 	int err = replay_orders(f, c, &shared, &low, &high, &alone);
 
+	if (!err)
+		err = replay_apart(f, c, &low);
 	if (err)
 		return err;
 	low *= fmin(1, f->scale) / (1 + SPEED_DOUBT);
@@ -206,6 +222,8 @@ static int without_all_gils(struct what_if *f)
 
 static int without_lock(struct what_if *f, const struct lock *l)
 {
+	const struct lock *locks = f->r->w->locks.v;
+	size_t n = f->r->w->locks.n;
 	struct change *c = add_change(f, CAUSE_LOCK);
 	char kind[48];
 
@@ -218,7 +236,16 @@ static int without_lock(struct what_if *f, const struct lock *l)
 	else
 		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
 		         lock_kind_text(l, kind, sizeof(kind)), l->name);
-	c->without[l->id - 1] = true;
+	for (size_t i = 0; i < n; i++)
+		c->without[i] = i == l->id - 1 || locks[i].family == l->id;
+	if (!l->family)
+		return 0;
+	c->apart = malloc((n + 1) * sizeof(*c->apart));
+	if (!c->apart)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		c->apart[i] =
+		        c->without[i] || (locks[i].kind == LOCK_GIL && locks[i].space == l->space);
 	return 0;
 }
 
@@ -233,10 +260,29 @@ static int with_cpus(struct what_if *f, double cpus, const char *change)
 	return 0;
 }
 
+/* Of words that are one lock in truth the first stands for all, where it is known what they are: in
+ * Python's library. */
+static bool is_removable(const struct lock *l)
+{
+	if (l->family && l->py)
+		return l->family == l->id;
+	return l->kind != LOCK_GIL && lock_is_strong(l);
+}
+
+static uint64_t waited(const struct report *r, const struct lock *l)
+{
+	uint64_t ns = l->wait_ns;
+
+	for (size_t i = 0; l->family == l->id && i < r->w->locks.n; i++)
+		if (r->w->locks.v[i].family == l->id && r->w->locks.v[i].id != l->id)
+			ns += r->w->locks.v[i].wait_ns;
+	return ns;
+}
+
 static bool is_worth(const struct report *r, const struct lock *l, bool gil)
 {
-	return l->wait_ns > r->wall_ns / WORTH_A_LOOK &&
-	       (gil ? l->kind == LOCK_GIL : l->kind != LOCK_GIL && lock_is_strong(l));
+	return (gil ? l->kind == LOCK_GIL : is_removable(l)) &&
+	       waited(r, l) > r->wall_ns / WORTH_A_LOOK;
 }
 
 /* The longest waited for first, at most max: lock indexes. */
@@ -250,7 +296,7 @@ static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
 
 		if (!is_worth(r, l, gil))
 			continue;
-		while (at && r->w->locks.v[out[at - 1]].wait_ns < l->wait_ns) {
+		while (at && waited(r, &r->w->locks.v[out[at - 1]]) < waited(r, l)) {
 			if (at < max)
 				out[at] = out[at - 1];
 			at--;
@@ -345,6 +391,7 @@ static void release(struct what_if *f)
 	for (size_t i = 0; i < f->changes.n; i++) {
 		free(f->changes.v[i].without);
 		free(f->changes.v[i].start_ns);
+		free(f->changes.v[i].apart);
 	}
 	vec_release(&f->changes);
 	replay_release(&f->p);

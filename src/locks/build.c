@@ -42,7 +42,8 @@ static int build(struct build *b)
 	        gil_build,           calls_gather,        waits_find_enders, words_gather,
 	        locks_group,         channels_group,      waits_stitch,      locks_compact,
 	        channels_compact,    locks_find_holds,    waits_blame,       waits_sum,
-	        locks_find_families, locks_find_py_kinds, locks_name,        traffic_sum,
+	        locks_find_families, locks_find_py_kinds, locks_name,        locks_find_semaphores,
+	        traffic_sum,
 	};
 	int err = 0;
 

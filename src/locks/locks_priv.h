@@ -175,9 +175,14 @@ int locks_name(struct build *b);
 /* --- pykinds.c: what Python's library made of the interpreter's locks ------------------------- */
 
 int locks_find_py_kinds(struct build *b); /* after waits_sum */
+bool lock_is_py_semaphore(const struct lock *l);
 
 /* --- families.c: many words, one lock -------------------------------------------------------- */
 
 int locks_find_families(struct build *b);
+
+/* --- semaphores.c: Python's, which have a word for each wait ---------------------------------- */
+
+int locks_find_semaphores(struct build *b); /* after locks_name */
 
 #endif

@@ -193,6 +193,11 @@ bool lock_is_for_work(const struct lock *l)
 	return false;
 }
 
+bool lock_is_py_semaphore(const struct lock *l)
+{
+	return l->py_kind == texts[PY_SEM];
+}
+
 bool lock_is_barrier(const struct lock *l)
 {
 	return l->kind == LOCK_BARRIER || l->py_kind == texts[PY_BARRIER];

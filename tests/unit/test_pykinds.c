@@ -137,6 +137,33 @@ Test(pykinds, by_the_librarys_frames)
 	built_free(&b);
 }
 
+/* Of each wait's own lock nobody is the holder; but who lets go of the semaphore waits for it, too.
+ */
+Test(pykinds, a_semaphore_is_one_lock)
+{
+	struct built b = three_wait("semaphore", true);
+	uint32_t head = lock_of_wait(&b, 3, 0)->family;
+
+	cr_assert_neq(head, 0);
+	for (uint32_t id = 3; id <= 5; id++)
+		cr_expect_eq(lock_of_wait(&b, id, 0)->family, head);
+	cr_expect_eq(b.w->locks.v[head - 1].family_n, 3);
+	built_free(&b);
+}
+
+/* A signal is given by who does not wait for it. */
+Test(pykinds, a_semaphore_that_signals_is_none)
+{
+	struct built b = three_wait("semaphore", false);
+
+	cr_expect_eq(lock_of_wait(&b, 3, 0)->family, 0);
+	built_free(&b);
+	/* Work comes in the same way: of a queue nobody knows what it is. */
+	b = three_wait("queue", true);
+	cr_expect_eq(lock_of_wait(&b, 3, 0)->family, 0);
+	built_free(&b);
+}
+
 static bool is_held(const char *kind)
 {
 	return strstr(kind, "ock") || !strcmp(kind, "semaphore");

@@ -5,6 +5,7 @@
 barrier: three threads meet again and again, one has four times the work of the others
 nap: the main thread sleeps again and again beside a pool that has next to nothing to do
 lock: six threads, each of which sleeps for a while while it holds the same lock
+semaphore: eight threads, of which two at a time may sleep, again and again
 """
 import hashlib
 import sys
@@ -56,4 +57,15 @@ def lock():
     together(sleep, range(6))
 
 
-{"barrier": barrier, "nap": nap, "lock": lock}[sys.argv[1]]()
+def semaphore():
+    slots = threading.BoundedSemaphore(2)
+
+    def sleep(_):
+        for _ in range(15):
+            with slots:
+                time.sleep(0.01)
+
+    together(sleep, range(8))
+
+
+{"barrier": barrier, "nap": nap, "lock": lock, "semaphore": semaphore}[sys.argv[1]]()
