@@ -91,5 +91,7 @@ double doubt_of(const struct doubt *d, const struct chains *c, const struct caus
 const char *who(const struct model *m, uint32_t task, char *out, size_t n);
 /* "scale (resize.py:31)": the innermost function that is the program's own. "" = unknown. */
 const char *place(const struct model *m, uint32_t ustack, char *out, size_t n);
+/* The function of a module in C that the innermost Python function has called; "" = it has not. */
+const char *called_module(const struct model *m, uint32_t ustack, char *out, size_t n);
 
 #endif

@@ -92,3 +92,34 @@ const char *place(const struct model *m, uint32_t ustack, char *out, size_t n)
 		frame_text(best, out, n);
 	return out;
 }
+
+/* "held of spinmod"; an unnamed function: "code of spinmod". */
+static void call_text(const struct frame *f, char *out, size_t n)
+{
+	char name[160], module[64];
+
+	fmt_safe(module, sizeof(module), path_base(f->module));
+	module[strcspn(module, ".")] = '\0';
+	snprintf(out, n, "%s of %s", f->name ? fmt_safe(name, sizeof(name), f->name) : "code",
+	         module);
+}
+
+const char *called_module(const struct model *m, uint32_t ustack, char *out, size_t n)
+{
+	enum { FRAMES = 128 };
+	struct frame frames[FRAMES];
+	size_t count = ustack ? model_frames(m, ustack, frames, FRAMES) : 0, python = 0;
+
+	out[0] = '\0';
+	while (python < count && frames[python].kind != FRAME_PYTHON)
+		python++;
+	for (size_t i = python < count ? python : 0; i-- > 0;) {
+		const struct frame *f = &frames[i];
+
+		if (f->kind == FRAME_NATIVE && *f->module && !model_is_plumbing(f->module)) {
+			call_text(f, out, n);
+			break;
+		}
+	}
+	return out;
+}

@@ -473,7 +473,7 @@ static void set_headline(struct report *r, struct tally *t)
 static void set_next_step(struct report *r, const struct tally *t)
 {
 	const struct cause_row *row = t->top;
-	char where[220], name[64], lock[200];
+	char where[220], name[64], lock[200], call[160];
 
 	if (t->spins && *r->spin_place && (r->spin_kind == SPIN_LOCK || r->spin_kind == SPIN_YIELD))
 		append(r->next_step, sizeof(r->next_step),
@@ -490,19 +490,21 @@ static void set_next_step(struct report *r, const struct tally *t)
 		*where = '\0';
 	who(r->m, row->task, name, sizeof(name));
 	row_text(r, row, lock, sizeof(lock));
+	called_module(r->m, row->ustack, call, sizeof(call));
 	switch (row->cause) {
 	case CAUSE_GIL:
 	case CAUSE_LOCK:
 		if (*where)
 			append(r->next_step, sizeof(r->next_step),
-			       "what %s does while it holds %s: most often %s", name, lock, where);
+			       "what %s does while it holds %s: most often %s%s%s", name, lock,
+			       where, *call ? ", which calls " : "", call);
 		break;
 	case CAUSE_SERIAL:
 	case CAUSE_NO_TASK:
 		if (*where && row->task)
 			append(r->next_step, sizeof(r->next_step),
-			       "what %s does while nothing else can run: most often %s", name,
-			       where);
+			       "what %s does while nothing else can run: most often %s%s%s", name,
+			       where, *call ? ", which calls " : "", call);
 		break;
 	case CAUSE_CPU_SHORTAGE:
 		append(r->next_step, sizeof(r->next_step),

@@ -108,7 +108,8 @@ static struct built disk(const char *function)
 	return build(tb);
 }
 
-/* Files are read by calls and by page faults: the headline has the sum, so neither is told again. */
+/* Files are read by calls and by page faults: the headline has the sum, so neither is told again.
+ */
 Test(idle, both_kinds_of_reading)
 {
 	struct tb *tb = tb_program(1, "main", "");
@@ -148,9 +149,31 @@ Test(idle, where_all_sleep)
 	drop(&b);
 }
 
+#define LIBPYTHON "/usr/lib/libpython3.11.so.1.0"
+#define MODULE    "/usr/lib/python3/dist-packages/spin.cpython-311-x86_64-linux-gnu.so"
+
+/* An interpreter, whose code is at CODE + 0x100, and these Python functions as codes 1 …. */
+static void interpreter(struct tb *tb, const char *const codes[][2], size_t n)
+{
+	tb_map(tb, 1, CODE, CODE + 0x10000, 0, LIBPYTHON);
+	tb_symbol(tb, LIBPYTHON, 0x100, "_PyEval_EvalFrameDefault", 4, 0);
+	for (size_t i = 0; i < n; i++) {
+		struct rec_pycode c = {.id = i + 1,
+		                       .name = tb_string(tb, codes[i][0]),
+		                       .file = tb_string(tb, codes[i][1]),
+		                       .first_line = 1};
+
+		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
+	}
+}
+
 /* The interpreter's code for imports says nothing: the module that imports does. */
 Test(idle, an_import_is_where_it_is_asked_for)
 {
+	static const char *const codes[][2] = {
+	        {"<module>", "/home/me/app.py"},
+	        {"_call_with_frames_removed", "<frozen importlib._bootstrap>"},
+	        {"_find_and_load", "<frozen importlib._bootstrap>"}};
 	static const uint64_t native = CODE + 0x100;
 	static const uint64_t py[] = {PY_FRAME(2, 241, 0), PY_FRAME(3, 1176, 0), PY_FRAME(1, 7, 1)};
 	const struct rec_stack stack = {.id = 900,
@@ -159,23 +182,10 @@ Test(idle, an_import_is_where_it_is_asked_for)
 	                                .flags = STACK_F_PY,
 	                                .frames = {&native, 1},
 	                                .py = {py, 3}};
-	static const char *const codes[][2] = {
-	        {"<module>", "/home/me/app.py"},
-	        {"_call_with_frames_removed", "<frozen importlib._bootstrap>"},
-	        {"_find_and_load", "<frozen importlib._bootstrap>"}};
 	struct tb *tb = tb_program(1, "main", "");
 	struct built b;
 
-	tb_map(tb, 1, CODE, CODE + 0x10000, 0, "/usr/lib/libpython3.11.so.1.0");
-	tb_symbol(tb, "/usr/lib/libpython3.11.so.1.0", 0x100, "_PyEval_EvalFrameDefault", 4, 0);
-	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
-		struct rec_pycode c = {.id = i + 1,
-		                       .name = tb_string(tb, codes[i][0]),
-		                       .file = tb_string(tb, codes[i][1]),
-		                       .first_line = 1};
-
-		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
-	}
+	interpreter(tb, codes, ARRAY_LEN(codes));
 	tb_raw(tb, REC_K_STACK, TB_EPOCH, &stack);
 	tb_stacks(tb, 1, 900, 0);
 	tb_run(tb, 1, 0, 5 * MS);
@@ -184,6 +194,35 @@ Test(idle, an_import_is_where_it_is_asked_for)
 	tb_exit(tb, 1, 0);
 	b = build(tb);
 	cr_expect(strstr(b.r.next_step, "most often <module> (app.py"), "%s", b.r.next_step);
+	drop(&b);
+}
+
+/* Of a line that calls a module in C, what it calls is told as well: the line may call several. */
+Test(idle, a_python_line_calls_c_code)
+{
+	static const char *const codes[][2] = {{"work", "/home/me/app.py"}};
+	static const uint64_t native[] = {2 * CODE + 0x80, 2 * CODE + 0x40, CODE + 0x100};
+	static const uint64_t py[] = {PY_FRAME(1, 7, 1)};
+	const struct rec_stack stack = {.id = 900,
+	                                .kind = STACK_USER,
+	                                .space = 1,
+	                                .flags = STACK_F_PY,
+	                                .frames = {native, 3},
+	                                .py = {py, 1}};
+	struct tb *tb = tb_program(1, "main", "");
+	struct built b;
+
+	interpreter(tb, codes, ARRAY_LEN(codes));
+	tb_map(tb, 1, 2 * CODE, 2 * CODE + 0x10000, 0, MODULE);
+	tb_symbol(tb, MODULE, 0x40, "held", 4, 0);
+	tb_symbol(tb, MODULE, 0x80, "spin", 4, 0);
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &stack);
+	tb_run(tb, 1, 0, 90 * MS);
+	tb_sample(tb, 1, 50 * MS, 900, 0);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect(strstr(b.r.next_step, "most often work (app.py:"), "%s", b.r.next_step);
+	cr_expect(strstr(b.r.next_step, ", which calls held of spin"), "%s", b.r.next_step);
 	drop(&b);
 }
 
