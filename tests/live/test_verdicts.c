@@ -119,7 +119,7 @@ Test(verdicts, a_semaphore_whose_holders_sleep)
 
 		cr_expect_str_eq(verdict_of(&r), "serialized", "%s", headline);
 		cr_expect(strstr(headline, "by a Python semaphore waited for in "), "%s", headline);
-		cr_expect_lt(without, wall - 350 * MS, "%s: %.0f of %.0f ms", two[i],
+		cr_expect_lt(without, wall - 250 * MS, "%s: %.0f of %.0f ms", two[i],
 		             (double)without / 1e6, (double)wall / 1e6);
 	}
 }
