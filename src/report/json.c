@@ -138,6 +138,7 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
 
 	(void)o; /* all tasks, always: a reader of data filters for himself */
 	j.err = stack_names_init(&j.names, r->m);
+	j.err = j.err ? j.err : jobs_init(&j.jobs, r->m);
 	fputs("{\n", out);
 	if (!j.err)
 		put_members(&j);
@@ -145,6 +146,7 @@ int report_json(const struct report *r, const struct report_opts *o, FILE *out, 
 	if (j.names.err == -ENOMEM)
 		j.err = -ENOMEM;
 	stack_names_release(&j.names);
+	jobs_release(&j.jobs);
 	if (j.err)
 		return err_set(err, j.err, MT_EXIT_FAIL, "cannot make the JSON report: %s",
 		               strerror(-j.err));

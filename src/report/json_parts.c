@@ -52,6 +52,7 @@ static void set_ids(struct jout *j, json_t *o, const struct task *t)
 	j_set(j, o, "ns_pid", j_known(!t->placeholder, t->ns_tgid));
 	j_set(j, o, "comm", j_text(t->comm));
 	j_set(j, o, "first_comm", j_text(t->first_comm));
+	j_set(j, o, "python_function", j_text(job_of(&j->jobs, t->id)));
 }
 
 /* How the task was made: keys of a process's `spawn` and a thread's. */

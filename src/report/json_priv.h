@@ -21,6 +21,7 @@ struct jout {
 	bool open;    /* an element came before in this array */
 	bool members; /* a member came before in the document */
 	struct stack_names names;
+	struct jobs jobs;
 };
 
 json_t *j_u64(uint64_t v);               /* JSON integers are signed: at most INT64_MAX */

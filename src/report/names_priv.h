@@ -58,6 +58,15 @@ bool frame_is_own_python(const struct frame *f);
 /* The task's name made safe; "unknown" for 0 and tasks that are not known. Returns out. */
 char *task_label(char *out, size_t n, const struct model *m, uint32_t task);
 
+/* What Python's threads are for: the functions that they were made to run. */
+struct jobs {
+	struct hmap by_task;
+	struct strtab *names;
+};
+int jobs_init(struct jobs *j, const struct model *m);
+void jobs_release(struct jobs *j);
+const char *job_of(const struct jobs *j, uint32_t task); /* NULL: not known, or no such thread */
+
 /* A lock's name without what its place in a list says already: "in result (_base.py:451)" of
  * "waited for in …". Not made safe. */
 const char *lock_short_name(const struct lock *l);

@@ -57,6 +57,16 @@ void table_name(struct table *tab, const char *name)
 	add(tab, fmt_safe(safe, sizeof(safe), name), false);
 }
 
+void table_job(struct table *tab, const struct jobs *j, uint32_t task)
+{
+	const char *job = task ? job_of(j, task) : NULL;
+
+	if (job)
+		table_name(tab, job);
+	else
+		table_nothing(tab, "");
+}
+
 void table_nothing(struct table *tab, const char *text)
 {
 	add(tab, text, true);

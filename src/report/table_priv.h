@@ -51,6 +51,8 @@ void table_column(struct table *tab, const struct column *c);
 void table_cell(struct table *tab, const char *fmt, ...) MT_PRINTF(2, 3);
 /* A name that the workload chose: made safe, at most 512 bytes of it. */
 void table_name(struct table *tab, const char *name);
+/* What Python runs in that thread. */
+void table_job(struct table *tab, const struct jobs *j, uint32_t task);
 /* A cell without news: text is "0" or "-" or "". A column of only these is not shown. */
 void table_nothing(struct table *tab, const char *text);
 /* The usual cells; zero = nothing. */

@@ -31,8 +31,10 @@ int report_text(const struct report *r, const struct report_opts *o, FILE *out, 
 	t.width = t.width > MAX_WIDTH ? MAX_WIDTH : t.width;
 	t.colour = t.o->colour;
 	t.ascii = t.o->ascii;
+	t.err = jobs_init(&t.jobs, r->m);
 	for (size_t i = 0; i < ARRAY_LEN(sections) && !t.err; i++)
 		sections[i](&t);
+	jobs_release(&t.jobs);
 	if (t.err)
 		return err_set(err, t.err, MT_EXIT_FAIL, "cannot make the report: %s",
 		               strerror(-t.err));

@@ -18,11 +18,9 @@
 #define MOST_DOUBT   0.15 /* of the CPU time: with more, what it allows threads is not told */
 
 static const struct column columns[] = {
-        {.left = true, .min = 12},
-        {.head = "held"},
-        {.head = "of the run", .brief = "share", .drop = 1},
-        {.head = "waited"},
-        {.head = "waits", .drop = 2},
+        {.left = true, .min = 12}, {.head = "Python", .left = true, .min = 10, .drop = 3},
+        {.head = "held"},          {.head = "of the run", .brief = "share", .drop = 1},
+        {.head = "waited"},        {.head = "waits", .drop = 2},
 };
 
 struct sums {
@@ -69,6 +67,7 @@ static void add_row(struct table *tab, const struct tx *t, const struct gil_row 
 		table_cell(tab, "%s %" PRIu32, label, items[one->first].tid);
 	else
 		table_cell(tab, "%s", label);
+	table_job(tab, &t->jobs, one->n == 1 ? g->tasks.v[items[one->first].index].task : 0);
 	table_ns(tab, s.hold);
 	table_cell(tab, "%s", fmt_share(share, sizeof(share), s.hold, t->r->wall_ns));
 	table_ns(tab, s.wait);

@@ -9,6 +9,7 @@
 
 #include "report.h"
 #include "report/figures_priv.h"
+#include "report/names_priv.h"
 
 #define TX_LABEL     17 /* columns of the labels at the left: "recording        " */
 #define TX_MIN_WIDTH 40
@@ -23,6 +24,7 @@ struct tx {
 	bool colour, ascii;
 	int err;
 	bool any; /* something was printed: sections begin with an empty line */
+	struct jobs jobs;
 };
 
 /* One line, cut with "…" when it is too long. */

@@ -169,8 +169,13 @@ static struct causes pick_causes(const struct sums *all, unsigned max)
 /* --- the table ------------------------------------------------------------- */
 
 static const struct column before_causes[] = {
-        {.head = "tasks", .left = true, .min = 18}, {.head = "mean of"}, {.head = "running"},
-        {.head = "min … max", .drop = 7},           {.head = "ready"},   {.head = "blocked"},
+        {.head = "tasks", .left = true, .min = 18},
+        {.head = "Python", .left = true, .min = 10, .drop = 3},
+        {.head = "mean of"},
+        {.head = "running"},
+        {.head = "min … max", .drop = 7},
+        {.head = "ready"},
+        {.head = "blocked"},
 };
 
 static const struct column after_causes[] = {
@@ -286,6 +291,18 @@ static bool has_threads(const struct rows *r, const struct task *t)
 	return p && p->n_tasks > 1;
 }
 
+/* Do all of a group do the same? Equal names are one string. */
+static bool one_job(const struct rows *r, const struct group *g)
+{
+	const struct model *m = r->t->r->m;
+	const char *job = job_of(&r->t->jobs, model_task_at(m, r->items[g->first].index)->id);
+
+	for (size_t i = g->first + 1; i < g->first + g->n; i++)
+		if (job_of(&r->t->jobs, model_task_at(m, r->items[i].index)->id) != job)
+			return false;
+	return true;
+}
+
 static void add_row(struct table *tab, const struct rows *r, size_t row, const struct causes *c)
 {
 	const struct group *g = &r->groups.list.v[row];
@@ -305,6 +322,7 @@ static void add_row(struct table *tab, const struct rows *r, size_t row, const s
 		snprintf(full, sizeof(full), "%s %u%s", label, first->tid,
 		         thread || !has_threads(r, first) ? "" : " main");
 	table_cell(tab, "%s", full);
+	table_job(tab, &r->t->jobs, one_job(r, g) ? first->id : 0);
 	add_values(tab, c, &s, &r->all, model_recording(r->t->r->m)->page_size);
 }
 
