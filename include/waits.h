@@ -135,6 +135,8 @@ struct lock {
 	uint32_t family;		/* id of one of those that are one lock in truth, the most waited for: each thread
 					 * parks on a word of its own and is woken by others of them; 0 = none */
 	uint32_t family_n;		/* that one: how many they are */
+	uint32_t pool;			/* a Python queue: id of the most waited for at the same place, where most of the
+					 * waiting is for threads that wait there, too; 0 = it is not */
 	uint64_t owner_known, owner_agree, owner_differ;	/* waits by agreement of two kinds of evidence */
 	VEC(struct lock_task) waiters, blockers;	/* by wait_ns, largest first */
 	VEC(struct lock_site) sites;			/* by wait_ns, largest first */

@@ -76,6 +76,9 @@ int idle_fill(struct report *r, const struct sweep *s);    /* r->lock_idle_ns, r
 int shares_fill(struct report *r, const struct sweep *s);  /* r->shares, r->proc_shares */
 int serial_fill(struct report *r, const struct sweep *s);  /* r->serial */
 int verdict_fill(struct report *r, const struct sweep *s); /* r->verdict and its sentences */
+/* While a program sleeps or waits for the outside, some of its tasks may only wait for their turn to do
+ * so: adds to r->next_step where. */
+void pools_say(struct report *r);
 
 /* How far a row's figure may be off, see uncertain.c. */
 struct doubt {

@@ -641,5 +641,7 @@ int verdict_fill(struct report *r, const struct sweep *s)
 	r->holder_slept = t.top == &t.lock;
 	set_headline(r, &t);
 	set_next_step(r, &t);
+	if (r->verdict == VERDICT_IDLE)
+		pools_say(r);
 	return 0;
 }

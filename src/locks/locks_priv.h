@@ -176,6 +176,7 @@ int locks_name(struct build *b);
 
 int locks_find_py_kinds(struct build *b); /* after waits_sum */
 bool lock_is_py_semaphore(const struct lock *l);
+bool lock_is_py_queue(const struct lock *l);
 
 /* --- families.c: many words, one lock -------------------------------------------------------- */
 

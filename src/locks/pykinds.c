@@ -198,6 +198,11 @@ bool lock_is_py_semaphore(const struct lock *l)
 	return l->py_kind == texts[PY_SEM];
 }
 
+bool lock_is_py_queue(const struct lock *l)
+{
+	return l->py_kind == texts[PY_QUEUE];
+}
+
 bool lock_is_barrier(const struct lock *l)
 {
 	return l->kind == LOCK_BARRIER || l->py_kind == texts[PY_BARRIER];

@@ -6,6 +6,9 @@
  * threads that wait there, too: who lets go of a connection wanted it before. It is none where what
  * is waited for is a signal: who gives it does not wait for it, or (in a ring) each has one giver.
  * families.c finds those that are fair; with a semaphore the same few may have all the turns.
+ *
+ * With a queue it is the same, but what comes in there may be work as well as a thing that was only
+ * lent: it is told apart (`pool`), and no lock.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,9 +41,11 @@ static int find_place(struct places *p, uint32_t i)
 	uint64_t *at;
 	bool added;
 
-	if (!lock_is_py_semaphore(l) || l->shared || !l->name_from || strcmp(l->name_from, "site"))
+	if ((!lock_is_py_semaphore(l) && !lock_is_py_queue(l)) || l->shared || !l->name_from ||
+	    strcmp(l->name_from, "site"))
 		return 0;
-	at = hmap_put(&p->ids, hash_bytes(l->name, strlen(l->name), 0), l->space, &added);
+	at = hmap_put(&p->ids, hash_bytes(l->name, strlen(l->name), lock_is_py_queue(l)), l->space,
+	              &added);
 	if (!at)
 		return -ENOMEM;
 	if (added) {
@@ -98,6 +103,10 @@ int locks_find_semaphores(struct build *b)
 
 		if (!x || !is_lock(x))
 			continue;
+		if (lock_is_py_queue(&b->w->locks.v[i])) {
+			b->w->locks.v[i].pool = x->most + 1;
+			continue;
+		}
 		b->w->locks.v[i].family = x->most + 1;
 		b->w->locks.v[i].family_n = i == x->most ? x->n : 0;
 	}

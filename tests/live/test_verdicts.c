@@ -123,3 +123,19 @@ Test(verdicts, a_semaphore_whose_holders_sleep)
 		             (double)without / 1e6, (double)wall / 1e6);
 	}
 }
+
+/* What comes into a queue may be work: it is not said to be a lock, but where the waiting is. */
+Test(verdicts, a_pool_that_is_too_small)
+{
+	EACH_OF_TWO()
+	{
+		struct recording r = of_mode(two[i], "pool");
+		const char *next = str_at(r.json, "serialization.next_step");
+
+		cr_expect_str_eq(verdict_of(&r), "idle");
+		cr_expect(strstr(next, "the Python queue in pool.<locals>.sleep (verdicts.py:") ||
+		                  strstr(next, "the Python queue in sleep (verdicts.py:"),
+		          "%s", next);
+		cr_expect(strstr(next, "as at a pool that is too small"), "%s", next);
+	}
+}

@@ -161,6 +161,10 @@ Test(pykinds, a_semaphore_that_signals_is_none)
 	/* Work comes in the same way: of a queue nobody knows what it is. */
 	b = three_wait("queue", true);
 	cr_expect_eq(lock_of_wait(&b, 3, 0)->family, 0);
+	cr_expect_neq(lock_of_wait(&b, 3, 0)->pool, 0);
+	built_free(&b);
+	b = three_wait("queue", false);
+	cr_expect_eq(lock_of_wait(&b, 3, 0)->pool, 0);
 	built_free(&b);
 }
 

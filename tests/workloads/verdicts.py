@@ -6,8 +6,10 @@ barrier: three threads meet again and again, one has four times the work of the 
 nap: the main thread sleeps again and again beside a pool that has next to nothing to do
 lock: six threads, each of which sleeps for a while while it holds the same lock
 semaphore: eight threads, of which two at a time may sleep, again and again
+pool: the same with a queue of two things, which each that sleeps takes and puts back
 """
 import hashlib
+import queue
 import sys
 import threading
 import time
@@ -68,4 +70,19 @@ def semaphore():
     together(sleep, range(8))
 
 
-{"barrier": barrier, "nap": nap, "lock": lock, "semaphore": semaphore}[sys.argv[1]]()
+def pool():
+    things = queue.LifoQueue()
+    for thing in range(2):
+        things.put(thing)
+
+    def sleep(_):
+        for _ in range(15):
+            thing = things.get()
+            time.sleep(0.01)
+            things.put(thing)
+
+    together(sleep, range(8))
+
+
+{"barrier": barrier, "nap": nap, "lock": lock, "semaphore": semaphore,
+ "pool": pool}[sys.argv[1]]()
