@@ -53,19 +53,25 @@ static const struct futex_key *key_of(const struct build *b, const struct lock *
 	return l->shared && f ? model_futex_key(b->m, f->space, f->word) : NULL;
 }
 
-/* glibc makes each semaphore under a name of chance, and renames it: the mapping keeps that. */
+/* glibc makes each semaphore under a name of chance, and renames it: the mapping keeps that.
+ * multiprocessing names its own by chance, and one that is gone is known without its directory. */
 static bool is_named_by_chance(const struct futex_key *key)
 {
-	static const char begin[] = "/dev/shm/sem.";
+	static const char *const begins[] = {"sem.mp-", "sem."};
+	static const size_t letters[] = {8, 6};
 	const char *s = key ? key->file : "";
-	size_t n = 0;
 
-	if (strncmp(s, begin, strlen(begin)) != 0)
-		return false;
-	s += strlen(begin);
-	while (isalnum((unsigned char)s[n]))
-		n++;
-	return n == 6 && (!s[n] || !strcmp(s + n, " (deleted)"));
+	s += strncmp(s, "/dev/shm/", 9) ? 0 : 9;
+	for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+		size_t n = strlen(begins[i]), k = n;
+
+		if (strncmp(s, begins[i], n) != 0)
+			continue;
+		while (isalnum((unsigned char)s[k]) || s[k] == '_')
+			k++;
+		return k - n == letters[i] && (!s[k] || !strcmp(s + k, " (deleted)"));
+	}
+	return false;
 }
 
 static bool by_file(struct build *b, struct lock *l, const struct futex *f)
