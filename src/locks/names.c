@@ -160,6 +160,17 @@ static bool is_machinery(const struct frame *f)
 	       model_is_std(f);
 }
 
+/* "from multiprocessing.spawn import spawn_main; …": what its processes are begun with. */
+static bool is_command(const struct frame *frames, size_t i)
+{
+	if (frames[i].kind != FRAME_PYTHON || strcmp(frames[i].module, "<string>") != 0)
+		return false;
+	while (i-- > 0)
+		if (frames[i].kind == FRAME_PYTHON)
+			return strstr(frames[i].module, "/multiprocessing/");
+	return false;
+}
+
 /* waits: also one whose file only waits for others. */
 static const struct frame *pick_python(const struct frame *frames, size_t n, bool waits)
 {
@@ -175,7 +186,7 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 	const struct frame *python;
 
 	for (size_t i = 0; i < n; i++)
-		if (frames[i].name && !is_machinery(&frames[i]))
+		if (frames[i].name && !is_machinery(&frames[i]) && !is_command(frames, i))
 			return &frames[i];
 	python = pick_python(frames, n, false);
 	if (!python)

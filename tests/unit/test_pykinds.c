@@ -253,6 +253,16 @@ static const struct {
          NULL,
          NULL,
          {{"Condition.wait", LIB "threading.py"}, {"Thread.run", LIB "threading.py"}}},
+        {"waited for in SimpleQueue.get (queues.py:7)",
+         NULL,
+         NULL,
+         {{"SimpleQueue.get", LIB "multiprocessing/queues.py"},
+          {"spawn_main", LIB "multiprocessing/spawn.py"},
+          {"<module>", "<string>"}}},
+        {"waited for in <module> (<string>:7)",
+         NULL,
+         NULL,
+         {{"Condition.wait", LIB "threading.py"}, {"<module>", "<string>"}}},
 };
 
 static uint32_t stack_of_place(struct tb *tb, size_t i)
