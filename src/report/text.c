@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The text report: its sections in order, the headline and how parallel the run was. */
 #include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,6 +182,40 @@ static void put_exit(struct buf *b, const struct recording *rec)
 		buf_printf(b, "\nexit %d", status);
 }
 
+/* Processes of the workload that a signal has ended with which nobody ends what is done: a worker
+ * that crashed, or for which there was no memory. What became of the command is said in the line
+ * above. */
+static void print_killed(struct tx *t, const struct recording *rec)
+{
+	static const int signals[] = {SIGKILL, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGSYS};
+	size_t n = model_n_procs(t->r->m);
+
+	for (size_t k = 0; k < ARRAY_LEN(signals); k++) {
+		const struct proc *first = NULL;
+		size_t others = 0;
+		char who[64], more[64] = "", text[256];
+
+		for (size_t i = !rec->attached; i < n; i++) {
+			const struct proc *p = model_proc_at(t->r->m, i);
+
+			if (p->exit_status != 128 + signals[k])
+				continue;
+			others += first != NULL;
+			first = first ? first : p;
+		}
+		if (!first)
+			continue;
+		if (others)
+			snprintf(more, sizeof(more), ", and so did %zu other%s", others,
+			         others == 1 ? "" : "s");
+		snprintf(text, sizeof(text),
+		         "%s (%" PRIu32 ") ended with status %d (128 + SIG%s)%s.",
+		         task_label(who, sizeof(who), t->r->m, first->id), first->pid,
+		         first->exit_status, sigabbrev_np(signals[k]), more);
+		tx_items(t, TX_BAD, NULL, text);
+	}
+}
+
 static void print_loss(struct tx *t, const struct recording *rec)
 {
 	uint64_t seen = sat_add(rec->lost, rec->events);
@@ -280,6 +316,7 @@ void text_headline(struct tx *t)
 		t->err = -ENOMEM;
 	buf_release(&subject);
 	buf_release(&facts);
+	print_killed(t, rec);
 	if (rec->lost)
 		print_loss(t, rec);
 	print_damage(t, rec);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The text and JSON reports against recordings whose answers are known. */
 #include <errno.h>
+#include <signal.h>
 
 #include "report_golden.h"
 #include "report_test.h"
@@ -249,6 +250,34 @@ Test(report, exit_status_in_words)
 	m = loaded(tb);
 	text = text_of(m, NULL);
 	cr_expect(strstr(text, "exit 137 (128 + SIGKILL)\n"), "%s", text);
+	free(text);
+	model_free(m);
+}
+
+/* A worker that the kernel has killed, and one that its pool has ended. */
+Test(report, workers_that_were_killed)
+{
+	struct report_opts o = {.width = 100};
+	struct tb *tb = tb_new();
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "pool");
+	tb_run(tb, 1, 0, 10 * MS);
+	for (uint32_t id = 2; id <= 4; id++) {
+		tb_fork(tb, id, 1, "worker", 1 * MS);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 1 * MS, 5 * MS);
+		tb_exit(tb, id, id == 2 ? SIGTERM : SIGKILL);
+	}
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = text_of(m, &o);
+	cr_expect(strstr(text,
+	                 "\nworker (1003) ended with status 137 (128 + SIGKILL), and so did 1 "
+	                 "other.\n"),
+	          "%s", text);
+	cr_expect(!strstr(text, "SIGTERM"), "%s", text);
 	free(text);
 	model_free(m);
 }
