@@ -65,10 +65,12 @@ int apportion(const double *parts, size_t n, uint64_t total, uint64_t *out);
 /* Spots by cause, id, then the most frequent first: *n of that cause and id. */
 void spots_sort(struct sweep *s);
 const struct spot *spots_of(const struct sweep *s, uint8_t cause, uint32_t id, size_t *n);
-/* Of a row's spots (of one task, unless it is 0), one at the place seen most; NULL: there is none. */
+/* Of a row's spots (of one task, unless it is 0), one at the place seen most; NULL: there is none.
+ */
 const struct spot *spots_most(const struct model *m, const struct sweep *s,
                               const struct cause_row *row, uint32_t task);
-/* As spots_most(), of the blocked time of that cause: of the row's task, or of all if it has none. */
+/* As spots_most(), of the blocked time of that cause: of the row's task, or of all if it has none.
+ */
 const struct stack_row *waits_most(const struct model *m, const struct cause_row *row);
 
 int breakdown_fill(struct report *r, const struct sweep *s); /* r->breakdown */
@@ -76,8 +78,8 @@ int idle_fill(struct report *r, const struct sweep *s);    /* r->lock_idle_ns, r
 int shares_fill(struct report *r, const struct sweep *s);  /* r->shares, r->proc_shares */
 int serial_fill(struct report *r, const struct sweep *s);  /* r->serial */
 int verdict_fill(struct report *r, const struct sweep *s); /* r->verdict and its sentences */
-/* While a program sleeps or waits for the outside, some of its tasks may only wait for their turn to do
- * so: adds to r->next_step where. */
+/* While a program sleeps or waits for the outside, some of its tasks may only wait for their turn
+ * to do so: adds to r->next_step where. */
 void pools_say(struct report *r);
 
 /* How far a row's figure may be off, see uncertain.c. */
