@@ -58,6 +58,7 @@ struct graph_row {
 	uint32_t lock, channel, waits_for;
 	uint64_t since_ns;
 	bool before;			/* it waited already when recording began: since_ns is that moment */
+	bool for_good;			/* for a lock of its own process, without a timeout */
 	uint32_t deadlock;		/* index + 1 into deadlocks */
 	uint32_t ustack, kstack;	/* where it waits; where a running one was last seen */
 };

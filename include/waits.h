@@ -107,6 +107,7 @@ struct wait {
 	uint8_t kind;			/* enum wait_kind */
 	uint8_t open;			/* nobody ended it: the recording or the task did */
 	uint8_t timed_out;		/* its timeout ended it */
+	uint8_t timed;			/* a lock: it has a timeout, or may have one */
 	uint8_t look_out;		/* a sleep of a language's scheduler that has nothing to run: nobody asked for it */
 };
 

@@ -8,6 +8,14 @@
 /* Attached tasks are found within this of the beginning. */
 #define ATTACH_NS 50000000
 
+/* Can only a thread of the same process let go of it? */
+static bool is_own(const struct report *r, uint32_t lock)
+{
+	const struct lock *l = lock && lock <= r->w->locks.n ? &r->w->locks.v[lock - 1] : NULL;
+
+	return l && l->kind != LOCK_FILE && (!l->shared || l->kind == LOCK_JOIN);
+}
+
 static void set_wait(const struct report *r, const struct span *s, struct graph_row *row)
 {
 	const struct recording *rec = model_recording(r->m);
@@ -23,6 +31,7 @@ static void set_wait(const struct report *r, const struct span *s, struct graph_
 	row->since_ns = s->wait ? s->wait->start_ns : sl->out_ns;
 	row->before = rec->attached && row->since_ns <= t->start_ns &&
 	              row->since_ns <= rec->wall_start_ns + ATTACH_NS;
+	row->for_good = s->kind == WAIT_LOCK && s->wait && !s->wait->timed && is_own(r, s->lock);
 	row->ustack = sl->ustack;
 	row->kstack = sl->kstack;
 }

@@ -211,6 +211,7 @@ static void go_on(struct wait *x, const struct wait *more)
 	x->n_slices = more->slice + 1 - x->slice;
 	x->waker = more->waker;
 	x->timed_out = more->timed_out;
+	x->timed = more->timed;
 	x->open = more->open;
 }
 
@@ -228,6 +229,7 @@ static int add_slice(struct build *b, struct stitch *st, uint32_t i)
 	        .waker = s->waker,
 	        .open = is_open(b, st->t, i),
 	        .timed_out = slice_timed_out(s),
+	        .timed = (call_bits(b, s->site) & (CALL_FUTEX | CALL_TIMED)) != CALL_FUTEX,
 	};
 	int err = set_purpose(b, st->t, s, &x);
 

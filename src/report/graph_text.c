@@ -122,6 +122,63 @@ static void put_deadlocks(const struct graph_out *g)
 	}
 }
 
+/* --- processes that nobody wakes --- */
+
+struct crew { /* of a process: those that live */
+	uint64_t n, for_good;
+	bool told; /* or there is nothing to tell */
+};
+
+static struct crew crew_of(const struct graph_out *g, uint32_t proc)
+{
+	struct crew c = {0};
+
+	for (size_t i = 0; i < g->r->graph.n; i++) {
+		const struct graph_row *row = &g->r->graph.v[i];
+		const struct task *t = model_task(g->r->m, row->task);
+
+		if (!t || t->proc != proc)
+			continue;
+		c.n++;
+		c.for_good += row->for_good;
+		c.told |= row->deadlock != 0;
+	}
+	return c;
+}
+
+/* All threads of a process wait for each other's locks, though nobody is known to have them: who
+ * should have woken them has gone. After a fork only the thread that called it is there, while the
+ * locks are as all threads had left them. Bounded: it looks through all tasks for each process. */
+static void put_hung(const struct graph_out *g)
+{
+	enum { MOST = 256 };
+	size_t told = 0;
+
+	for (size_t i = 0; i < g->r->graph.n && told < MOST; i++) {
+		uint32_t task = g->r->graph.v[i].task;
+		const struct task *t = model_task(g->r->m, task);
+		struct crew c;
+
+		if (!t || t->proc != task || !g->r->graph.v[i].for_good)
+			continue;
+		told++;
+		c = crew_of(g, task);
+		if (c.told || c.for_good < c.n)
+			continue;
+		fputs("only a signal can wake ", g->out);
+		put_task(g, task);
+		if (c.n == 1)
+			fputs(": its one thread waits for a lock of its own process, with no "
+			      "timeout\n",
+			      g->out);
+		else
+			fprintf(g->out,
+			        ": its %" PRIu64 " threads wait for locks of their own process, "
+			        "with no timeout\n",
+			        c.n);
+	}
+}
+
 /* --- trees --- */
 
 static bool alike(const struct graph_out *g, uint32_t a, uint32_t b)
@@ -258,6 +315,7 @@ int report_graph_text(const struct report *r, const struct report_opts *o, FILE 
 	rc = index_tasks(&g);
 	if (!rc) {
 		put_deadlocks(&g);
+		put_hung(&g);
 		if (r->deadlocks.n)
 			fputs("others\n", out);
 		root = chain_roots(&g);

@@ -403,6 +403,7 @@ static json_t *graph_row(struct jout *j, const struct graph_row *g)
 	      j_text(g->waits_for ? evidence_key((enum evidence)g->evidence) : NULL));
 	j_set(j, o, "since_ns", j_time(j, g->since_ns));
 	j_set(j, o, "since_before", json_boolean(g->before));
+	j_set(j, o, "for_good", json_boolean(g->for_good));
 	j_set(j, o, "frames", j_stack(j, g->ustack, g->kstack));
 	return o;
 }

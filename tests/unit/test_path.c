@@ -429,6 +429,47 @@ Test(graph, of_a_deadlock_and_who_is_behind_it)
 	drop(&b);
 }
 
+/* A child of a process with threads: who has the lock is not in it. */
+static char *text_of_child(uint64_t timeout, bool thread)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	char *text;
+
+	tb_task(tb, 1, "parent");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_call_with(tb, 1, TB_NR_poll, 0, 1, FD_UNKNOWN, TB_NEVER, 0);
+	tb_fork(tb, 2, 1, "child", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_futex(tb, 2, SEM, TB_FUTEX_BITSET, 0, timeout, TB_NEVER, 0);
+	if (thread) {
+		tb_thread(tb, 3, 2, "child", 0);
+		tb_on(tb, 3, 2);
+		tb_run(tb, 3, 0, 100 * MS);
+	}
+	tb_stop(tb, 100 * MS);
+	b = build(tb);
+	text = graph_text(&b);
+	drop(&b);
+	return text;
+}
+
+Test(graph, nobody_is_left_to_wake_it)
+{
+	char *text = text_of_child(0, false);
+
+	cr_expect_eq(strncmp(text, "only a signal can wake child (1002): its one thread", 50), 0,
+	             "%s", text);
+	free(text);
+	text = text_of_child(0x7fff, false);
+	cr_expect(!strstr(text, "only a signal"), "%s", text);
+	free(text);
+	text = text_of_child(0, true);
+	cr_expect(!strstr(text, "only a signal"), "%s", text);
+	free(text);
+}
+
 /* Two hundred idle threads are one line; who runs and who waits for him come first. */
 Test(graph, like_ones_are_one_line)
 {
