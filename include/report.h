@@ -147,7 +147,8 @@ struct report {
 	const char *mode;		/* single, threaded, multiprocess, mixed: of the program, without … */
 	/* … what launched it: other processes that had all ended when the recording's first process came to its
 	 * last exec, in the first half of the run (a version manager's script before python). 0 = none;
-	 * launcher_ns: until then. The account and all tables have them. */
+	 * launcher_ns: until then. The account and all tables have them, but for channels that only they had: those the
+	 * text counts. */
 	size_t launcher_procs, launcher_tasks;
 	uint64_t launcher_ns;
 	uint64_t wall_ns; double cpus;	/* 0 = unknown */

@@ -308,6 +308,7 @@ static bool lock_wanted(const struct tx *t, const struct lock *l)
 struct order {
 	uint64_t idle_ns, ns;
 	size_t index;
+	bool aside;
 };
 
 /* What kept CPUs idle comes first: an idle pool waits longest, and holds nobody up. */
@@ -315,6 +316,8 @@ static int by_cost(const void *a, const void *b)
 {
 	const struct order *x = a, *y = b;
 
+	if (x->aside != y->aside)
+		return x->aside ? 1 : -1;
 	if (x->idle_ns != y->idle_ns)
 		return x->idle_ns > y->idle_ns ? -1 : 1;
 	if (x->ns != y->ns)
@@ -333,6 +336,17 @@ static void print_more(struct tx *t, size_t more, uint64_t wait_ns, const char *
 		        fmt_ns(ns, sizeof(ns), wait_ns));
 }
 
+/* There are no others: a table would be of what the program's author does not know. */
+static void print_aside(struct tx *t, size_t n, uint64_t wait_ns, const char *many)
+{
+	char ns[32], text[96];
+
+	snprintf(text, sizeof(text), "%zu, of its launcher only\n%s of waiting", n,
+	         fmt_ns(ns, sizeof(ns), wait_ns));
+	tx_section(t);
+	tx_items(t, TX_PLAIN, many, text);
+}
+
 /* A list of things with waiting time, and how one of them becomes a row. */
 struct listing {
 	const struct column *columns;
@@ -341,6 +355,8 @@ struct listing {
 	/* Its waiting time, 0 = not shown; and the idle CPU time that it caused. */
 	uint64_t (*wanted)(const struct tx *t, const void *things, size_t i, uint64_t *idle_ns);
 	void (*add)(struct table *tab, const struct tx *t, const void *things, size_t i);
+	/* Is it not shown unless all are? NULL: none is. */
+	bool (*aside)(const struct tx *t, const void *things, size_t i);
 	const char *one, *many;
 };
 
@@ -359,7 +375,9 @@ static int put_in_order(struct ordered *o, const struct tx *t, const struct list
 		/* So little is rather an estimate's error than a cost. */
 		if (x.idle_ns < t->r->capacity_ns / SMALL)
 			x.idle_ns = 0;
-		o->all_ns = sat_add(o->all_ns, x.ns);
+		x.aside = l->aside && l->aside(t, l->things, i);
+		if (!x.aside)
+			o->all_ns = sat_add(o->all_ns, x.ns);
 		if (x.ns && vec_push(&o->v, x))
 			return -ENOMEM;
 	}
@@ -379,7 +397,7 @@ static void print_listing(struct tx *t, const struct listing *l)
 		table_column(&tab, &l->columns[i]);
 	for (size_t i = 0; i < o.v.n && !tab.err; i++) {
 		const struct order *x = &o.v.v[i];
-		bool large = x->idle_ns || x->ns >= o.all_ns / SMALL;
+		bool large = !x->aside && (x->idle_ns || x->ns >= o.all_ns / SMALL);
 
 		if (shown == i && shown < t->top && (t->o->top || large)) {
 			l->add(&tab, t, l->things, x->index);
@@ -391,7 +409,10 @@ static void print_listing(struct tx *t, const struct listing *l)
 	if (shown)
 		tx_section(t);
 	table_print(&tab, t);
-	print_more(t, o.v.n - shown, rest, l->one, l->many);
+	if (!shown && o.v.n && o.v.v[0].aside)
+		print_aside(t, o.v.n, rest, l->many);
+	else
+		print_more(t, o.v.n - shown, rest, l->one, l->many);
 	table_release(&tab);
 	vec_release(&o.v);
 }
@@ -468,6 +489,33 @@ static uint64_t channel_time(const struct tx *t, const void *things, size_t i, u
 	return c->waits && wanted ? c->wait_ns : 0;
 }
 
+/* Are some of them processes that started the program and had ended when it began, and the others
+ * the program's own, which was one of these before its last exec? */
+static bool are_launcher(const struct report *r, const struct lock_task *v, size_t n, bool *any)
+{
+	uint64_t begun = model_recording(r->m)->wall_start_ns + r->launcher_ns;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct task *t = model_task(r->m, v[i].task);
+
+		if (!t || t->flags & TASK_F_ROOT)
+			continue;
+		if (t->alive || t->end_ns > begun)
+			return false;
+		*any = true;
+	}
+	return true;
+}
+
+static bool channel_of_launcher(const struct tx *t, const void *things, size_t i)
+{
+	const struct connection *c = (const struct connection *)things + i;
+	bool any = false;
+
+	return t->r->launcher_procs && are_launcher(t->r, c->waiters.v, c->waiters.n, &any) &&
+	       are_launcher(t->r, c->blockers.v, c->blockers.n, &any) && any;
+}
+
 static void channel_row(struct table *tab, const struct tx *t, const void *things, size_t i)
 {
 	const struct connection *c = (const struct connection *)things + i;
@@ -494,6 +542,7 @@ void text_channels(struct tx *t)
 	        .n_columns = ARRAY_LEN(channel_columns),
 	        .wanted = channel_time,
 	        .add = channel_row,
+	        .aside = channel_of_launcher,
 	        .one = "channel",
 	        .many = "channels",
 	};

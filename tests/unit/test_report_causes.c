@@ -291,6 +291,33 @@ Test(report_causes, kind_of_many_locks)
 	model_free(m);
 }
 
+/* Pipes of a start script, which was over when the program began, are not listed. */
+Test(report_causes, channels_of_the_launcher)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 120};
+	struct report r = {0};
+	char *text;
+
+	fill(&r, m, false);
+	text = print(&r, &o);
+	cr_expect(strstr(text, "\npipe app | worker "), "%s", text);
+	free(text);
+	r.launcher_procs = 1;
+	r.launcher_ns = UINT32_MAX;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "\npipe app | worker "), "%s", text);
+	cr_expect(strstr(text, "\nchannels         1, of its launcher only · 9 ms of waiting\n"),
+	          "%s", text);
+	free(text);
+	r.launcher_ns = 1; /* its other end lives on */
+	text = print(&r, &o);
+	cr_expect(strstr(text, "\npipe app | worker "), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Holders of one name are told apart where one has more than its part. */
 Test(report_causes, holders_that_stand_out)
 {
