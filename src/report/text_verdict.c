@@ -176,8 +176,8 @@ static void print_no_gain(struct tx *t, const struct what_if_row *w)
 		         "programs use as well, and about %s on free ones.",
 		         change, ns, low, high, fmt_ns(free_ns, sizeof(free_ns), w->free_ns));
 	else
-		snprintf(line, sizeof(line),
-		         "%s, the same work would take about as long: %s (%s to %s).", change, ns,
+		snprintf(line, sizeof(line), "%s, the same work would take %s: %s (%s to %s).",
+		         change, w->speedup * WORTH_TELLING < 1 ? "longer" : "about as long", ns,
 		         low, high);
 	tx_items(t, TX_PLAIN, NULL, line);
 }

@@ -413,6 +413,11 @@ Test(report_causes, prediction_of_no_gain)
 	          "%s", text);
 	cr_expect(!strstr(text, "instead of threads"), "%s", text);
 	free(text);
+	r.what_if.v[0].speedup = 0.9;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Without the GIL, the same work would take longer: 80 ms"), "%s",
+	          text);
+	free(text);
 	r.what_if.v[0].free_ns = 50 * MS;
 	text = print(&r, &o);
 	cr_expect(strstr(text,
