@@ -161,6 +161,38 @@ Test(gil, attached)
 	cr_assert(f.tiled);
 }
 
+/* The child of subprocess runs for a moment as the thread that made it. What that one holds later
+ * is not held by the child. */
+Test(gil, beside_a_subprocess)
+{
+	static const char *const program = "import os, subprocess, threading, time\n"
+	                                   "def loop(s):\n"
+	                                   "    end = time.thread_time() + s\n"
+	                                   "    while time.thread_time() < end: pass\n"
+	                                   "for _ in range(3): subprocess.run(['true'])\n"
+	                                   "thread = threading.Thread(target=loop, args=(0.2,))\n"
+	                                   "thread.start()\n"
+	                                   "loop(0.2)\n"
+	                                   "thread.join()\n";
+	struct python py[16];
+	size_t n = pythons(py, 16);
+
+	for (size_t i = 0; i < n; i++) {
+		struct recording r = record(NONE, ARGS(py[i].program, "-c", program));
+		const struct gil_holder *main;
+		struct err err = {0};
+		struct gil_facts f;
+
+		cr_assert_eq(r.p.status, 0, "%s: %s", py[i].program, r.p.err);
+		cr_assert_eq(gil_facts(r.trace, &f, &err), 0, "%s", err.msg);
+		main = gil_holder(&f,
+		                  (uint32_t)u64_at(json_array_get(at(r.json, "tasks"), 0), "tid"));
+		cr_assert(main, "%s", py[i].program);
+		cr_expect_gt(main->hold_ns, 150 * MS, "%s: %.1f ms", py[i].program,
+		             (double)main->hold_ns / 1e6);
+	}
+}
+
 /* --- several GILs ------------------------------------------------------------------------- */
 
 /* Threads of one GIL in the truth have one GIL in the recording, others another one. */
