@@ -160,7 +160,7 @@ struct meta {
 	uint32_t key;
 	size_t off, n; /* of the value in meta_bytes, a NUL follows */
 };
-/* Which task had this tid of the innermost namespace, and when. */
+/* Which task had this tid of the innermost namespace, and when. proc 0: anywhere. */
 struct tid_life {
 	uint32_t ns_tid, proc, task;
 	uint64_t start_ns, end_ns;
@@ -251,7 +251,9 @@ struct model {
 	struct idmap task_ids;
 	struct hmap proc_tids; /* (proc, tid in the innermost namespace) -> task id */
 	struct hmap ctids;     /* (space, address of clear_child_tid) -> task id */
-	VEC(struct tid_life) tid_lives;
+	VEC(struct tid_life) lives;
+	uint64_t *latest_ends; /* of lives, a tree of maxima: leaves from [life_leaves] on */
+	size_t life_leaves;
 	VEC(const struct task *) listed;
 	VEC(struct lproc) procs;
 	struct idmap proc_ids;
@@ -340,6 +342,12 @@ int on_rename(struct model *m, uint64_t ts, const struct rec_rename *r);
 int tasks_finish(struct model *m); /* closes lives; sets wall end */
 int tasks_list(struct model *m);   /* clips lives to the window, lists those inside */
 void tasks_release(struct model *m);
+
+/* --- lives.c -------------------------------------------------------------------------------- */
+
+int lives_add(struct model *m, const struct task *t); /* placeholders are left out */
+int lives_finish(struct model *m);                    /* all are there; before it nobody is found */
+void lives_release(struct model *m);
 
 /* --- slices.c ------------------------------------------------------------------------------- */
 

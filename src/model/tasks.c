@@ -299,32 +299,6 @@ static uint64_t end_of(const struct model *m, struct ltask *lt)
 	return end < lt->t.start_ns ? lt->t.start_ns : end;
 }
 
-static int add_tid_life(struct model *m, const struct task *t)
-{
-	struct tid_life life = {
-	        .ns_tid = t->ns_tid ? t->ns_tid : t->tid,
-	        .proc = t->proc,
-	        .task = t->id,
-	        /* Who was there before the recording was there when those attached before it were.
-	         */
-	        .start_ns = t->flags & TASK_F_ATTACHED ? 0 : t->start_ns,
-	        .end_ns = t->end_ns,
-	};
-
-	return t->placeholder ? 0 : vec_push(&m->tid_lives, life);
-}
-
-static int tid_life_order(const void *a, const void *b)
-{
-	const struct tid_life *x = a, *y = b;
-
-	if (x->ns_tid != y->ns_tid)
-		return x->ns_tid < y->ns_tid ? -1 : 1;
-	if (x->start_ns != y->start_ns)
-		return x->start_ns < y->start_ns ? -1 : 1;
-	return x->task < y->task ? -1 : x->task > y->task;
-}
-
 int tasks_finish(struct model *m)
 {
 	uint64_t last_end = 0;
@@ -337,16 +311,14 @@ int tasks_finish(struct model *m)
 		if (err)
 			return err;
 		lt->t.end_ns = end;
-		err = add_tid_life(m, &lt->t);
+		err = lives_add(m, &lt->t);
 		if (err)
 			return err;
 		if (end > last_end)
 			last_end = end;
 	}
 	m->rec.wall_end_ns = m->tasks.n ? last_end : m->stop_ns;
-	if (m->tid_lives.n)
-		qsort(m->tid_lives.v, m->tid_lives.n, sizeof(*m->tid_lives.v), tid_life_order);
-	return 0;
+	return lives_finish(m);
 }
 
 /* The kernel's growth over the same time: what was recorded outside the window is known. */
@@ -430,7 +402,7 @@ void tasks_release(struct model *m)
 	idmap_release(&m->task_ids);
 	hmap_release(&m->proc_tids);
 	hmap_release(&m->ctids);
-	vec_release(&m->tid_lives);
+	lives_release(m);
 }
 
 size_t model_n_tasks(const struct model *m)
@@ -455,31 +427,4 @@ uint32_t model_task_by_ctid(const struct model *m, uint32_t space, uint64_t addr
 	const uint64_t *at = hmap_get(&m->ctids, space, addr);
 
 	return at ? (uint32_t)*at : 0;
-}
-
-/* Of several at once in different namespaces nobody can tell which is meant. */
-uint32_t model_task_by_ns_tid(const struct model *m, uint32_t proc, uint32_t ns_tid, uint64_t ts)
-{
-	size_t lo = 0, hi = m->tid_lives.n;
-	uint32_t found = 0;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (m->tid_lives.v[mid].ns_tid < ns_tid)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < m->tid_lives.n && m->tid_lives.v[lo].ns_tid == ns_tid; lo++) {
-		const struct tid_life *l = &m->tid_lives.v[lo];
-
-		if ((proc && l->proc != proc) || l->start_ns > ts || l->end_ns < ts)
-			continue;
-		/* One that begins later took the tid over. */
-		if (!proc && found && model_task(m, found)->end_ns > l->start_ns)
-			return 0;
-		found = l->task;
-	}
-	return found;
 }

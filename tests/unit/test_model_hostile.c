@@ -307,6 +307,96 @@ Test(model_hostile, duplicates_do_not_redefine_tasks)
 	model_free(m);
 }
 
+/* --- one tid, many tasks
+ * ------------------------------------------------------------------------------ */
+
+static void short_life(struct tb *tb, uint32_t id, uint32_t proc, uint32_t ns_tid, uint64_t start,
+                       uint64_t end)
+{
+	struct rec_task task = {.id = id, .proc = proc, .tid = 1000 + id, .ns_tid = ns_tid};
+	struct rec_exit exit = {.task = id};
+
+	tb_raw(tb, REC_K_TASK, TB_EPOCH + start, &task);
+	tb_raw(tb, REC_K_EXIT, TB_EPOCH + end, &exit);
+}
+
+static bool has_tid(const struct task *t, uint32_t proc, uint32_t ns_tid, uint64_t ts)
+{
+	return t->ns_tid == ns_tid && (!proc || t->proc == proc) && t->start_ns <= ts &&
+	       t->end_ns >= ts;
+}
+
+/* Looks at every task; they are by order of their beginning. */
+static uint32_t look_everywhere(const struct model *m, uint32_t proc, uint32_t ns_tid, uint64_t ts)
+{
+	const struct task *found = NULL;
+
+	for (size_t i = 0; i < model_n_tasks(m); i++) {
+		const struct task *t = model_task_at(m, i);
+
+		if (has_tid(t, proc, ns_tid, ts) && (!found || t->start_ns >= found->start_ns))
+			found = t;
+	}
+	for (size_t i = 0; found && !proc && i < model_n_tasks(m); i++) {
+		const struct task *t = model_task_at(m, i);
+
+		if (t != found && has_tid(t, proc, ns_tid, ts) && t->end_ns > found->start_ns)
+			return 0;
+	}
+	return found ? found->id : 0;
+}
+
+Test(model_hostile, who_had_this_tid)
+{
+	for (unsigned round = 0; round < 300; round++) {
+		uint32_t n = (uint32_t)rnd(40);
+		struct tb *tb = tb_new();
+		struct model *m;
+
+		for (uint32_t id = 1; id <= n; id++) {
+			uint64_t start = rnd(60);
+
+			short_life(tb, id, 1 + (uint32_t)rnd(3), 1 + (uint32_t)rnd(3), start,
+			           start + rnd(round % 2 ? 20 : 100));
+		}
+		m = tb_load(tb, &with_slices);
+		for (unsigned i = 0; i < 300; i++) {
+			uint32_t proc = (uint32_t)rnd(5), tid = (uint32_t)rnd(5);
+			uint64_t ts = TB_EPOCH + rnd(120);
+
+			cr_assert_eq(model_task_by_ns_tid(m, proc, tid, ts),
+			             look_everywhere(m, proc, tid, ts),
+			             "round %u: %u in %u at %llu", round, tid, proc,
+			             (unsigned long long)rel(ts));
+		}
+		model_free(m);
+		tb_free(tb);
+	}
+}
+
+/* Ten containers a second for hours, and each has a thread 7. */
+Test(model_hostile, a_tid_in_a_hundred_thousand_namespaces, .timeout = 20)
+{
+	const uint32_t n = 100000;
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	short_life(tb, 1, 1, 7, 0, 4ull * n + 4);
+	for (uint32_t id = 2; id <= n; id++)
+		short_life(tb, id, id, 7, 4ull * id, 4ull * id + 2);
+	m = tb_load(tb, &with_slices);
+	for (uint32_t id = 2; id <= n; id++) {
+		uint64_t ts = TB_EPOCH + 4ull * id;
+
+		cr_assert_eq(model_task_by_ns_tid(m, id, 7, ts + 1), id);
+		cr_assert_eq(model_task_by_ns_tid(m, 0, 7, ts + 1), 0);
+		cr_assert_eq(model_task_by_ns_tid(m, 0, 7, ts - 1), 1);
+		cr_assert_eq(model_task_by_ns_tid(m, 1, 7, ts + 1), 1);
+	}
+	model_free(m);
+	tb_free(tb);
+}
+
 /* --- random events
  * ---------------------------------------------------------------------------------- */
 
