@@ -175,7 +175,7 @@ int view_check(const struct view_settings *v, struct err *err);
 void view_model_opts(const struct view_settings *v, struct model_opts *o);
 /* How the terminal wants it; trace_path is left NULL. */
 void view_report_opts(const struct view_settings *v, struct report_opts *o);
-/* Writes JSON (when json is open) and then the text to stdout (when text). */
+/* Writes JSON (when json is open) and then, also when that failed, the text to stdout (when text). */
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
                 bool text, struct err *err);
 

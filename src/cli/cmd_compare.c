@@ -72,16 +72,17 @@ static int print(const struct compare *c, const struct compare_settings *set, st
                  struct err *err)
 {
 	struct report_opts o;
-	int rc = 0;
+	int rc = 0, rc_text = 0;
 
 	view_report_opts(&set->view, &o);
 	if (json->f)
 		rc = compare_json(c, json->f, err);
 	if (!rc && json->f)
 		rc = out_close(json, err);
-	if (!rc && json->f != stdout)
-		rc = compare_text_out(c, &o, stdout, err);
-	return rc;
+	/* The runs may have taken hours, and their traces are gone. */
+	if (json->f != stdout)
+		rc_text = compare_text_out(c, &o, stdout, rc ? NULL : err);
+	return rc ? rc : rc_text;
 }
 
 static int compare(const struct compare_settings *set, char **paths, struct err *err)

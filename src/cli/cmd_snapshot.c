@@ -22,15 +22,16 @@ static int load(struct session *s, int fd, struct err *err)
 static int print(const struct session *s, struct out_file *json, struct err *err)
 {
 	const struct report_opts o = {};
-	int rc = 0;
+	int rc = 0, rc_text = 0;
 
 	if (json->f)
 		rc = report_json(&s->report, &o, json->f, err);
 	if (!rc && json->f)
 		rc = out_close(json, err);
-	if (!rc && json->f != stdout)
-		rc = report_graph_text(&s->report, &o, stdout, err);
-	return rc;
+	/* There is no second chance: what can be shown is. */
+	if (json->f != stdout)
+		rc_text = report_graph_text(&s->report, &o, stdout, rc ? NULL : err);
+	return rc ? rc : rc_text;
 }
 
 static int take(struct record_settings *set, int fd, struct out_file *trace, struct out_file *json,

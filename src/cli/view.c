@@ -70,23 +70,27 @@ void view_report_opts(const struct view_settings *v, struct report_opts *o)
 	};
 }
 
+static int render_json(const struct session *s, const struct report_opts *o, struct out_file *json,
+                       struct err *err)
+{
+	int rc = report_json(&s->report, o, json->f, err);
+
+	return rc ? rc : out_close(json, err);
+}
+
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
                 bool text, struct err *err)
 {
 	struct report_opts o;
-	int rc;
+	int rc = 0, rc_text = 0;
 
 	view_report_opts(v, &o);
 	o.trace_path = strcmp(s->path, "-") ? s->path : NULL;
-
-	/* JSON first: a reader of stdout that goes away (| head) must not cost the file. */
-	if (json->f) {
-		rc = report_json(&s->report, &o, json->f, err);
-		if (rc)
-			return rc;
-		rc = out_close(json, err);
-		if (rc)
-			return rc;
-	}
-	return text ? report_text(&s->report, &o, stdout, err) : 0;
+	/* JSON first: a reader of stdout that goes away (| head) must not cost the file. Nor must a
+	 * full disk cost the text. */
+	if (json->f)
+		rc = render_json(s, &o, json, err);
+	if (text)
+		rc_text = report_text(&s->report, &o, stdout, rc ? NULL : err);
+	return rc ? rc : rc_text;
 }

@@ -91,6 +91,26 @@ Test(robust, full_disk)
 	cr_expect(strstr(check.out, "pingpong"), "what is whole is not shown:\n%s", check.out);
 }
 
+/* A JSON file that cannot be written does not cost the text, which is there only once. */
+Test(robust, text_without_json)
+{
+	struct proc p = run(ARGS(mpvtrace(), "run", "-o", file("t.mpv"), "--json", "/dev/full",
+	                         "--", "sleep", "0.05"));
+
+	cr_expect_eq(p.status, 10, "%s", p.err);
+	cr_expect(strstr(p.err, "cannot write the JSON report: No space left"), "%s", p.err);
+	cr_expect(strstr(p.out, "critical path"), "%s", p.out);
+	p = run(ARGS(mpvtrace(), "report", file("t.mpv"), "--json", "/dev/full"));
+	cr_expect_eq(p.status, 10, "%s", p.err);
+	cr_expect(strstr(p.out, "critical path"), "%s", p.out);
+	p = run(ARGS(mpvtrace(), "compare", "--a", "true", "--b", "true", "--json", "/dev/full"));
+	cr_expect_eq(p.status, 10, "%s", p.err);
+	cr_expect(strstr(p.out, "wall time"), "%s", p.out);
+	p = run(ARGS(mpvtrace(), "snapshot", "-p", fmt("%d", getpid()), "--json", "/dev/full"));
+	cr_expect_eq(p.status, 10, "%s", p.err);
+	cr_expect(strstr(p.out, "waits for"), "%s", p.out);
+}
+
 /* --- kill -9 --------------------------------------------------------------------------------- */
 
 /* Ids of the programs (or links) on the machine, one a line. */
