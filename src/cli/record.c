@@ -158,6 +158,20 @@ static int record_into(struct record_settings *set, int trace_fd, struct out_fil
 	return rc ? fail(rc, err) : status;
 }
 
+/* One file has many names (./x, links), some of which only lead to it once it is there. */
+static int check_names(const struct record_settings *set, struct err *err)
+{
+	const char *json = set->view.json, *trace = set->collect.output;
+	struct stat a, b;
+	bool same = json && strcmp(json, "-") && !stat(json, &a) && !stat(trace, &b) &&
+	            a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+
+	if (!same && (!json || strcmp(json, trace)))
+		return 0;
+	return err_set(err, -EINVAL, MT_EXIT_USAGE, "%s cannot be both the trace and the JSON file",
+	               json);
+}
+
 /* Options are fine: opens the outputs, records, reports. */
 static int record_checked(struct record_settings *set, struct err *err)
 {
@@ -166,6 +180,8 @@ static int record_checked(struct record_settings *set, struct err *err)
 
 	if (!rc && set->view.json)
 		rc = out_open(&json, set->view.json, set->out.overwrite, err);
+	if (!rc)
+		rc = check_names(set, err);
 	if (!rc)
 		fd = rc = create_trace(set, &trace, err);
 	status = rc < 0 ? fail(rc, err) : record_into(set, fd, &trace, &json, err);
@@ -188,8 +204,7 @@ int record(struct record_settings *set)
 	if (!rc && !strcmp(set->collect.output, "-"))
 		rc = err_set(&err, -EINVAL, MT_EXIT_USAGE,
 		             "the trace must be a file: stdout is the report's");
-	if (!rc && set->view.json && !strcmp(set->view.json, set->collect.output))
-		rc = err_set(&err, -EINVAL, MT_EXIT_USAGE,
-		             "%s cannot be both the trace and the JSON file", set->view.json);
+	if (!rc)
+		rc = check_names(set, &err);
 	return rc ? fail(rc, &err) : record_checked(set, &err);
 }

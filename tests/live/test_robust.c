@@ -91,6 +91,13 @@ Test(robust, full_disk)
 	cr_expect(strstr(check.out, "pingpong"), "what is whole is not shown:\n%s", check.out);
 }
 
+static void write_file(const char *path, const void *p, size_t n)
+{
+	FILE *f = fopen(path, "w");
+
+	cr_assert(f && fwrite(p, 1, n, f) == n && !fclose(f));
+}
+
 /* A JSON file that cannot be written does not cost the text, which is there only once. */
 Test(robust, text_without_json)
 {
@@ -109,6 +116,27 @@ Test(robust, text_without_json)
 	p = run(ARGS(mpvtrace(), "snapshot", "-p", fmt("%d", getpid()), "--json", "/dev/full"));
 	cr_expect_eq(p.status, 10, "%s", p.err);
 	cr_expect(strstr(p.out, "waits for"), "%s", p.out);
+}
+
+/* A trace and its JSON are two files, whatever names are given to them. */
+Test(robust, one_name_for_two_files)
+{
+	static const char *const names[] = {"t.mpv", "./t.mpv", "link.mpv"};
+	struct proc p;
+
+	cr_assert(!symlink("t.mpv", "link.mpv"));
+	for (unsigned there = 0; there < 2; there++) {
+		if (there)
+			write_file("t.mpv", "keep", 4);
+		for (unsigned i = 0; i < (there ? 3 : 2); i++) {
+			p = run(ARGS(mpvtrace(), "run", "-f", "-o", "t.mpv", "--json", names[i],
+			             "--", "true"));
+			cr_expect_eq(p.status, 2, "%s: %s", names[i], p.err);
+			cr_expect(strstr(p.err, "cannot be both"), "%s", p.err);
+			cr_expect(there ? file_holds("t.mpv", "keep", 0.1) : access("t.mpv", F_OK),
+			          "%s: not as it was", names[i]);
+		}
+	}
 }
 
 /* --- kill -9 --------------------------------------------------------------------------------- */
@@ -308,13 +336,6 @@ Test(robust, export_formats_by_name)
 
 /* --- check
  * ------------------------------------------------------------------------------------------- */
-
-static void write_file(const char *path, const void *p, size_t n)
-{
-	FILE *f = fopen(path, "w");
-
-	cr_assert(f && fwrite(p, 1, n, f) == n && !fclose(f));
-}
 
 static size_t size_of(const char *path)
 {
