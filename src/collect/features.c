@@ -79,13 +79,29 @@ static bool check_root(struct rows *r)
 	return false;
 }
 
+int kernel_types_error(void)
+{
+	struct btf *btf;
+	int err = access(KERNEL_TYPES, F_OK) ? -errno : 0;
+
+	if (err)
+		return err;
+	btf = btf__parse(KERNEL_TYPES, NULL);
+	err = btf ? -EAGAIN : -errno; /* this time it went well */
+	btf__free(btf);
+	return err;
+}
+
 static struct btf *check_btf(struct rows *r)
 {
 	struct btf *btf = btf__load_vmlinux_btf();
 	struct feature_status *f = row(r, "kernel types (BTF)", true, btf);
+	int err = btf ? 0 : kernel_types_error();
 
-	detail(f, "/sys/kernel/btf/vmlinux%s", btf ? "" : " is not there");
-	if (!btf)
+	detail(f, KERNEL_TYPES "%s", err == -ENOENT ? " is not there" : "");
+	if (err && err != -ENOENT)
+		detail(f, KERNEL_TYPES " cannot be read: %s", strerror(-err));
+	if (err == -ENOENT)
 		remedy(f, "a kernel built with CONFIG_DEBUG_INFO_BTF=y (every current "
 		          "distribution's is)");
 	return btf;

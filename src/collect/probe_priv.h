@@ -4,7 +4,12 @@
 
 #include <stdbool.h>
 
+#define KERNEL_TYPES "/sys/kernel/btf/vmlinux"
+
 struct btf;
+/* Why btf__load_vmlinux_btf() failed, which says -ESRCH whatever it was: -ENOENT = the kernel was
+ * built without; never 0. */
+int kernel_types_error(void);
 /* How many arguments the kernel's tracepoint passes; 0 = there is no such tracepoint. */
 int btf_tracepoint_args(const struct btf *btf, const char *name);
 /* Does it keep sched_info.run_delay for each task? */

@@ -396,6 +396,18 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 }
 
+static int no_types(struct err *err)
+{
+	int code = kernel_types_error();
+
+	if (code == -ENOENT)
+		return err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
+		               "this kernel has no BTF (" KERNEL_TYPES "): it needs "
+		               "CONFIG_DEBUG_INFO_BTF=y");
+	return err_set(err, code, MT_EXIT_FAIL,
+	               "cannot read the kernel's types (" KERNEL_TYPES "): %s", strerror(-code));
+}
+
 static int load_all(struct session *s, const struct collect_opts *o, struct err *err)
 {
 	struct btf *btf = NULL;
@@ -411,9 +423,7 @@ static int load_all(struct session *s, const struct collect_opts *o, struct err 
 	else
 		pthread_join(reader, NULL);
 	if (!rc && !btf)
-		rc = err_set(err, -ENOTSUP, MT_EXIT_UNSUPPORTED,
-		             "this kernel has no BTF (/sys/kernel/btf/vmlinux): it needs "
-		             "CONFIG_DEBUG_INFO_BTF=y");
+		rc = no_types(err);
 	rc = rc ? rc : load_programs(s, btf, o, err);
 	btf__free(btf);
 	if (rc)

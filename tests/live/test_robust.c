@@ -419,3 +419,13 @@ Test(robust, few_open_files)
 	cr_expect_eq(p.status, 1, "%d: %s", p.status, p.err);
 	cr_expect(strstr(p.err, "ulimit -Hn"), "%s", p.err);
 }
+
+/* What fails for want of memory is not said to be the kernel's fault. */
+Test(robust, little_memory)
+{
+	struct proc p = run(
+	        ARGS("sh", "-c", "ulimit -v 22000; exec \"$0\" run -o t.mpv -- true", mpvtrace()));
+
+	cr_expect_eq(p.status, 1, "%d: %s", p.status, p.err);
+	cr_expect(strstr(p.err, "annot allocate memory"), "%s", p.err);
+}
