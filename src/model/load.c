@@ -244,7 +244,8 @@ static void set_wall(struct model *m)
 {
 	struct recording *rec = &m->rec;
 
-	if (!m->have_start)
+	/* A start after the beginning is none: all times would be 0 that count from it. */
+	if (!m->have_start || (m->have_origin && rec->start_ns > m->origin_ns))
 		rec->start_ns = m->have_origin ? m->origin_ns : 0;
 	rec->stop_ns = m->stop_ns;
 	if (rec->wall_end_ns < m->origin_ns)

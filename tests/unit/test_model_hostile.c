@@ -165,6 +165,20 @@ Test(model_hostile, killed_recorder)
 	model_free(m);
 }
 
+/* Times of a report count from the start. */
+Test(model_hostile, a_start_after_the_beginning)
+{
+	struct rec_mark start = {.what = MARK_START};
+	struct tb *tb = two_tasks();
+	struct model *m;
+
+	tb_drop(tb, REC_K_MARK, 0);
+	tb_raw(tb, REC_K_MARK, TB_EPOCH + SEC, &start);
+	m = load(tb, NULL);
+	cr_expect_eq(model_recording(m)->start_ns, TB_EPOCH);
+	model_free(m);
+}
+
 Test(model_hostile, empty_recordings)
 {
 	struct tb *tb = tb_new();
