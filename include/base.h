@@ -141,6 +141,11 @@ int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 /* Writes a name that the workload chose so that it cannot drive the terminal or break
  * lines: control bytes and invalid UTF-8 become \xNN. Returns out. */
 char *fmt_safe(char *out, size_t n, const char *s);
+/* The UTF-8 character at s, of at most n bytes: its length and code point; 0 = it is none (n is 0,
+ * a longer form than needed, a surrogate, cut). n may be larger than what is there if a NUL ends it. */
+size_t utf8_decode(const void *s, size_t n, uint32_t *cp);
+/* Control characters of both sets, and what breaks or reorders a line. */
+bool utf8_is_unsafe(uint32_t cp);
 
 /* --- files --------------------------------------------------------------------------- */
 

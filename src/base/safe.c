@@ -3,36 +3,33 @@
 
 #include "base.h"
 
-/* Length of the valid UTF-8 sequence at s (shortest form, no surrogates) and its code point;
- * 0 = invalid. */
-static unsigned utf8_len(const unsigned char *s, uint32_t *cp)
+size_t utf8_decode(const void *at, size_t n, uint32_t *cp)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	unsigned n, i;
+	const unsigned char *s = at;
+	size_t len;
 
-	if (s[0] < 0x80) {
+	if (n && s[0] < 0x80) {
 		*cp = s[0];
 		return 1;
 	}
-	n = s[0] >= 0xf0 && s[0] < 0xf5   ? 4
-	    : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
-	    : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-	                                  : 0;
-	if (!n)
+	if (!n || s[0] < 0xc2 || s[0] > 0xf4)
 		return 0;
-	*cp = s[0] & (0x7fu >> n);
-	for (i = 1; i < n; i++) {
+	len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+	if (len > n)
+		return 0;
+	*cp = s[0] & (0x7fu >> len);
+	for (size_t i = 1; i < len; i++) {
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
-		*cp = *cp << 6 | (s[i] & 0x3f);
+		*cp = *cp << 6 | (s[i] & 0x3fu);
 	}
-	if (*cp < least[n] || *cp > 0x10ffff || (*cp >= 0xd800 && *cp < 0xe000))
+	if (*cp < least[len] || *cp > 0x10ffff || (*cp >= 0xd800 && *cp < 0xe000))
 		return 0;
-	return n;
+	return len;
 }
 
-/* Control characters of both sets, and what breaks or reorders a line. */
-static bool is_unsafe(uint32_t cp)
+bool utf8_is_unsafe(uint32_t cp)
 {
 	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x061c || cp == 0x200e ||
 	       cp == 0x200f || (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) ||
@@ -49,15 +46,14 @@ char *fmt_safe(char *out, size_t n, const char *s)
 	while (*p) {
 		char piece[24];
 		uint32_t cp = 0;
-		unsigned len = utf8_len(p, &cp), i;
-		size_t put = 0;
+		size_t len = utf8_decode(p, 4, &cp), put = 0;
 
-		if (len && !is_unsafe(cp)) {
+		if (len && !utf8_is_unsafe(cp)) {
 			memcpy(piece, p, len);
 			put = len;
 		} else {
 			len = len ? len : 1;
-			for (i = 0; i < len; i++)
+			for (size_t i = 0; i < len; i++)
 				put += (size_t)snprintf(piece + put, sizeof(piece) - put, "\\x%02x",
 				                        p[i]);
 		}

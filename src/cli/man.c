@@ -5,25 +5,14 @@
 
 #include "cli/cli.h"
 
-/* Reads one UTF-8 character; returns its length. Our own texts are valid. */
-static size_t utf8_char(const unsigned char *s, unsigned *c)
-{
-	size_t n = *s < 0x80 ? 1 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : 4;
-
-	*c = n == 1 ? *s : *s & (0x7fu >> n);
-	for (size_t i = 1; i < n; i++)
-		*c = *c << 6 | (s[i] & 0x3fu);
-	return n;
-}
-
 /* Text as roff: nothing in it is a request or an escape. */
 static void roff_n(FILE *out, const char *s, size_t len, bool line_start)
 {
 	const unsigned char *p = (const unsigned char *)s, *end = p + len;
 
 	while (p < end) {
-		unsigned c;
-		size_t n = utf8_char(p, &c);
+		uint32_t c = 0; /* our own texts are valid */
+		size_t n = utf8_decode(p, (size_t)(end - p), &c);
 
 		if (line_start && (c == '.' || c == '\''))
 			fputs("\\&", out);
@@ -46,7 +35,7 @@ static void roff_n(FILE *out, const char *s, size_t len, bool line_start)
 			fprintf(out, "\\[u%04X]", c);
 		else
 			fputc((int)c, out);
-		p += n;
+		p += n ? n : 1;
 	}
 }
 

@@ -38,37 +38,11 @@ static bool in_ranges(const struct range *r, size_t n, uint32_t cp)
 	return false;
 }
 
-/* Length of the character at s (n bytes left); 0 = not UTF-8 (too long a form, surrogate, cut). */
-static size_t decode(const unsigned char *s, size_t n, uint32_t *cp)
-{
-	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t len;
-
-	if (s[0] < 0x80) {
-		*cp = s[0];
-		return 1;
-	}
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-	if (len > n)
-		return 0;
-	*cp = s[0] & (0x7fu >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		*cp = *cp << 6 | (s[i] & 0x3fu);
-	}
-	if (*cp < least[len] || *cp > 0x10ffff || (*cp >= 0xd800 && *cp < 0xe000))
-		return 0;
-	return len;
-}
-
 /* Bytes and columns of the character at s. */
 static size_t step(const char *s, size_t n, size_t *cols)
 {
 	uint32_t cp;
-	size_t len = decode((const unsigned char *)s, n, &cp);
+	size_t len = utf8_decode(s, n, &cp);
 
 	if (!len) {
 		*cols = 1;
@@ -154,7 +128,7 @@ char *utf8_valid(const char *s, size_t n, size_t *len)
 
 	for (size_t at = 0; at < n;) {
 		uint32_t cp;
-		size_t k = decode((const unsigned char *)s + at, n - at, &cp);
+		size_t k = utf8_decode(s + at, n - at, &cp);
 		int err = k ? buf_put(&b, s + at, k) : buf_put(&b, REPLACEMENT, 3);
 
 		if (err)
