@@ -72,11 +72,33 @@ json_t *j_frames(struct jout *j, uint32_t text, const struct stack_names *names)
 	return frames;
 }
 
+/* jansson escapes the control characters below a blank; with the others (DEL, U+0080 to U+009F),
+ * too, a name could drive the terminal that `--json -` goes to. It hands out whole characters. */
+static int put_escaped(const char *s, size_t n, void *out)
+{
+	size_t from = 0, at = 0;
+
+	while (at < n) {
+		uint32_t cp = 0;
+		size_t len = (unsigned char)s[at] < 0x7f ? 1 : utf8_decode(s + at, n - at, &cp);
+
+		if (cp && utf8_is_unsafe(cp)) {
+			fwrite(s + from, 1, at - from, out);
+			fprintf(out, "\\u%04X", cp);
+			from = at + len;
+		}
+		at += len ? len : 1;
+	}
+	fwrite(s + from, 1, n - from, out);
+	return ferror((FILE *)out) ? -1 : 0;
+}
+
 static void dump(struct jout *j, json_t *v)
 {
 	if (!v)
 		j->err = -ENOMEM;
-	if (!j->err && json_dumpf(v, j->out, JSON_COMPACT | JSON_ENCODE_ANY) && !ferror(j->out))
+	if (!j->err && json_dump_callback(v, put_escaped, j->out, JSON_COMPACT | JSON_ENCODE_ANY) &&
+	    !ferror(j->out))
 		j->err = -ENOMEM;
 	json_decref(v);
 }

@@ -146,6 +146,32 @@ Test(report, json_keeps_names_as_valid_text)
 	model_free(m);
 }
 
+/* Nothing in it drives the terminal that it is printed to, and all of it comes back. */
+Test(report, json_has_no_control_characters)
+{
+	static const char name[] = "\x1b[1m \xc2\x9b"
+	                           "31m \x7f \xe2\x80\xae ä€𝄞";
+	struct tb *tb = tb_new();
+	struct model *m;
+	json_t *doc;
+	char *text;
+
+	tb_task(tb, 1, name);
+	tb_run(tb, 1, 0, MS);
+	tb_exit(tb, 1, 0);
+	m = loaded(tb);
+	text = json_text_of(m);
+	for (const char *p = text; *p; p++)
+		cr_assert((*p >= 0x20 || *p == '\n' || *p < 0) && *p != 0x7f, "\\x%02x", *p);
+	cr_expect(strstr(text, "ä€𝄞") && strstr(text, "\\u009B31m \\u007F \\u202E"), "%s", text);
+	cr_expect(!strstr(text, "\xc2\x9b"));
+	doc = json_of(m);
+	cr_expect_str_eq(json_string_value(at(json_array_get(at(doc, "tasks"), 0), "comm")), name);
+	json_decref(doc);
+	free(text);
+	model_free(m);
+}
+
 /* Signed 64 bits are all that JSON readers agree on. */
 Test(report, json_numbers)
 {
