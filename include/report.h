@@ -253,6 +253,9 @@ const char *report_damage(char *out, size_t n, const struct trace_info *info);
 int report_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
 int report_json(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);
 
+/* Text of ours for a terminal that shows no UTF-8: one character for one, so that columns stay aligned. */
+void report_ascii(FILE *out, const char *s, size_t n);
+
 /* The wait-for graph at the end of the recording: deadlocks first, then each task that others wait
  * for with those below it, then the rest. (JSON: wait_graph of the report.) 0 or -errno of the stream. */
 int report_graph_text(const struct report *r, const struct report_opts *o, FILE *out, struct err *err);

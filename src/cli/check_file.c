@@ -26,7 +26,7 @@ static void print_when(const struct model *m)
 		if (localtime_r(&t, &tm))
 			strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %z", &tm);
 	}
-	printf("%s", text);
+	say("%s", text);
 }
 
 static void print_command(const struct model *m)
@@ -35,30 +35,30 @@ static void print_command(const struct model *m)
 	size_t n = model_meta_bytes(m, META_ARGV, &p), i = 0;
 	char text[600], pids[200];
 
-	printf("command   %s", meta(m, META_COMMAND, text, sizeof(text)));
+	say("command   %s", meta(m, META_COMMAND, text, sizeof(text)));
 	if (model_meta(m, META_PIDS))
-		printf(" %s", meta(m, META_PIDS, pids, sizeof(pids)));
+		say(" %s", meta(m, META_PIDS, pids, sizeof(pids)));
 	while (p && i < n) {
 		char arg[256];
 		size_t len = strnlen((const char *)p + i, n - i);
 
 		snprintf(arg, sizeof(arg), "%.*s", (int)(len < sizeof(arg) ? len : sizeof(arg) - 1),
 		         (const char *)p + i);
-		printf(" %s", fmt_safe(text, sizeof(text), arg));
+		say(" %s", fmt_safe(text, sizeof(text), arg));
 		i += len + 1;
 	}
-	putchar('\n');
+	say("\n");
 }
 
 static void print_origin(const struct model *m)
 {
 	char a[200], b[200], c[200], d[200];
 
-	printf("written   by mpvtrace %s, ", meta(m, META_VERSION, a, sizeof(a)));
+	say("written   by mpvtrace %s, ", meta(m, META_VERSION, a, sizeof(a)));
 	print_when(m);
-	printf("\nmachine   %s, Linux %s, %s, %s CPUs\n", meta(m, META_HOST, a, sizeof(a)),
-	       meta(m, META_RELEASE, b, sizeof(b)), meta(m, META_MACHINE, c, sizeof(c)),
-	       meta(m, META_NCPU, d, sizeof(d)));
+	say("\nmachine   %s, Linux %s, %s, %s CPUs\n", meta(m, META_HOST, a, sizeof(a)),
+	    meta(m, META_RELEASE, b, sizeof(b)), meta(m, META_MACHINE, c, sizeof(c)),
+	    meta(m, META_NCPU, d, sizeof(d)));
 	print_command(m);
 }
 
@@ -67,30 +67,30 @@ static void print_contents(const struct trace_info *info)
 	char a[32], b[32];
 	uint64_t span = info->last_ts > info->first_ts ? info->last_ts - info->first_ts : 0;
 
-	printf("time      %s\n", fmt_ns(a, sizeof(a), span));
-	printf("records   %s in %s block%s\n", fmt_count(a, sizeof(a), info->records),
-	       fmt_count(b, sizeof(b), info->blocks), info->blocks == 1 ? "" : "s");
+	say("time      %s\n", fmt_ns(a, sizeof(a), span));
+	say("records   %s in %s block%s\n", fmt_count(a, sizeof(a), info->records),
+	    fmt_count(b, sizeof(b), info->blocks), info->blocks == 1 ? "" : "s");
 	for (unsigned kind = 0; kind < REC_K_MAX; kind++)
 		if (info->by_kind[kind])
-			printf("  %-12s %12s\n", rec_kind_name((enum rec_kind)kind),
-			       fmt_count(a, sizeof(a), info->by_kind[kind]));
+			say("  %-12s %12s\n", rec_kind_name((enum rec_kind)kind),
+			    fmt_count(a, sizeof(a), info->by_kind[kind]));
 	if (info->unknown_records)
-		printf("  %-12s %12s  (of kinds that this version does not know)\n", "others",
-		       fmt_count(a, sizeof(a), info->unknown_records));
+		say("  %-12s %12s  (of kinds that this version does not know)\n", "others",
+		    fmt_count(a, sizeof(a), info->unknown_records));
 }
 
 static void print_state(const char *path, const struct trace_info *info, int status)
 {
-	char a[32], what[160];
+	char a[32], what[160], safe[1024];
 
-	printf("file      %s: %s, format %u.%u, %s\n", path,
-	       fmt_bytes(a, sizeof(a), info->file_bytes), info->major, info->minor,
-	       status            ? "DAMAGED"
-	       : info->complete  ? "whole"
-	       : info->truncated ? "not finished, and its last block is cut"
-	                         : "not finished");
+	say("file      %s: %s, format %u.%u, %s\n", fmt_safe(safe, sizeof(safe), path),
+	    fmt_bytes(a, sizeof(a), info->file_bytes), info->major, info->minor,
+	    status            ? "DAMAGED"
+	    : info->complete  ? "whole"
+	    : info->truncated ? "not finished, and its last block is cut"
+	                      : "not finished");
 	if (info->damaged_blocks || info->skipped_bytes)
-		printf("damage    %s\n", report_damage(what, sizeof(what), info));
+		say("damage    %s\n", report_damage(what, sizeof(what), info));
 }
 
 static void print_losses(const struct model *m)
@@ -100,11 +100,11 @@ static void print_losses(const struct model *m)
 	size_t n = model_losses(m, &losses);
 	char a[32], cause[100];
 
-	printf("lost      %s\n", rec->lost ? fmt_count(a, sizeof(a), rec->lost) : "nothing");
+	say("lost      %s\n", rec->lost ? fmt_count(a, sizeof(a), rec->lost) : "nothing");
 	for (size_t i = 0; i < n; i++)
 		if (losses[i].count)
-			printf("  %-16s %12s\n", fmt_safe(cause, sizeof(cause), losses[i].cause),
-			       fmt_count(a, sizeof(a), losses[i].count));
+			say("  %-16s %12s\n", fmt_safe(cause, sizeof(cause), losses[i].cause),
+			    fmt_count(a, sizeof(a), losses[i].count));
 }
 
 int check_trace_file(const char *path)
@@ -129,7 +129,7 @@ int check_trace_file(const char *path)
 	print_origin(s.model);
 	print_contents(info);
 	print_losses(s.model);
-	putchar('\n');
+	say("\n");
 	for (size_t i = 0; i < s.report.checks.n; i++)
 		print_check(&s.report.checks.v[i]);
 	session_release(&s);

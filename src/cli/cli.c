@@ -7,11 +7,24 @@
 
 #include "cli/cli.h"
 
+/* File names may hold anything, and are not always the user's own. */
+static void talk(const char *fmt, va_list args)
+{
+	char text[2048], safe[4 * sizeof(text)];
+
+	vsnprintf(text, sizeof(text), fmt, args);
+	fprintf(stderr, "mpvtrace: %s\n", fmt_safe(safe, sizeof(safe), text));
+}
+
 int fail(int rc, const struct err *err)
 {
+	char safe[4 * sizeof(err->msg)];
+
 	if (rc == -EPIPE)
 		return MT_EXIT_FAIL;
-	fprintf(stderr, "mpvtrace: %s\n", err->msg[0] ? err->msg : "failed for an unknown reason");
+	fprintf(stderr, "mpvtrace: %s\n",
+	        err->msg[0] ? fmt_safe(safe, sizeof(safe), err->msg)
+	                    : "failed for an unknown reason");
 	return err->status ? err->status : MT_EXIT_FAIL;
 }
 
@@ -19,11 +32,10 @@ int fail_usage(const struct command *cmd, const char *fmt, ...)
 {
 	va_list args;
 
-	fputs("mpvtrace: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	talk(fmt, args);
 	va_end(args);
-	fprintf(stderr, "\nTry: mpvtrace help%s%s\n", cmd ? " " : "", cmd ? cmd->name : "");
+	fprintf(stderr, "Try: mpvtrace help%s%s\n", cmd ? " " : "", cmd ? cmd->name : "");
 	return MT_EXIT_USAGE;
 }
 
@@ -33,11 +45,9 @@ void notice(const char *fmt, ...)
 
 	if (log_level < LOG_WARN)
 		return;
-	fputs("mpvtrace: ", stderr);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	talk(fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
 }
 
 static void set_log_level(const struct general *g)

@@ -173,9 +173,12 @@ int session_quality(const struct session *s);
 /* Are the view's settings consistent? 0 or -EINVAL with *err. */
 int view_check(const struct view_settings *v, struct err *err);
 void view_model_opts(const struct view_settings *v, struct model_opts *o);
+/* printf to stdout, in ASCII where the terminal shows no UTF-8. */
+void say(const char *fmt, ...) MT_PRINTF(1, 2);
 /* How the terminal wants it; trace_path is left NULL. */
 void view_report_opts(const struct view_settings *v, struct report_opts *o);
-/* Writes JSON (when json is open) and then, also when that failed, the text to stdout (when text). */
+/* Writes JSON (when json is open) and then, also when that failed, the text to stdout (when text).
+ */
 int view_render(const struct session *s, const struct view_settings *v, struct out_file *json,
                 bool text, struct err *err);
 

@@ -10,13 +10,13 @@
 
 void check_line(bool ok, const char *what, const char *fmt, ...)
 {
+	char detail[512];
 	va_list args;
 
-	printf("%-4s %-*s ", ok ? "ok" : "no", WHAT_COLUMN, what);
 	va_start(args, fmt);
-	vprintf(fmt, args);
+	vsnprintf(detail, sizeof(detail), fmt, args);
 	va_end(args);
-	putchar('\n');
+	say("%-4s %-*s %s\n", ok ? "ok" : "no", WHAT_COLUMN, what, detail);
 }
 
 static const char *check_label(const char *name)
@@ -72,7 +72,7 @@ static bool print_features(void)
 		check_line(f->ok, f->name, "%s%s", f->detail,
 		           !f->ok && !f->required ? " (optional)" : "");
 		if (!f->ok && *f->remedy)
-			printf("%*s%s\n", 5 + WHAT_COLUMN + 1, "", f->remedy);
+			say("%*s%s\n", 5 + WHAT_COLUMN + 1, "", f->remedy);
 		all &= f->ok || !f->required;
 	}
 	return all;
@@ -87,10 +87,10 @@ static int check_machine(void)
 	status = check_self_recording();
 	if (!status && !able)
 		status = MT_EXIT_UNSUPPORTED;
-	printf("\n%s\n", !status ? "This machine can record."
-	                 : status == MT_EXIT_PRIVILEGE && geteuid()
-	                         ? "Not as this user: try sudo mpvtrace check."
-	                         : "Something is wrong: see the lines that begin with no.");
+	say("\n%s\n", !status ? "This machine can record."
+	              : status == MT_EXIT_PRIVILEGE && geteuid()
+	                      ? "Not as this user: try sudo mpvtrace check."
+	                      : "Something is wrong: see the lines that begin with no.");
 	return status;
 }
 

@@ -21,9 +21,11 @@ static int load(struct session *s, int fd, struct err *err)
 
 static int print(const struct session *s, struct out_file *json, struct err *err)
 {
-	const struct report_opts o = {};
+	const struct view_settings view = {};
+	struct report_opts o;
 	int rc = 0, rc_text = 0;
 
+	view_report_opts(&view, &o);
 	if (json->f)
 		rc = report_json(&s->report, &o, json->f, err);
 	if (!rc && json->f)

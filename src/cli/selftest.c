@@ -181,8 +181,8 @@ int check_self_recording(void)
 		return fail(rc, &err);
 	set.collect.argv = argv;
 	set.collect.output = path;
-	printf("\ntrial recording: %d threads hand a token round %d times, then sleep %ld ms\n",
-	       RING_THREADS, RING_ROUNDS, RING_SLEEP_NS / 1000000);
+	say("\ntrial recording: %d threads hand a token round %d times, then sleep %ld ms\n",
+	    RING_THREADS, RING_ROUNDS, RING_SLEEP_NS / 1000000);
 	fflush(stdout); /* the workload shares it */
 	rc = collect(&set.collect, &res, &err);
 	if (rc) {

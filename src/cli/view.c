@@ -58,6 +58,25 @@ static bool use_ascii(void)
 	return false;
 }
 
+void say(const char *fmt, ...)
+{
+	va_list args;
+	char *s;
+	int n;
+
+	va_start(args, fmt);
+	if (!use_ascii()) {
+		vprintf(fmt, args);
+	} else {
+		n = vasprintf(&s, fmt, args);
+		if (n >= 0) {
+			report_ascii(stdout, s, (size_t)n);
+			free(s);
+		}
+	}
+	va_end(args);
+}
+
 void view_report_opts(const struct view_settings *v, struct report_opts *o)
 {
 	*o = (struct report_opts){

@@ -300,33 +300,59 @@ static void put_rest(struct graph_out *g)
 			put_node(g, i, 0, 0);
 }
 
+static int put_graph(struct graph_out *g)
+{
+	int rc = index_tasks(g);
+	uint32_t root;
+
+	if (!rc) {
+		put_deadlocks(g);
+		put_hung(g);
+		if (g->r->deadlocks.n)
+			fputs("others\n", g->out);
+		root = chain_roots(g);
+		if (root)
+			put_tree(g, root - 1, 0);
+		put_rest(g);
+	}
+	hmap_release(&g->places);
+	free(g->first);
+	free(g->next);
+	free(g->shown);
+	return rc;
+}
+
+/* As a whole, for its pieces end in the middle of lines. */
+static int put_graph_ascii(struct graph_out *g)
+{
+	FILE *out = g->out;
+	char *text = NULL;
+	size_t n = 0;
+	int rc;
+
+	g->out = open_memstream(&text, &n);
+	if (!g->out)
+		return -ENOMEM;
+	rc = put_graph(g);
+	if (fclose(g->out))
+		rc = -ENOMEM;
+	if (!rc)
+		report_ascii(out, text, n);
+	free(text);
+	return rc;
+}
+
 int report_graph_text(const struct report *r, const struct report_opts *o, FILE *out,
                       struct err *err)
 {
 	struct graph_out g = {.r = r, .out = out, .now_ns = model_recording(r->m)->wall_end_ns};
-	uint32_t root;
 	int rc;
 
-	(void)o;
 	if (!r->graph.n) {
 		fputs("no task was alive when the snapshot was taken\n", out);
 		return 0;
 	}
-	rc = index_tasks(&g);
-	if (!rc) {
-		put_deadlocks(&g);
-		put_hung(&g);
-		if (r->deadlocks.n)
-			fputs("others\n", out);
-		root = chain_roots(&g);
-		if (root)
-			put_tree(&g, root - 1, 0);
-		put_rest(&g);
-	}
-	hmap_release(&g.places);
-	free(g.first);
-	free(g.next);
-	free(g.shown);
+	rc = o && o->ascii ? put_graph_ascii(&g) : put_graph(&g);
 	if (rc)
 		return err_set(err, rc, MT_EXIT_FAIL, "%s", strerror(-rc));
 	return stream_end(out, "the graph", err);

@@ -11,8 +11,8 @@
 #define RESET "\x1b[0m"
 #define JOINT " · "
 
-/* One character for one, so that columns stay aligned; '?' for those of names. */
-static void put_ascii(FILE *out, const char *s, size_t n)
+/* '?' for characters of names. */
+void report_ascii(FILE *out, const char *s, size_t n)
 {
 	static const struct {
 		const char *utf8;
@@ -40,7 +40,7 @@ static void put_ascii(FILE *out, const char *s, size_t n)
 static void put_text(const struct tx *t, const char *s, size_t n)
 {
 	if (t->ascii)
-		put_ascii(t->out, s, n);
+		report_ascii(t->out, s, n);
 	else
 		fwrite(s, 1, n, t->out);
 }

@@ -354,6 +354,25 @@ Test(robust, check_this_machine)
 	          p.out, p.err);
 }
 
+/* C says that the terminal shows no UTF-8; and no name drives it, whatever it shows. */
+Test(robust, check_in_ascii)
+{
+	struct recording r = record(NONE, ARGS("sh", "-c", "true", "a→b"));
+	struct proc p;
+
+	setenv("LC_ALL", "C", 1);
+	p = run(ARGS(mpvtrace(), "check", r.trace));
+	cr_expect_eq(p.status, 0, "%s", p.err);
+	cr_expect(strstr(p.out, "a>b"), "%s", p.out);
+	for (const char *c = p.out; *c; c++)
+		cr_assert(!(*c & 0x80), "%s", p.out);
+	cr_assert(!rename(r.trace, "\x1b[31mred"));
+	p = run(ARGS(mpvtrace(), "check", "\x1b[31mred"));
+	cr_expect(!strchr(p.out, 0x1b) && strstr(p.out, "\\x1b[31mred"), "%s", p.out);
+	p = run(ARGS(mpvtrace(), "report", "\x1b[31mgone"));
+	cr_expect(!strchr(p.err, 0x1b) && strstr(p.err, "\\x1b[31mgone"), "%s", p.err);
+}
+
 Test(robust, check_trace_files)
 {
 	struct recording r = record(NONE, ARGS(workload("threads")));

@@ -399,16 +399,45 @@ static const struct graph_row *row_of(const struct built *b, uint32_t task)
 	return NULL;
 }
 
-static char *graph_text(const struct built *b)
+static char *graph_page(const struct built *b, const struct report_opts *o)
 {
 	struct err err = {0};
 	char *text = NULL;
 	size_t n = 0;
 	FILE *out = open_memstream(&text, &n);
 
-	cr_assert_eq(report_graph_text(&b->r, NULL, out, &err), 0);
+	cr_assert_eq(report_graph_text(&b->r, o, out, &err), 0);
 	fclose(out);
 	return text;
+}
+
+static char *graph_text(const struct built *b)
+{
+	return graph_page(b, NULL);
+}
+
+/* The same page, character for character, where the terminal shows no UTF-8. */
+Test(graph, in_ascii)
+{
+	struct tb *tb = abba();
+	struct built b;
+	char *text, *ascii;
+	size_t columns = 0;
+
+	tb_rename(tb, 1, 1 * MS, "a→b…");
+	b = build(tb);
+	text = graph_text(&b);
+	ascii = graph_page(&b, &(struct report_opts){.ascii = true});
+	for (const char *p = text; *p; p++)
+		columns += (*p & 0xc0) != 0x80;
+	cr_expect(strlen(text) > columns, "nothing to replace: %s", text);
+	cr_expect_eq(strlen(ascii), columns, "%s", ascii);
+	cr_expect(strstr(ascii, "a>b~ (1001)"), "%s", ascii);
+	for (const char *p = ascii; *p; p++)
+		cr_assert(!(*p & 0x80), "%s", ascii);
+	free(text);
+	free(ascii);
+	drop(&b);
 }
 
 Test(graph, of_a_deadlock_and_who_is_behind_it)
