@@ -156,6 +156,7 @@ struct report {
 	VEC(struct report_check) checks;	/* voluntary, involuntary, run_ns, runnable_ns, faults … */
 	VEC(struct report_lock) locks;		/* by wait_ns, largest first */
 	bool causes_known;		/* the members below were worked out */
+	bool chains_too_long;		/* why not: so many tasks wait for one another, one behind the other */
 	uint64_t capacity_ns;		/* wall × CPUs, rounded down */
 	/* The wall time less what other load (or the hypervisor) took, an estimate: ∫ dt × running / could,
 	 * could = the least of running + ready and CPUs, ready without those who would only have

@@ -186,6 +186,7 @@ static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weigh
 	while (!err && (weight || joiners)) {
 		struct node *n = &c->nodes.v[i];
 
+		c->steps++;
 		if (weight)
 			err = slot_add(c, i, label, weight, is_root(n));
 		if (!err && joiners)
@@ -200,10 +201,12 @@ static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weigh
 	return err;
 }
 
-static uint32_t root_of(const struct chains *c, uint32_t i)
+static uint32_t root_of(struct chains *c, uint32_t i)
 {
-	while (c->nodes.v[i].state == NODE_LINKED)
+	while (c->nodes.v[i].state == NODE_LINKED) {
 		i = c->nodes.v[i].parent;
+		c->steps++;
+	}
 	return i;
 }
 
@@ -509,6 +512,8 @@ int chains_change(struct chains *c, uint32_t i, const struct span *next)
 	uint32_t cycle = NOBODY;
 	int err;
 
+	if (c->steps > CHAIN_SLACK + CHAIN_LINKS * ++c->changes)
+		return -E2BIG;
 	if (c->cycles) {
 		cycle = root_of(c, i);
 		if (cycle == i || c->nodes.v[cycle].state != NODE_CYCLE)

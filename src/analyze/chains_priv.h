@@ -37,6 +37,10 @@
 /* From wake-up to running, an idle CPU needs some microseconds: up to this it is part of the wait.
  */
 #define WAKE_LATENCY_NS 100000
+/* A change may walk so many links on the average: a ring of a thousand threads is nothing, but a
+ * file may say that of a hundred thousand tasks each waits for the next one. */
+#define CHAIN_LINKS 1024
+#define CHAIN_SLACK (1u << 26)
 
 /* Who gets idle CPUs first, when there are several. JOIN: see Weight above. */
 enum charge_class {
@@ -112,11 +116,13 @@ struct chains {
 	struct hmap charge_ids;
 	uint64_t running, ready, running_sum; /* sum of indexes: the index when one runs */
 	uint32_t cycles;
+	uint64_t changes, steps; /* spans entered; links of chains walked for them */
 };
 
 int chains_init(struct chains *c, const struct waits *w);
 void chains_release(struct chains *c);
-/* Node i goes into its next span (NULL: it is gone). 0 or -ENOMEM. */
+/* Node i goes into its next span (NULL: it is gone). 0, -ENOMEM, or -E2BIG: the chains are so long
+ * that to follow them would take hours. */
 int chains_change(struct chains *c, uint32_t i, const struct span *next);
 /* Charges what is still open. */
 int chains_settle(struct chains *c);

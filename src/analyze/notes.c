@@ -261,6 +261,14 @@ static int of_machine(struct report *r)
 	return rc;
 }
 
+static int of_chains(struct report *r)
+{
+	return r->chains_too_long
+	               ? note_add(r, "what kept CPUs idle was not worked out: too many tasks wait "
+	                             "for one another, one behind the other")
+	               : 0;
+}
+
 static int of_what_if(struct report *r)
 {
 	return r->what_if_cut
@@ -271,9 +279,9 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_what_if,  of_file,  of_losses,  of_oddities,     of_kernel_counters,
-	        of_memory,   of_forks, of_stacks,  cut_stacks_note, of_futexes,
-	        of_channels, of_stops, of_machine, of_recorder,
+	        of_chains,          of_what_if,  of_file,  of_losses,  of_oddities,
+	        of_kernel_counters, of_memory,   of_forks, of_stacks,  cut_stacks_note,
+	        of_futexes,         of_channels, of_stops, of_machine, of_recorder,
 	};
 	int rc = 0;
 

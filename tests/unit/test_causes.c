@@ -847,3 +847,37 @@ Test(causes, sums_hold_in_windows)
 		tb_free(tb);
 	}
 }
+
+/* A file may say that each of many thousand tasks waits for the next one: following that at every
+ * change would take hours. What is not worked out is said, and is not 0. */
+Test(causes, chains_without_end, .timeout = 100)
+{
+	const uint32_t n = 16000;
+	struct tb *tb = tb_new();
+	struct model_opts opts = {.flags = MODEL_SLICES};
+	struct err err = {0};
+	bool told = false;
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= n; id++)
+		tb_thread(tb, id, 1, "t", 0);
+	for (uint32_t id = n; id; id--) {
+		uint64_t t = US + 10ull * (n - id);
+
+		tb_on(tb, id, id % 4);
+		tb_run(tb, id, t, t + 5);
+		tb_owner(tb, id, id + 1);
+		tb_futex_wait(tb, id, 0x1000 + 64 * id, TB_NEVER, 0);
+	}
+	tb_stop(tb, SEC);
+	b.m = tb_load(tb, &opts);
+	tb_free(tb);
+	cr_assert(b.m);
+	cr_assert_eq(report_build(&b.r, b.m, &err), 0, "%s", err.msg);
+	cr_expect(b.r.chains_too_long && !b.r.causes_known && !b.r.breakdown.n);
+	for (size_t i = 0; i < b.r.notes.n; i++)
+		told |= strstr(b.r.notes.v[i], "one behind the other") != NULL;
+	cr_expect(told);
+	drop(&b);
+}
