@@ -137,6 +137,43 @@ Test(pykinds, by_the_librarys_frames)
 	built_free(&b);
 }
 
+static size_t index_of(const char *want)
+{
+	size_t i = 0;
+
+	while (strcmp(waits[i].want, want))
+		i++;
+	return i;
+}
+
+/* Threads 3 to 5 wait twice at a word of their own: first for thread 2, then, if turns, for each
+ * other as well. */
+static struct built three_wait(const char *kind, bool turns)
+{
+	struct tb *tb = tb_program(5, "python3", "worker");
+	uint32_t stack;
+
+	tb_map(tb, 1, BASE, BASE + 0x10000, 0, PYTHON);
+	tb_symbol(tb, PYTHON, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
+	tb_symbol(tb, PYTHON, SEM_WAIT, "sem_wait", 4, 0);
+	stack = stack_of(tb, index_of(kind));
+	tb_run(tb, 1, 0, 80 * MS);
+	tb_run(tb, 2, 0, 80 * MS);
+	for (uint32_t id = 5; id >= 3; id--) {
+		uint64_t t = 20 * MS, first = (27 + id) * MS, until = (85 - 5 * id) * MS;
+
+		tb_run(tb, id, 0, t);
+		tb_stacks(tb, id, stack, 0);
+		tb_futex(tb, id, SEM + 64 * id, TB_FUTEX_BITSET, 0, 0, first, 2);
+		tb_run(tb, id, first, first + 2 * MS);
+		tb_futex(tb, id, SEM + 64 * id, TB_FUTEX_BITSET, 0, 0, until,
+		         turns && id < 5 ? id + 1 : 2);
+		tb_run(tb, id, until, until + 7 * MS);
+	}
+	tb_stop(tb, 80 * MS);
+	return build_waits(tb);
+}
+
 /* Of each wait's own lock nobody is the holder; but who lets go of the semaphore waits for it, too.
  */
 Test(pykinds, a_semaphore_is_one_lock)

@@ -154,14 +154,14 @@ Test(spin, for_locks_of_the_kernel)
 static struct built pair(const char *file, const char *function, unsigned spinning)
 {
 	struct tb *tb = tb_new();
-	uint64_t base = strcmp(file, GOMP) ? APP_AT : GOMP_AT;
+	uint64_t base = strcmp(file, APP) ? LIBRARY_AT : APP_AT;
 	uint32_t spin, busy;
 
 	tb_task(tb, 1, "app");
 	tb_thread(tb, 2, 1, "app", 0);
 	tb_on(tb, 2, 1);
 	tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
-	tb_map(tb, 1, GOMP_AT, GOMP_AT + 0x10000, 0, GOMP);
+	tb_map(tb, 1, LIBRARY_AT, LIBRARY_AT + 0x10000, 0, strcmp(file, APP) ? file : GOMP);
 	tb_symbol(tb, APP, 0x100, "compute", 4, 0);
 	tb_symbol(tb, APP, 0x200, "work", 4, 0);
 	if (function)
@@ -197,6 +197,10 @@ Test(spin, decides_the_verdict)
 	        {GOMP, NULL, 60, VERDICT_SERIALIZED,
 	         "SERIALIZED by spinning: 1.40 of 2 CPUs did the work, 0.60 spun inside OpenMP's "
 	         "library, most likely at a barrier or for a critical section, most in work.",
+	         "how the work of work is divided"},
+	        {MPI, "opal_progress", 60, VERDICT_IMBALANCED,
+	         "IMBALANCED: 1.40 of 2 CPUs did the work, 0.60 polled for messages of other MPI "
+	         "processes, most in work.",
 	         "how the work of work is divided"},
 	        {APP, "pthread_spin_lock", 22, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
 	        {APP, "pthread_spin_lock", 0, VERDICT_PARALLEL, "PARALLEL: 2.00 of 2 CPUs", ""},
