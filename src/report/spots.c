@@ -6,15 +6,24 @@
 #include "report/figures_priv.h"
 #include "report/spots_priv.h"
 
+/* A worker that the kernel made in the process (io_uring's) has no code of its own: one frame,
+ * which lies nowhere. */
+static bool is_nowhere(const struct model *m, uint32_t ustack)
+{
+	struct frame f[2];
+
+	return model_frames(m, ustack, f, ARRAY_LEN(f)) == 1 && !f[0].name && !f[0].module[0];
+}
+
 static int add_row(struct spots *s, const struct stack_row *row)
 {
 	struct spot_part part = {.task = row->task, .ns = row->blocked_ns};
-	bool added = false;
+	bool added = false, none = row->kstack && is_nowhere(s->m, row->ustack);
 	uint64_t *slot;
 	uint32_t text, stack;
 
 	s->total = sat_add(s->total, row->blocked_ns);
-	text = stack_name(&s->names, row->ustack);
+	text = none ? 0 : stack_name(&s->names, row->ustack);
 	stack = text ? row->ustack : row->kstack;
 	text = text ? text : stack_name(&s->names, row->kstack);
 	if (!text) {

@@ -319,3 +319,36 @@ Test(frames, a_recursion_is_one_frame)
 	free(text);
 	model_free(m);
 }
+
+/* io_uring's workers: what they do for the program is the kernel's. */
+Test(frames, a_worker_of_the_kernels_has_its_stack)
+{
+	static const char *const name[] = {"folio_wait_bit", "ext4_sync_file", "io_wq_worker",
+	                                   "ret_from_fork"};
+	static const uint64_t nowhere[] = {0};
+	uint64_t frames[ARRAY_LEN(name)];
+	struct tb *tb = tb_new();
+	uint32_t user, kernel;
+	struct model *m;
+	char *text;
+
+	tb_task(tb, 1, "iou-wrk");
+	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+		frames[i] = 0xffffffff81000000 + 0x100 * i;
+		tb_symbol(tb, "[kernel]", frames[i], name[i], 4, 0);
+	}
+	user = tb_stack(tb, STACK_USER, 1, nowhere, 1);
+	kernel = tb_stack(tb, STACK_KERNEL, 0, frames, ARRAY_LEN(frames));
+	for (uint64_t t = 0; t < 100 * MS; t += 20 * MS) {
+		tb_run(tb, 1, t, t + MS);
+		tb_stacks(tb, 1, user, kernel);
+		tb_block(tb, 1, SW_F_IOWAIT, 2, t + 20 * MS, 0);
+	}
+	tb_run(tb, 1, 100 * MS, 101 * MS);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	text = text_of(m);
+	cr_expect(strstr(text, "    io_wq_worker → ext4_sync_file → folio_wait_bit\n"), "%s", text);
+	free(text);
+	model_free(m);
+}
