@@ -89,7 +89,7 @@ static const struct column lock_columns[] = {
         {.head = "kind", .left = true, .drop = 8},
         {.head = "waits"},
         {.head = "total wait", .brief = "total"},
-        {.head = "CPUs idle", .brief = "idle", .drop = 3},
+        {.head = "CPUs idle", .brief = "idle", .drop = 1},
         {.head = "p99", .drop = 4},
         {.head = "longest", .drop = 5},
         {.head = "waiters", .left = true, .list = true, .min = 18, .drop = 7},
@@ -98,8 +98,8 @@ static const struct column lock_columns[] = {
          .left = true,
          .list = true,
          .min = 18,
-         .drop = 2},
-        {.head = "waited for at", .left = true, .list = true, .min = 20, .drop = 1},
+         .drop = 3},
+        {.head = "waited for at", .left = true, .list = true, .min = 20, .drop = 2},
 };
 
 /* Locks that are named only by the place where they were waited for, and have it in common, are

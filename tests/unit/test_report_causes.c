@@ -259,6 +259,12 @@ Test(report_causes, what_costs_comes_first)
 	cr_expect(mutex && pool && gil && mutex < pool && pool < gil, "%s", text);
 	cr_expect(mutex && strstr(mutex, "29.8 %"), "of the capacity of 168 ms:\n%s", text);
 	free(text);
+	/* What the order is by stays on a narrow page. */
+	o.width = 72;
+	text = print(&r, &o);
+	mutex = strstr(text, "\nresults.mutex");
+	cr_expect(mutex && !strncmp(mutex + strcspn(mutex, "%") - 5, "29.8 %", 6), "%s", text);
+	free(text);
 	report_release(&r);
 	model_free(m);
 }
