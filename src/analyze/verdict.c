@@ -416,9 +416,9 @@ static void say_spinning(struct report *r, const struct tally *t)
 	double wall = (double)r->wall_ns;
 
 	say(r, "%s: %.2f of %g CPUs did the work, %.2f %s%s%s",
-	    is_balance(r) ? "IMBALANCED" : "SERIALIZED by spinning",
-	    (t->work - t->spun) / wall, r->cpus, t->spun / wall, words[r->spin_kind],
-	    *r->spin_place ? ", most in " : "", r->spin_place);
+	    is_balance(r) ? "IMBALANCED" : "SERIALIZED by spinning", (t->work - t->spun) / wall,
+	    r->cpus, t->spun / wall, words[r->spin_kind], *r->spin_place ? ", most in " : "",
+	    r->spin_place);
 }
 
 static void set_headline(struct report *r, struct tally *t)
@@ -476,8 +476,8 @@ static void set_next_step(struct report *r, const struct tally *t)
 	char where[220], name[64], lock[200], call[160];
 
 	if (t->spins && *r->spin_place && (r->spin_kind == SPIN_LOCK || r->spin_kind == SPIN_YIELD))
-		append(r->next_step, sizeof(r->next_step),
-		       "how long %s has what others spin for", r->spin_place);
+		append(r->next_step, sizeof(r->next_step), "how long %s has what others spin for",
+		       r->spin_place);
 	else if (t->spins && *r->spin_place && r->spin_kind != SPIN_KERNEL)
 		append(r->next_step, sizeof(r->next_step), "how the work of %s is divided",
 		       r->spin_place);
