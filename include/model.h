@@ -72,6 +72,7 @@ struct task {
 	const char *comm;			/* last name it had */
 	const char *first_comm;			/* name at its creation */
 	uint64_t start_ns, end_ns;		/* absolute trace times, inside the window */
+	uint64_t born_ns, gone_ns;		/* the same, wherever they lie */
 	uint64_t call_ns;			/* its creator's call began to copy the address space; 0 = unknown */
 	uint64_t first_in_ns;			/* it first got a CPU; 0 = never */
 	uint64_t exec_ns, last_exec_ns;		/* its first and its last exec; 0 = none */

@@ -44,7 +44,7 @@ static uint64_t vfork_end(const struct model *m, const struct task *t)
 	for (size_t i = 0; p && i < p->slices.n; i++) {
 		const struct slice *s = &p->slices.v[i];
 
-		if (s->out_ns >= t->start_ns && s->waker == t->id)
+		if (s->out_ns >= t->born_ns && s->waker == t->id)
 			return s->in_ns < s->end_ns ? s->in_ns : 0;
 	}
 	return 0;
@@ -55,12 +55,12 @@ static uint64_t call_time(const struct model *m, const struct task *t, uint64_t 
 {
 	if (t->clone_flags & CLONE_VFORK)
 		return since(start, vfork_end(m, t));
-	return t->call_ns ? t->start_ns - start : SPAWN_UNKNOWN;
+	return t->call_ns ? since(start, t->born_ns) : SPAWN_UNKNOWN;
 }
 
 static struct spawn_row row_of(const struct model *m, const struct task *t)
 {
-	uint64_t start = t->call_ns ? t->call_ns : t->start_ns;
+	uint64_t start = t->call_ns ? t->call_ns : t->born_ns;
 	struct spawn_row s = {
 	        .task = t->id,
 	        .method = method_of(m, t),
@@ -70,7 +70,7 @@ static struct spawn_row row_of(const struct model *m, const struct task *t)
 	        .ready_off_ns = SPAWN_UNKNOWN,
 	        .first_run_ns = since(start, t->first_in_ns),
 	        .exec_ns = since(start, t->exec_ns),
-	        .teardown_ns = t->alive ? SPAWN_UNKNOWN : since(t->exit_ns, t->end_ns),
+	        .teardown_ns = t->alive ? SPAWN_UNKNOWN : since(t->exit_ns, t->gone_ns),
 	};
 
 	if (!t->exit_ns)

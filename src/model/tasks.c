@@ -359,6 +359,8 @@ static bool clip_life(struct task *t, uint64_t lo, uint64_t hi)
 	bool point = t->start_ns == t->end_ns;
 	bool inside = point ? start == t->start_ns : start < end;
 
+	t->born_ns = t->start_ns;
+	t->gone_ns = t->end_ns;
 	t->start_ns = start;
 	t->end_ns = end;
 	return inside;

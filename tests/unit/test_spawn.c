@@ -46,6 +46,48 @@ Test(spawn, text_has_a_row_per_method)
 	model_free(m);
 }
 
+/* A window shows part of a life; how it began and ended is what it was. */
+Test(spawn, begun_before_the_window)
+{
+	struct rec_task task = {
+	        .id = 2, .parent = 1, .proc = 2, .tid = 1002, .tgid = 1002, .call = 2 * MS};
+	struct rec_switch in = {.next = 2, .cpu = 1};
+	struct rec_switch out = {.prev = 2, .cpu = 1, .flags = SW_F_DEAD | SW_F_VOLUNTARY};
+	struct rec_exit exit = {.task = 2, .last = 1};
+	const uint64_t windows[][2] = {{0, 0}, {12, 0}, {0, 18}, {12, 18}, {14, 16}};
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 30 * MS);
+	tb_exit(tb, 1, 0);
+	tb_raw(tb, REC_K_TASK, TB_EPOCH + 10 * MS, &task);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 15 * MS, &in);
+	tb_raw(tb, REC_K_EXIT, TB_EPOCH + 17 * MS, &exit);
+	tb_raw(tb, REC_K_SWITCH, TB_EPOCH + 20 * MS, &out);
+	for (size_t i = 0; i < ARRAY_LEN(windows); i++) {
+		struct model_opts o = {.since_ns = windows[i][0] * MS,
+		                       .until_ns = windows[i][1] * MS,
+		                       .flags = MODEL_SLICES};
+		struct model *m = tb_load(tb, &o);
+		const struct spawn_row *s;
+		struct report r = {0};
+		struct err err = {0};
+
+		cr_assert(m);
+		cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+		s = report_spawn(&r, 2);
+		cr_assert(s);
+		cr_expect_eq(s->start_ns, TB_EPOCH + 8 * MS);
+		cr_expect_eq(s->call_ns, 2 * MS, "%zu: %llu", i, (unsigned long long)s->call_ns);
+		cr_expect_eq(s->first_run_ns, 7 * MS);
+		cr_expect_eq(s->teardown_ns, 3 * MS, "%zu: %llu", i,
+		             (unsigned long long)s->teardown_ns);
+		report_release(&r);
+		model_free(m);
+	}
+	tb_free(tb);
+}
+
 /* What first tells of it says that it left a CPU, after it had called exec there. */
 Test(spawn, no_run_after_exec)
 {
