@@ -125,6 +125,25 @@ uint32_t strtab_add(struct strtab *t, const char *s, size_t n, bool *added);
 const char *strtab_get(const struct strtab *t, uint32_t id);	/* "" for 0 or unknown */
 size_t strtab_count(const struct strtab *t);
 
+/* --- numbers of a file, which may be any ---------------------------------------- */
+
+static inline uint64_t sat_add(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+static inline uint64_t sat_sub(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+static inline uint64_t sat_mul(uint64_t a, uint64_t b)
+{
+	return b && a > UINT64_MAX / b ? UINT64_MAX : a * b;
+}
+static inline uint64_t clamp_u64(uint64_t v, uint64_t lo, uint64_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
 /* --- numbers for people ----------------------------------------------------------- */
 
 /* Two or three digits and a unit that fits: "1.03 s", "38 ms", "0.2 µs", "41.2 MB" (powers

@@ -308,7 +308,7 @@ int apportion(const double *parts, size_t n, uint64_t total, uint64_t *out)
 		/* Sums of many small parts end a hair below a whole number. */
 		double whole = floor(parts[i] + 1e-3);
 
-		out[i] = whole > 0 ? (uint64_t)whole : 0;
+		out[i] = whole > 0 ? whole < 1.8e19 ? (uint64_t)whole : UINT64_MAX : 0;
 		rests[i] = (struct rest){parts[i] - whole, i};
 		sum += out[i];
 	}

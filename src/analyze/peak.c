@@ -78,7 +78,7 @@ static int gather_readings(struct peak *k, uint32_t i, const struct proc *p)
 		const struct rss_sample *s = &p->rss.v[n];
 		struct event x = {.t_ns = s->t_ns, .proc = i, .what = RSS};
 
-		x.bytes = s->anon_bytes + s->file_bytes + s->shmem_bytes;
+		x.bytes = sat_add(sat_add(s->anon_bytes, s->file_bytes), s->shmem_bytes);
 		x.file_bytes = s->file_bytes;
 		if (vec_push(&k->events, x))
 			return -ENOMEM;
@@ -108,8 +108,8 @@ static uint64_t end_of(const struct peak *k, const struct proc *p)
 static int gather_touches(struct peak *k, uint32_t i, const struct proc *p)
 {
 	const struct recording *rec = model_recording(k->m);
-	uint64_t touched = p->touched_pages * rec->page_size,
-	         copied = p->cow_pages * rec->page_size;
+	uint64_t touched = sat_mul(p->touched_pages, rec->page_size),
+	         copied = sat_mul(p->cow_pages, rec->page_size);
 	uint64_t end = end_of(k, p), last = end > p->start_ns ? end - 1 : end;
 	int err = 0;
 

@@ -40,9 +40,11 @@ static int gather(const struct model *m, readings *all)
 		if (vec_push(all, begin) || (!p->alive && vec_push(all, end)))
 			return -ENOMEM;
 		for (size_t k = 0; k < p->footprint.n; k++) {
-			struct reading x = {.t_ns = p->footprint.v[k].t_ns,
-			                    .proc = (uint32_t)i,
-			                    .s = &p->footprint.v[k]};
+			/* A file may say that it was read before it was there. */
+			struct reading x = {
+			        .t_ns = clamp_u64(p->footprint.v[k].t_ns, p->start_ns, p->end_ns),
+			        .proc = (uint32_t)i,
+			        .s = &p->footprint.v[k]};
 
 			if (vec_push(all, x))
 				return -ENOMEM;

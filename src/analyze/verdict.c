@@ -617,7 +617,7 @@ static double scarce_of(const struct report *r, const struct tally *t)
 	    !model_meta_u64(m, META_CAPACITY_CPUS, &cpus) || r->cpus < (double)cpus)
 		return t->shortage;
 	for (size_t i = 0; i < model_n_tasks(m); i++)
-		own += model_task_at(m, i)->run_ns;
+		own = sat_add(own, model_task_at(m, i)->run_ns);
 	busy -= own < busy ? own : busy;
 	return (double)busy < t->shortage ? (double)busy : t->shortage;
 }

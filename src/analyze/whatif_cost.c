@@ -189,7 +189,7 @@ void whatif_others(struct report *r)
 	/* With what the hypervisor took meanwhile, which the CPUs' idle time does not tell from
 	 * use. */
 	for (size_t i = 0; i < model_n_tasks(r->m); i++)
-		own += model_task_at(r->m, i)->on_cpu_ns;
+		own = sat_add(own, model_task_at(r->m, i)->on_cpu_ns);
 	r->others_ns = busy > own ? busy - own : 0;
 }
 

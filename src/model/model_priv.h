@@ -37,18 +37,6 @@ uint32_t idmap_get(const struct idmap *map, uint64_t id); /* NO_INDEX when absen
 int idmap_put(struct idmap *map, uint64_t id, uint32_t index);
 void idmap_release(struct idmap *map);
 
-static inline uint64_t sat_add(uint64_t a, uint64_t b)
-{
-	return a + b < a ? UINT64_MAX : a + b;
-}
-static inline uint64_t sat_sub(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-static inline uint64_t clamp_u64(uint64_t v, uint64_t lo, uint64_t hi)
-{
-	return v < lo ? lo : v > hi ? hi : v;
-}
 /* Ids are small in any real file; what does not fit is nobody's id. */
 static inline uint32_t id32(uint64_t id)
 {

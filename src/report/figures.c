@@ -25,20 +25,6 @@ char *fmt_n(char *out, size_t n, uint64_t count, const char *one, const char *ma
 	return out;
 }
 
-uint64_t sat_add(uint64_t a, uint64_t b)
-{
-	uint64_t sum;
-
-	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
-}
-
-uint64_t sat_mul(uint64_t a, uint64_t b)
-{
-	uint64_t product;
-
-	return __builtin_mul_overflow(a, b, &product) ? UINT64_MAX : product;
-}
-
 bool counters_known(const struct task *t)
 {
 	return t->has_base && t->has_end;

@@ -8,10 +8,6 @@
 
 #include "report.h"
 
-/* a + b, a * b, at most UINT64_MAX. */
-uint64_t sat_add(uint64_t a, uint64_t b);
-uint64_t sat_mul(uint64_t a, uint64_t b);
-
 /* "51.4 %" of a whole: "0 %", "<0.1 %"; "?" of nothing. Returns out. */
 char *fmt_share(char *out, size_t n, uint64_t part, uint64_t whole);
 /* "1 task", "1,204 tasks". */

@@ -226,3 +226,22 @@ Test(spawn, few_that_are_known_are_no_median)
 	report_release(&r);
 	model_free(m);
 }
+
+/* A file may say that a process was read before it was there, and after it had gone. */
+Test(spawn, read_without_a_process)
+{
+	struct tb *tb = family();
+	struct report r = {0};
+	struct err err = {0};
+	struct model *m;
+
+	tb_footprint(tb, 3, 5 * MS, 90 << 20, 50 << 20, 10 << 20);
+	tb_footprint(tb, 3, 19500 * US, 90 << 20, 50 << 20, 10 << 20);
+	m = loaded(tb);
+	cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+	for (size_t i = 0; i < r.tree.n; i++)
+		cr_expect(r.tree.v[i].unread <= r.tree.v[i].procs, "%zu: %u of %u not read", i,
+		          (unsigned)r.tree.v[i].unread, (unsigned)r.tree.v[i].procs);
+	report_release(&r);
+	model_free(m);
+}
