@@ -177,68 +177,61 @@ Test(frames, code_objects_that_are_not_known)
 	                 "futex_wait < lock_acquire < p:?:0 < p:?:4 < p:?:4");
 }
 
-/* What waits in Python's own library leads to the line of the program that called for it. */
-Test(frames, a_librarys_wait_is_its_callers)
+struct py_code {
+	const char *name, *file;
+};
+
+/* Where a wait on that stack of Python functions is said to be; code ids count from 1. */
+static void expect_where(const struct py_code *codes, size_t n_codes, const uint64_t *stack,
+                         size_t n, const char *want)
 {
-	static const uint64_t stack[] = {PY_FRAME(3, 9, 0), PY_FRAME(2, 7, 0), PY_FRAME(2, 8, 0),
-	                                 PY_FRAME(1, 3, 1)};
-	static const char *const file[] = {"/app/work.py", "/usr/lib/python3.11/queue.py",
-	                                   "/usr/lib/python3.11/threading.py"};
-	static const char *const name[] = {"own", "Queue.get", "Condition.wait"};
-	struct rec_stack s = {.id = 900,
-	                      .kind = STACK_USER,
-	                      .space = 1,
-	                      .flags = STACK_F_PY,
-	                      .py = {stack, ARRAY_LEN(stack)}};
+	struct rec_stack s = {
+	        .id = 900, .kind = STACK_USER, .space = 1, .flags = STACK_F_PY, .py = {stack, n}};
 	struct tb *tb = tb_new();
 	char where[256];
 	struct model *m;
 
 	tb_task(tb, 1, "python3");
-	for (uint32_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < n_codes; i++) {
 		struct rec_pycode c = {.id = i + 1,
-		                       .name = tb_string(tb, name[i]),
-		                       .file = tb_string(tb, file[i]),
+		                       .name = tb_string(tb, codes[i].name),
+		                       .file = tb_string(tb, codes[i].file),
 		                       .first_line = 1};
 
 		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
 	}
 	m = waiting_with(tb, &s);
 	cr_expect(where_text(where, sizeof(where), m, 900, 0));
-	cr_expect_str_eq(where, "queue.py:7 Queue.get ← work.py:3 own");
+	cr_expect_str_eq(where, want);
 	model_free(m);
+}
+
+/* What waits in Python's own library leads to the line of the program that called for it. */
+Test(frames, a_librarys_wait_is_its_callers)
+{
+	static const uint64_t stack[] = {PY_FRAME(3, 9, 0), PY_FRAME(2, 7, 0), PY_FRAME(2, 8, 0),
+	                                 PY_FRAME(1, 3, 1)};
+	static const struct py_code codes[] = {
+	        {"own", "/app/work.py"},
+	        {"Queue.get", "/usr/lib/python3.11/queue.py"},
+	        {"Condition.wait", "/usr/lib/python3.11/threading.py"},
+	};
+
+	expect_where(codes, ARRAY_LEN(codes), stack, ARRAY_LEN(stack),
+	             "queue.py:7 Queue.get ← work.py:3 own");
 }
 
 /* A forked worker's own part of its stack begins where multiprocessing begins it. */
 Test(frames, a_forked_worker_has_no_line_of_its_parents)
 {
 	static const uint64_t stack[] = {PY_FRAME(1, 9, 0), PY_FRAME(2, 7, 0), PY_FRAME(3, 3, 1)};
-	static const char *const file[] = {"/usr/lib/python3.11/multiprocessing/queues.py",
-	                                   "/usr/lib/python3.11/multiprocessing/process.py",
-	                                   "/app/main.py"};
-	static const char *const name[] = {"get", "BaseProcess._bootstrap", "main"};
-	struct rec_stack s = {.id = 900,
-	                      .kind = STACK_USER,
-	                      .space = 1,
-	                      .flags = STACK_F_PY,
-	                      .py = {stack, ARRAY_LEN(stack)}};
-	struct tb *tb = tb_new();
-	char where[256];
-	struct model *m;
+	static const struct py_code codes[] = {
+	        {"get", "/usr/lib/python3.11/multiprocessing/queues.py"},
+	        {"BaseProcess._bootstrap", "/usr/lib/python3.11/multiprocessing/process.py"},
+	        {"main", "/app/main.py"},
+	};
 
-	tb_task(tb, 1, "python3");
-	for (uint32_t i = 0; i < 3; i++) {
-		struct rec_pycode c = {.id = i + 1,
-		                       .name = tb_string(tb, name[i]),
-		                       .file = tb_string(tb, file[i]),
-		                       .first_line = 1};
-
-		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
-	}
-	m = waiting_with(tb, &s);
-	cr_expect(where_text(where, sizeof(where), m, 900, 0));
-	cr_expect_str_eq(where, "queues.py:9 get");
-	model_free(m);
+	expect_where(codes, ARRAY_LEN(codes), stack, ARRAY_LEN(stack), "queues.py:9 get");
 }
 
 /* Who began with it says more than a function's own frames once more. */
