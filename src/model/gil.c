@@ -65,7 +65,7 @@ static int tstate_number(struct model *m, uint32_t space, uint64_t addr, uint32_
 
 /* A child of vfork runs, until its exec, as the thread that made it: with its memory and its thread
  * pointer, so with its thread state, too. That one has it still when the child has gone. */
-static uint32_t state_owner(const struct model *m, const struct ltask *lt)
+uint32_t gil_state_owner(const struct model *m, const struct ltask *lt)
 {
 	const struct ltask *by = lt->t.proc == lt->t.id ? task_get(m, lt->t.parent) : NULL;
 
@@ -77,7 +77,7 @@ int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r)
 {
 	int err = 0;
 	struct ltask *lt = task_need(m, r->task, ts, &err);
-	struct pythread p = {.ts = ts, .task = lt ? state_owner(m, lt) : 0};
+	struct pythread p = {.ts = ts, .task = lt ? gil_state_owner(m, lt) : 0};
 
 	if (!lt || !(m->opts.flags & MODEL_SLICES))
 		return err;

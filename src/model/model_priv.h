@@ -398,6 +398,8 @@ struct gil_reading {
 int on_gil(struct model *m, uint64_t ts, const struct rec_gil *r);
 int on_pythread(struct model *m, uint64_t ts, const struct rec_pythread *r);
 int gil_read(struct model *m, uint64_t ts, uint64_t by, const struct gil_reading *r);
+/* Whose thread state it is that lt runs with. */
+uint32_t gil_state_owner(const struct model *m, const struct ltask *lt);
 int gils_finish(struct model *m);
 void gil_release(struct model *m);
 

@@ -150,6 +150,7 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	struct ltask *lt = task_need(m, r->task, ts, &err);
 	struct stack_row key;
 	uint32_t i;
+	bool own;
 
 	if (!lt || ts < m->lo_ns || ts > m->hi_ns)
 		return err;
@@ -165,6 +166,7 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	lt->t.samples++;
 	if (!(m->opts.flags & MODEL_SLICES))
 		return 0;
+	own = r->gil && gil_state_owner(m, lt) == lt->t.id;
 	/* Beyond what sorting repairs: time stays ordered. */
 	if (m->samples.n && ts < m->samples.v[m->samples.n - 1].ts)
 		ts = m->samples.v[m->samples.n - 1].ts;
@@ -173,7 +175,7 @@ int on_sample(struct model *m, uint64_t ts, const struct rec_sample *r)
 	                                     .task = key.task,
 	                                     .ustack = key.ustack,
 	                                     .kstack = key.kstack,
-	                                     .gil = id32(r->gil),
+	                                     .gil = own ? id32(r->gil) : 0,
 	                                     .has_gil = (r->gil_state & HAS_GIL) == HAS_GIL}));
 }
 

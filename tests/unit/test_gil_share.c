@@ -218,3 +218,29 @@ Test(gil_share, no_samples)
 	expect_near(x.gil->time.doubt_ns, 30 * MS);
 	done(&x);
 }
+
+/* A child of vfork runs with its creator's thread state, until its exec: it is no thread that has
+ * the GIL. */
+Test(gil_share, child_of_vfork)
+{
+	struct tb *tb = threads();
+	struct result x;
+
+	samples(tb, 2, 0, 20, 10);
+	samples(tb, 5, 20, 22, 10);
+	tb_run(tb, 2, 0, 20 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_call(tb, 2, TB_NR_vfork, 0, FD_UNKNOWN, 24 * MS, 0);
+	tb_vfork(tb, 5, 2, "worker", 20 * MS);
+	tb_run(tb, 5, 20 * MS, 23 * MS);
+	tb_exec(tb, 5, 23 * MS, "/bin/true", "true");
+	tb_run(tb, 5, 23 * MS, 24 * MS);
+	tb_exit(tb, 5, 0);
+	tb_run(tb, 2, 24 * MS, 30 * MS);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 40 * MS);
+	x = analyzed(tb);
+	cr_expect(time_of(&x, 2) && !time_of(&x, 5));
+	cr_expect_eq(x.gil->time.samples, 20);
+	done(&x);
+}
