@@ -269,24 +269,30 @@ static bool is_removable(const struct lock *l)
 	return l->kind != LOCK_GIL && lock_is_strong(l);
 }
 
-static uint64_t waited(const struct report *r, const struct lock *l)
+/* The waiting at each lock; of one that stands for several words, at all of them. */
+static uint64_t *waiting_at(const struct report *r)
 {
-	uint64_t ns = l->wait_ns;
+	const struct lock *locks = r->w->locks.v;
+	size_t n = r->w->locks.n;
+	uint64_t *ns = calloc(n + 1, sizeof(*ns));
 
-	for (size_t i = 0; l->family == l->id && i < r->w->locks.n; i++)
-		if (r->w->locks.v[i].family == l->id && r->w->locks.v[i].id != l->id)
-			ns += r->w->locks.v[i].wait_ns;
+	for (size_t i = 0; ns && i < n; i++) {
+		uint32_t head =
+		        locks[i].family && locks[i].family <= n ? locks[i].family : locks[i].id;
+
+		ns[head - 1] = sat_add(ns[head - 1], locks[i].wait_ns);
+	}
 	return ns;
 }
 
-static bool is_worth(const struct report *r, const struct lock *l, bool gil)
+static bool is_worth(const struct report *r, const struct lock *l, bool gil, uint64_t waited)
 {
-	return (gil ? l->kind == LOCK_GIL : is_removable(l)) &&
-	       waited(r, l) > r->wall_ns / WORTH_A_LOOK;
+	return (gil ? l->kind == LOCK_GIL : is_removable(l)) && waited > r->wall_ns / WORTH_A_LOOK;
 }
 
 /* The longest waited for first, at most max: lock indexes. */
-static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
+static size_t pick(const struct report *r, const uint64_t *waited, bool gil, uint32_t *out,
+                   size_t max)
 {
 	size_t n = 0;
 
@@ -294,9 +300,9 @@ static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
 		const struct lock *l = &r->w->locks.v[i];
 		size_t at = n;
 
-		if (!is_worth(r, l, gil))
+		if (!is_worth(r, l, gil, waited[i]))
 			continue;
-		while (at && waited(r, &r->w->locks.v[out[at - 1]]) < waited(r, l)) {
+		while (at && waited[out[at - 1]] < waited[i]) {
 			if (at < max)
 				out[at] = out[at - 1];
 			at--;
@@ -312,14 +318,16 @@ static size_t pick(const struct report *r, bool gil, uint32_t *out, size_t max)
 static int plan(struct what_if *f)
 {
 	const struct lock *locks = f->r->w->locks.v;
+	uint64_t *waited = waiting_at(f->r);
 	uint32_t gils[MAX_GILS], some[MAX_LOCKS];
-	size_t n = pick(f->r, true, gils, MAX_GILS);
-	int err = n > 1 && has_time(f) ? without_all_gils(f) : 0;
+	size_t n = waited ? pick(f->r, waited, true, gils, MAX_GILS) : 0;
+	size_t m = waited ? pick(f->r, waited, false, some, MAX_LOCKS) : 0;
+	int err = !waited ? -ENOMEM : n > 1 && has_time(f) ? without_all_gils(f) : 0;
 
+	free(waited);
 	for (size_t i = 0; i < n && !err && has_time(f); i++)
 		err = without_gil(f, &locks[gils[i]], n == 1);
-	n = pick(f->r, false, some, MAX_LOCKS);
-	for (size_t i = 0; i < n && !err && has_time(f); i++)
+	for (size_t i = 0; i < m && !err && has_time(f); i++)
 		err = without_lock(f, &locks[some[i]]);
 	/* More CPUs change nothing where nobody had to wait for one. */
 	if (!err && f->crowded && has_time(f))
