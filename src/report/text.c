@@ -187,7 +187,11 @@ static void put_exit(struct buf *b, const struct recording *rec)
  * above. */
 static void print_killed(struct tx *t, const struct recording *rec)
 {
-	static const int signals[] = {SIGKILL, SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGSYS};
+	static const struct {
+		int number;
+		const char *name;
+	} signals[] = {{SIGKILL, "KILL"}, {SIGSEGV, "SEGV"}, {SIGBUS, "BUS"}, {SIGABRT, "ABRT"},
+	               {SIGILL, "ILL"},   {SIGFPE, "FPE"},   {SIGSYS, "SYS"}};
 	size_t n = model_n_procs(t->r->m);
 
 	for (size_t k = 0; k < ARRAY_LEN(signals); k++) {
@@ -198,7 +202,7 @@ static void print_killed(struct tx *t, const struct recording *rec)
 		for (size_t i = !rec->attached; i < n; i++) {
 			const struct proc *p = model_proc_at(t->r->m, i);
 
-			if (p->exit_status != 128 + signals[k])
+			if (p->exit_status != 128 + signals[k].number)
 				continue;
 			others += first != NULL;
 			first = first ? first : p;
@@ -211,7 +215,7 @@ static void print_killed(struct tx *t, const struct recording *rec)
 		snprintf(text, sizeof(text),
 		         "%s (%" PRIu32 ") ended with status %d (128 + SIG%s)%s.",
 		         task_label(who, sizeof(who), t->r->m, first->id), first->pid,
-		         first->exit_status, sigabbrev_np(signals[k]), more);
+		         first->exit_status, signals[k].name, more);
 		tx_items(t, TX_BAD, NULL, text);
 	}
 }
