@@ -7,6 +7,8 @@
 
 #include "compare_priv.h"
 
+#define COLD 0.1 /* of the capacity: so much waiting for the disk is worth telling */
+
 /* --- medians --------------------------------------------------------------------------------- */
 
 static int by_value(const void *a, const void *b)
@@ -169,6 +171,33 @@ static bool is_busy(const struct compare *c)
 	       c->stat[1][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median >= COMPARE_BUSY;
 }
 
+/* Of its capacity, what the run waited for the disk; 0 = unknown, too. */
+static double disk_share(const struct compare_run *run)
+{
+	double ns = (double)run->cause_ns[CAUSE_IO] + (double)run->cause_ns[CAUSE_FAULT];
+	double capacity = run->v[COMPARE_WALL] * run->cpus;
+
+	return run->causes_known && capacity > 0 ? ns / capacity : 0;
+}
+
+/* Whoever comes first reads its files from the disk, and leaves them in memory for the others. */
+static int warn_of_cold(struct compare *c, unsigned side)
+{
+	const struct compare_run *runs = c->side[side].runs.v;
+	double first = disk_share(&runs[0]), others = 0;
+
+	for (size_t i = 1; i < c->side[side].runs.n; i++)
+		others = fmax(others, disk_share(&runs[i]));
+	if (c->side[side].runs.n < 2 || first < COLD || first < 3 * others)
+		return 0;
+	return compare_say(
+	        c, true,
+	        "The first run of %c waited for the disk for %.0f %% of its capacity, the "
+	        "others for at most %.0f %%: most likely its files were not in memory yet. "
+	        "--warmup 1 runs each command once before.",
+	        'A' + (int)side, 100 * first, 100 * others);
+}
+
 static int warn(struct compare *c)
 {
 	const struct compare_run *a = typical(c, 0), *b = typical(c, 1);
@@ -191,6 +220,8 @@ static int warn(struct compare *c)
 		        "that. Repeat it on a quiet machine.",
 		        100 * c->stat[0][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median,
 		        100 * c->stat[1][COMPARE_CAUSE0 + CAUSE_CPU_SHORTAGE].median);
+	for (unsigned side = 0; side < 2 && !err; side++)
+		err = warn_of_cold(c, side);
 	for (unsigned side = 0; side < 2 && !err; side++) {
 		uint64_t lost = 0;
 

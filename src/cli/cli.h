@@ -85,6 +85,7 @@ struct compare_settings {
 	const char *command[2], *user; /* --a, --b */
 	const char *keep;              /* prefix of the traces' names; NULL = they are not kept */
 	unsigned runs;                 /* 0 = DEFAULT_RUNS */
+	unsigned warmup;               /* so many before, of each */
 };
 struct plain_settings {
 	struct general general;

@@ -129,7 +129,8 @@ int cmd_compare(const struct command *cmd, int argc, char **argv)
 		return fail_usage(
 		        cmd,
 		        "compare: which two? For example: mpvtrace compare before.mpv after.mpv");
-	if (!now && (set.runs || set.keep || set.user))
-		return fail_usage(cmd, "compare: --runs, --output and --user are for --a and --b");
+	if (!now && (set.runs || set.warmup || set.keep || set.user))
+		return fail_usage(cmd, "compare: --runs, --warmup, --output and --user are for --a "
+		                       "and --b");
 	return compare(&set, now ? NULL : argv + first, &err);
 }

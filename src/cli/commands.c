@@ -203,6 +203,8 @@ static const struct opt compare_opts[] = {
 	  .help = "… and this one as B, in turn" },
 	{ 'n', "runs", "RUNS", OPT_UINT, TO(runs), .min = 1, .max = 1000,
 	  .help = "how often each (default " STR(DEFAULT_RUNS) ")" },
+	{ 'w', "warmup", "RUNS", OPT_UINT, TO(warmup), .max = 1000,
+	  .help = "run each so often before, and count that for nothing (default 0)" },
 	{ 'o', "output", "PREFIX", OPT_STRING, COMPLETE_FILE, TO(keep),
 	  .help = "keep the traces, as PREFIX.a1.mpv, PREFIX.b1.mpv …" },
 	{ 0, "user", "NAME", OPT_STRING, COMPLETE_USER, TO(user),

@@ -156,6 +156,23 @@ static int trace_name(const struct compare_settings *set, unsigned side, unsigne
 	return 0;
 }
 
+/* What the commands need is in memory then, for both alike. */
+static int warm_up(const struct compare_settings *set, struct outcome *o, struct err *err)
+{
+	struct compare_settings plain = *set;
+	char path[4096];
+	int rc = 0;
+
+	plain.keep = NULL;
+	for (unsigned i = 0; i < 2 * set->warmup && !stop_signal && !rc; i++) {
+		notice("warm-up %u of %u: %c", i / 2 + 1, set->warmup, i % 2 ? 'B' : 'A');
+		rc = trace_name(&plain, i % 2, i / 2, path, sizeof(path), err);
+		if (!rc)
+			rc = one_run(&plain, set->command[i % 2], path, o, err);
+	}
+	return rc;
+}
+
 static int run_all(const struct compare_settings *set, struct compare *c, struct outcome *o,
                    struct err *err)
 {
@@ -192,6 +209,7 @@ int compare_record(const struct compare_settings *set, struct compare *c, struct
 		fmt_safe(c->side[side].name, sizeof(c->side[side].name), set->command[side]);
 	sigaction(SIGINT, &act, &old_int);
 	sigaction(SIGTERM, &act, &old_term);
+	rc = rc ? rc : warm_up(set, o, err);
 	rc = rc ? rc : run_all(set, c, o, err);
 	sigaction(SIGINT, &old_int, NULL);
 	sigaction(SIGTERM, &old_term, NULL);

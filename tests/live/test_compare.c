@@ -82,8 +82,8 @@ Test(compare, tasks_that_are_tiny)
 	const char *json = fmt("%s/c.json", live_dir), *file = workload("tutorials.py");
 	const struct proc_opts o = {.timeout_s = 300};
 	struct proc p =
-	        run_with(ARGS(mpvtrace(), "compare", "--user", "root", "-n", "2", "--a",
-	                      fmt("exec /usr/bin/python3 %s tiny threads", file), "--b",
+	        run_with(ARGS(mpvtrace(), "compare", "--user", "root", "-n", "2", "--warmup", "1",
+	                      "--a", fmt("exec /usr/bin/python3 %s tiny threads", file), "--b",
 	                      fmt("exec /usr/bin/python3 %s tiny processes", file), "--json", json),
 	                 &o);
 	json_t *doc;
@@ -105,6 +105,7 @@ Test(compare, wrong_use)
 	        {"compare", "one.mpv"},
 	        {"compare", "--a", "true"},
 	        {"compare", "one.mpv", "two.mpv", "-n", "3"},
+	        {"compare", "one.mpv", "two.mpv", "-w", "1"},
 	        {"compare", "--a", "true", "--b", "true", "x.mpv"},
 	};
 	struct proc p;

@@ -715,3 +715,27 @@ Test(compare, spinning_is_told)
 	free(text);
 	compare_release(&c);
 }
+
+/* Of A's runs the first read its files from the disk, and left them in memory for all others. */
+Test(compare, the_first_run_is_cold)
+{
+	const char *text = "The first run of A waited for the disk for 20 % of its capacity, the "
+	                   "others for at most 1 %";
+	struct compare_run cold = python(1000, 10, 0, 0, 1), warm = python(800, 10, 0, 0, 1);
+
+	cold.cause_ns[CAUSE_IO] = 300 * MS;
+	cold.cause_ns[CAUSE_FAULT] = 100 * MS;
+	warm.cause_ns[CAUSE_IO] = 16 * MS;
+	for (unsigned first = 0; first < 3; first++) {
+		struct compare c = {0};
+
+		for (unsigned i = 0; i < 3; i++) {
+			add(&c, 0, i == first ? cold : warm);
+			add(&c, 1, warm);
+		}
+		build(&c);
+		cr_expect_eq(reason(&c, text), first == 0, "%u", first);
+		cr_expect(!reason(&c, "The first run of B"));
+		compare_release(&c);
+	}
+}
