@@ -166,6 +166,9 @@ size_t utf8_decode(const void *s, size_t n, uint32_t *cp);
 /* Control characters of both sets, and what breaks or reorders a line. */
 bool utf8_is_unsafe(uint32_t cp);
 
+/* Bytes of a demangled function's name without its parameters: of "ns::f(int) const" those of "ns::f". */
+size_t name_without_parameters(const char *name);
+
 /* --- files --------------------------------------------------------------------------- */
 
 /* What follows the last slash, or all of it when nothing does. "" for NULL. */

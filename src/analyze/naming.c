@@ -34,14 +34,17 @@ static bool is_plumbing(const struct frame *f)
 
 static void frame_text(const struct frame *f, char *out, size_t n)
 {
-	char name[200], src[128];
+	char raw[200], name[200], src[128];
+	size_t len;
 
 	if (!f->name) {
 		snprintf(out, n, "%s+0x%" PRIx64,
 		         fmt_safe(name, sizeof(name), path_base(f->module)), f->offset);
 		return;
 	}
-	fmt_safe(name, sizeof(name), f->name);
+	len = f->kind == FRAME_PYTHON ? strlen(f->name) : name_without_parameters(f->name);
+	snprintf(raw, sizeof(raw), "%.*s", (int)len, f->name);
+	fmt_safe(name, sizeof(name), raw);
 	if (f->src && f->line)
 		snprintf(out, n, "%s (%s:%" PRIu32 ")", name,
 		         fmt_safe(src, sizeof(src), path_label(f->src)), f->line);

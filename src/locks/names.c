@@ -207,60 +207,6 @@ static const struct frame *pick(const struct frame *frames, size_t n)
 	return NULL;
 }
 
-/* What may follow the parameters, outermost last: "f() const & [clone .isra.0]". */
-static int without_suffix(const char *name, int n)
-{
-	static const char *const suffixes[] = {" const", " volatile", " &", " &&", " noexcept"};
-
-	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
-		int k = (int)strlen(suffixes[i]);
-
-		if (n > k && !memcmp(name + n - k, suffixes[i], (size_t)k))
-			return n - k;
-	}
-	if (n && name[n - 1] == ']')
-		for (const char *p = name + n - 1; p > name; p--)
-			if (!strncmp(p, " [clone ", strlen(" [clone ")))
-				return (int)(p - name);
-	return n;
-}
-
-/* Where the bracket is that the last of these bytes closes; 0: not in there. */
-static int opening(const char *name, int n)
-{
-	int depth = 0;
-
-	for (int i = n - 1; i > 0; i--) {
-		depth += (name[i] == ')') - (name[i] == '(');
-		if (!depth)
-			return i;
-	}
-	return 0;
-}
-
-/* C++'s operator(), as debug information has it: these are no parameters. */
-static bool is_call_operator(const char *name, int open, int n)
-{
-	static const char word[] = "operator";
-	int k = (int)strlen(word);
-
-	return n == open + 2 && open >= k && !memcmp(name + open - k, word, (size_t)k) &&
-	       (open == k || name[open - k - 1] == ':');
-}
-
-/* Bytes of a function's name without its parameters: "ns::f(int) const" is "ns::f". */
-static int without_parameters(const char *name)
-{
-	int n = (int)strlen(name), k = without_suffix(name, n), open;
-
-	for (int before = n; k < before; k = without_suffix(name, k))
-		before = k;
-	open = k && name[k - 1] == ')' ? opening(name, k) : 0;
-	if (open && is_call_operator(name, open, k))
-		return k;
-	return open ? open : n;
-}
-
 /* The first `len` bytes of s; what of them has no room is an ellipsis. */
 static const char *cut(char *out, size_t n, const char *s, int len)
 {
@@ -282,7 +228,7 @@ static void name_place(struct lock *l, const struct frame *f)
 	char function[MAX_FUNCTION], text[600];
 
 	if (f->name)
-		cut(function, sizeof(function), f->name, without_parameters(f->name));
+		cut(function, sizeof(function), f->name, (int)name_without_parameters(f->name));
 	if (!f->name)
 		snprintf(text, sizeof(text), "waited for in %s+0x%" PRIx64, path_base(f->module),
 		         f->offset);

@@ -102,6 +102,9 @@ static void put_frame(char *out, size_t n, const struct frame *f, const struct f
 		snprintf(raw, sizeof(raw), ":%" PRIu32 " %s", f->line, f->name);
 	else
 		frame_text(raw, sizeof(raw), f);
+	/* Which of several functions of a name it is, a place need not say. */
+	if (f->kind != FRAME_PYTHON && f->name && name_without_parameters(f->name) < sizeof(raw))
+		raw[name_without_parameters(f->name)] = '\0';
 	/* fmt_safe() cuts between characters. */
 	fmt_safe(safe, sizeof(safe), raw);
 	fmt_safe(cut, sizeof(cut), safe);

@@ -579,3 +579,23 @@ Test(stream, end_tells_why)
 	expect_told(ENOSPC, 500, MT_EXIT_OUTPUT);
 	expect_told(EPIPE, 500, MT_EXIT_OUTPUT);
 }
+
+Test(base, names_without_parameters)
+{
+	static const char *const cases[][2] = {
+	        {"ns::f(int) const [clone .part.0]", "ns::f"},
+	        {"JavaCalls::call_helper(JavaValue*, methodHandle const&, void (*)(int))",
+	         "JavaCalls::call_helper"},
+	        {"ns::F::operator()(int) const", "ns::F::operator()"},
+	        {"operator()", "operator()"},
+	        {"(anonymous namespace)::f(int)", "(anonymous namespace)::f"},
+	        {"main.(*T).work", "main.(*T).work"},
+	        {"work", "work"},
+	        {")", ")"},
+	        {"", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		cr_expect_eq(name_without_parameters(cases[i][0]), strlen(cases[i][1]), "%s: %zu",
+		             cases[i][0], name_without_parameters(cases[i][0]));
+}

@@ -239,28 +239,30 @@ Test(frames, a_function_that_calls_itself_is_named_once)
 {
 	static const uint64_t stack[] = {PY_FRAME(2, 5, 0), PY_FRAME(2, 7, 0), PY_FRAME(2, 7, 0),
 	                                 PY_FRAME(1, 3, 1)};
-	static const char *const name[] = {"main", "walk"};
-	struct rec_stack s = {.id = 900,
-	                      .kind = STACK_USER,
-	                      .space = 1,
-	                      .flags = STACK_F_PY,
-	                      .py = {stack, ARRAY_LEN(stack)}};
+	static const struct py_code codes[] = {{"main", "/app/tree.py"}, {"walk", "/app/tree.py"}};
+
+	expect_where(codes, ARRAY_LEN(codes), stack, ARRAY_LEN(stack), "tree.py:5 walk ← :3 main");
+}
+
+/* Which of several functions of a name it is, a place need not say; what is no parameter it keeps.
+ */
+Test(frames, a_place_has_no_parameters)
+{
+	static const char app[] = "/home/me/app";
+	uint64_t frames[] = {0x400100, 0x400200};
+	struct rec_stack s = {
+	        .id = 900, .kind = STACK_USER, .space = 1, .frames = {frames, ARRAY_LEN(frames)}};
 	struct tb *tb = tb_new();
 	char where[256];
 	struct model *m;
 
-	tb_task(tb, 1, "python3");
-	for (uint32_t i = 0; i < 2; i++) {
-		struct rec_pycode c = {.id = i + 1,
-		                       .name = tb_string(tb, name[i]),
-		                       .file = tb_string(tb, "/app/tree.py"),
-		                       .first_line = 1};
-
-		tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &c);
-	}
+	tb_task(tb, 1, "app");
+	tb_map(tb, 1, 0x400000, 0x410000, 0, app);
+	tb_symbol(tb, app, 0x100, "Calls::help(Value*, Handle const&, Arguments*)", 4, 0);
+	tb_symbol(tb, app, 0x200, "ns::F::operator()(int) const", 4, 0);
 	m = waiting_with(tb, &s);
 	cr_expect(where_text(where, sizeof(where), m, 900, 0));
-	cr_expect_str_eq(where, "tree.py:5 walk ← :3 main");
+	cr_expect_str_eq(where, "Calls::help ← ns::F::operator()");
 	model_free(m);
 }
 
