@@ -345,7 +345,7 @@ static bool is_locks_run(const struct report *r)
 }
 
 /* Is it worth a line? There a lock's holders are alone for most of the run, one after the other,
- * and the locks' rows say so: only what is charged to a task itself, or is much, is. */
+ * and the locks' rows say so: only what is charged to a task itself, or is much of one, is. */
 static bool is_told(const struct report *r, const struct alone *x, bool locks)
 {
 	if (x->ns < r->wall_ns / 50)
@@ -354,7 +354,7 @@ static bool is_told(const struct report *r, const struct alone *x, bool locks)
 		locks = r->breakdown.v[i].cause != CAUSE_SERIAL ||
 		        r->breakdown.v[i].id != x->task->id ||
 		        r->breakdown.v[i].ns < r->capacity_ns / 50;
-	return !locks || x->ns >= r->wall_ns / 10;
+	return !locks || (x->tasks == 1 && x->ns >= r->wall_ns / 10);
 }
 
 void text_serial(struct tx *t)
