@@ -67,9 +67,4 @@ static inline bool task_is_first(const struct task *t)
 	return t->flags & TASK_F_ROOT && t->id == t->proc;
 }
 
-static inline uint64_t add_capped(uint64_t a, uint64_t b)
-{
-	return a + b < a ? UINT64_MAX : a + b;
-}
-
 #endif

@@ -74,8 +74,8 @@ static int check_tasks(struct report *r, const struct check *c)
 			continue;
 		row.tasks++;
 		row.tasks_ok += near_enough(c, &p);
-		row.recorded = add_capped(row.recorded, p.recorded);
-		row.kernel = add_capped(row.kernel, p.kernel);
+		row.recorded = sat_add(row.recorded, p.recorded);
+		row.kernel = sat_add(row.kernel, p.kernel);
 	}
 	row.known = row.tasks > 0;
 	/* A kernel that does not account run delays reports 0 for all of them. */
@@ -96,7 +96,7 @@ static int check_events(struct report *r)
 	            model_meta_u64(r->m, META_SEEN, &row.kernel);
 	for (size_t i = 0; row.known && i < n; i++)
 		if (!strcmp(losses[i].cause, "ring-full"))
-			row.recorded = add_capped(row.recorded, losses[i].count);
+			row.recorded = sat_add(row.recorded, losses[i].count);
 	row.ok = row.known && row.recorded == row.kernel;
 	return vec_push(&r->checks, row);
 }

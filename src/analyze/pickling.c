@@ -134,11 +134,11 @@ static int add(struct scan *s, const struct stack_row *row)
 	p = err ? NULL : row_of(s, t->proc);
 	if (!p)
 		return -ENOMEM;
-	p->samples = add_capped(p->samples, row->count);
+	p->samples = sat_add(p->samples, row->count);
 	if (way == WAY_DUMP)
-		p->dumps = add_capped(p->dumps, row->count);
+		p->dumps = sat_add(p->dumps, row->count);
 	else if (way == WAY_LOAD)
-		p->loads = add_capped(p->loads, row->count);
+		p->loads = sat_add(p->loads, row->count);
 	return 0;
 }
 

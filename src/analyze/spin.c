@@ -204,7 +204,7 @@ static int add_place(struct scan *s, const struct stack_row *row, enum spin_kind
 	at = id ? hmap_put(&s->places, id, 0, NULL) : NULL;
 	if (!at)
 		return -ENOMEM;
-	*at = add_capped(*at, row->count);
+	*at = sat_add(*at, row->count);
 	if (*at > s->most) {
 		s->most = *at;
 		s->place = id;
@@ -225,10 +225,10 @@ static int add(struct scan *s, const struct stack_row *row)
 		*at = !kind && kernel_spin(s->m, row->kstack) ? SPIN_KERNEL : kind;
 	}
 	kind = (enum spin_kind) * at;
-	s->all = add_capped(s->all, row->count);
+	s->all = sat_add(s->all, row->count);
 	if (!kind)
 		return 0;
-	s->of[kind] = add_capped(s->of[kind], row->count);
+	s->of[kind] = sat_add(s->of[kind], row->count);
 	return add_place(s, row, kind);
 }
 
@@ -271,7 +271,7 @@ int analyze_spin(struct report *r, struct err *err)
 		rc = add(&s, &rows[i]);
 	r->samples = s.all;
 	for (size_t k = 0; k < ARRAY_LEN(s.of); k++)
-		r->spinning = add_capped(r->spinning, s.of[k]);
+		r->spinning = sat_add(r->spinning, s.of[k]);
 	if (!rc)
 		set_note(r, &s);
 	hmap_release(&s.kinds);

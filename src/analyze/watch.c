@@ -47,7 +47,7 @@ static int charge(struct watch *w, uint32_t task, enum cause cause, uint64_t ns)
 		if (vec_push(&w->row->by, fresh))
 			return -ENOMEM;
 	}
-	w->row->by.v[*slot].ns = add_capped(w->row->by.v[*slot].ns, ns);
+	w->row->by.v[*slot].ns = sat_add(w->row->by.v[*slot].ns, ns);
 	return 0;
 }
 

@@ -116,7 +116,7 @@ static void look_at(struct families *f, size_t i)
 
 		if (!own_of(f, l, b->task))
 			continue;
-		by_parking = locks_sum(by_parking, b->wait_ns);
+		by_parking = sat_add(by_parking, b->wait_ns);
 		wakers += b->wait_ns >= l->wait_ns / NOTABLE;
 	}
 	f->mutual[i] = wakers >= (f->named[i] ? 1 : WAKERS) && by_parking >= l->wait_ns / 2;

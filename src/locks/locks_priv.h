@@ -64,11 +64,6 @@ struct build {
 	VEC(uint32_t) order;         /* places in w->waits, by lock */
 };
 
-static inline uint64_t locks_sum(uint64_t a, uint64_t b)
-{
-	return a + b < a ? UINT64_MAX : a + b;
-}
-
 /* --- calls.c ------------------------------------------------------------------------------- */
 
 /* All sites of the model's slices, which are those that may be asked for then. */

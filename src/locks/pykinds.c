@@ -162,7 +162,7 @@ static uint8_t of_lock(const struct model *m, const struct lock *l)
 	for (size_t i = 0; i < l->sites.n; i++) {
 		uint8_t kind = of_stack(m, l->sites.v[i].ustack);
 
-		ns[kind] = locks_sum(ns[kind], l->sites.v[i].wait_ns + 1);
+		ns[kind] = sat_add(ns[kind], l->sites.v[i].wait_ns + 1);
 	}
 	for (uint8_t kind = PY_NONE + 1; kind < PY_N; kind++)
 		if (ns[kind] > ns[best] || (best == PY_NONE && ns[kind]))

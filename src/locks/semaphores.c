@@ -70,12 +70,12 @@ static void add_lock(struct places *p, uint32_t i)
 		const struct lock_task *b = &l->blockers.v[k];
 
 		if (b->task && hmap_get(&p->waiters, p->of[i], b->task))
-			x->by_waiters_ns = locks_sum(x->by_waiters_ns, b->wait_ns);
+			x->by_waiters_ns = sat_add(x->by_waiters_ns, b->wait_ns);
 		wakers += b->task && b->wait_ns >= l->wait_ns / NOTABLE;
 	}
 	if (wakers > 1)
-		x->several_ns = locks_sum(x->several_ns, l->wait_ns);
-	x->wait_ns = locks_sum(x->wait_ns, l->wait_ns);
+		x->several_ns = sat_add(x->several_ns, l->wait_ns);
+	x->wait_ns = sat_add(x->wait_ns, l->wait_ns);
 	x->n++;
 	if (l->wait_ns > p->w->locks.v[x->most].wait_ns)
 		x->most = i;

@@ -40,11 +40,11 @@ static int count(struct tally *t, uint64_t ns, size_t wait, unsigned evidence)
 		return -ENOMEM;
 	t->waits += t->last_wait != wait + 1;
 	t->last_wait = (uint32_t)wait + 1;
-	t->wait_ns = locks_sum(t->wait_ns, ns);
+	t->wait_ns = sat_add(t->wait_ns, ns);
 	if (ns > t->max_ns)
 		t->max_ns = ns;
 	if (evidence < N_EVIDENCE)
-		t->by_evidence[evidence] = locks_sum(t->by_evidence[evidence], ns + 1);
+		t->by_evidence[evidence] = sat_add(t->by_evidence[evidence], ns + 1);
 	return 0;
 }
 
@@ -105,11 +105,11 @@ static void add_split(struct build *b, struct lock *l, const struct wait *x)
 		uint64_t ns = piece->end_ns - piece->start_ns;
 
 		if (piece->state == BLAME_HELD)
-			l->held_ns = locks_sum(l->held_ns, ns);
+			l->held_ns = sat_add(l->held_ns, ns);
 		else if (piece->state == BLAME_HANDOFF)
-			l->handoff_ns = locks_sum(l->handoff_ns, ns);
+			l->handoff_ns = sat_add(l->handoff_ns, ns);
 	}
-	l->ready_ns = locks_sum(l->ready_ns, x->in_ns - x->end_ns);
+	l->ready_ns = sat_add(l->ready_ns, x->in_ns - x->end_ns);
 }
 
 static int add_lock(struct sums *s, size_t i)
@@ -120,7 +120,7 @@ static int add_lock(struct sums *s, size_t i)
 	int err;
 
 	l->waits++;
-	l->wait_ns = locks_sum(l->wait_ns, x->blocked_ns);
+	l->wait_ns = sat_add(l->wait_ns, x->blocked_ns);
 	if (x->blocked_ns > l->max_ns)
 		l->max_ns = x->blocked_ns;
 	add_split(s->b, l, x);
@@ -154,13 +154,13 @@ static int add_channel(struct sums *s, size_t i)
 	int err;
 
 	c->waits++;
-	c->wait_ns = locks_sum(c->wait_ns, x->blocked_ns);
+	c->wait_ns = sat_add(c->wait_ns, x->blocked_ns);
 	if (x->blocked_ns > c->max_ns)
 		c->max_ns = x->blocked_ns;
 	if (bits & CALL_WRITE)
-		c->write_wait_ns = locks_sum(c->write_wait_ns, x->blocked_ns);
+		c->write_wait_ns = sat_add(c->write_wait_ns, x->blocked_ns);
 	else
-		c->read_wait_ns = locks_sum(c->read_wait_ns, x->blocked_ns);
+		c->read_wait_ns = sat_add(c->read_wait_ns, x->blocked_ns);
 	err = count(tally(&s->readers, x->channel, x->task, 0), x->blocked_ns, i, N_EVIDENCE);
 	return err ? err : add_other_end(s, i);
 }

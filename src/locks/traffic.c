@@ -9,21 +9,21 @@
 static void add(struct channel_task *to, const struct traffic *t)
 {
 	if (t->write) {
-		to->sent = locks_sum(to->sent, t->messages);
-		to->sent_bytes = locks_sum(to->sent_bytes, t->bytes);
+		to->sent = sat_add(to->sent, t->messages);
+		to->sent_bytes = sat_add(to->sent_bytes, t->bytes);
 	} else {
-		to->received = locks_sum(to->received, t->messages);
-		to->received_bytes = locks_sum(to->received_bytes, t->bytes);
+		to->received = sat_add(to->received, t->messages);
+		to->received_bytes = sat_add(to->received_bytes, t->bytes);
 	}
-	to->unsized = locks_sum(to->unsized, t->unsized);
+	to->unsized = sat_add(to->unsized, t->unsized);
 }
 
 /* Most bytes first. */
 static int by_bytes(const void *a, const void *b)
 {
 	const struct channel_task *x = a, *y = b;
-	uint64_t m = locks_sum(x->sent_bytes, x->received_bytes);
-	uint64_t n = locks_sum(y->sent_bytes, y->received_bytes);
+	uint64_t m = sat_add(x->sent_bytes, x->received_bytes);
+	uint64_t n = sat_add(y->sent_bytes, y->received_bytes);
 
 	if (m != n)
 		return m > n ? -1 : 1;
