@@ -33,7 +33,7 @@ struct site_slot {
 	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
 	/* When to look whether `print` is still right, see look_is_due(). */
 	u32 checked; /* the last look: ~us */
-	u16 lasting; /* a wait has lasted */
+	u16 lasting; /* so many more looks as a wait has lasted */
 	u16 calm; /* so many looks in a row found it unchanged, up to CALM_MOST; or CALM_NEVER */
 };
 

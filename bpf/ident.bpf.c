@@ -320,7 +320,6 @@ __noinline u64 file_by_call(u64 fds, struct task_state *s, u64 call, u64 a0, u64
 		return 0;
 	if (class == CALL_MSG || class == CALL_SEM)
 		return file_of_sysv(class - CALL_MSG + 1, fd, s->id, ts);
-	/* Of several descriptors nobody knows which it waits for. */
 	if (class == CALL_POLL &&
 	    (!(call & 1u << 31) || bpf_probe_read_user(&fd, sizeof(fd), (void *)a0)))
 		return 0;
@@ -330,97 +329,70 @@ __noinline u64 file_by_call(u64 fds, struct task_state *s, u64 call, u64 a0, u64
 	return f ? file_find(f, s, ts) : 0;
 }
 
-/* A new process has room for that many descriptors in its files_struct itself. */
-#define FDS_INSIDE 64
-#define FDS_EARLY  32 /* of them, those that early_file() knows */
-
-/*
- * Reading through an array costs a helper call for each step; a member at a fixed place is one
- * instruction, and so is all behind it.
- */
-static __always_inline struct file *early_file(struct files_struct *files, u32 fd)
-{
-#define AT(n)     \
-	case (n): \
-		return files->fd_array[n];
-	switch (fd) {
-		/* clang-format off */
-		AT(0)
-		AT(1)
-		AT(2)
-		AT(3)
-		AT(4)
-		AT(5) AT(6) AT(7) AT(8) AT(9) AT(10) AT(11) AT(12) AT(13) AT(14) AT(15) AT(16)
-		        AT(17) AT(18) AT(19) AT(20) AT(21) AT(22) AT(23) AT(24) AT(25) AT(26) AT(27)
-		                AT(28) AT(29) AT(30) AT(31)
-		/* clang-format on */
-	}
-#undef AT
-	return NULL;
-}
-
 /*
  * A descriptor may be closed and given again at any time, and the kernel uses the memory of what
  * was closed again at once. But a pipe's or socket's inode has a number that none before it had:
  * what is in the slot is believed while address and number are the same. 0 = the slot does not
  * know.
  */
-static __always_inline u64 file_in_slot(const struct task_state *s, u64 inode, u64 ino, u64 own,
-                                        bool own_known, u64 file)
+static __always_inline u64 file_in_slot(const struct task_state *s, u64 inode, u64 ino,
+                                        struct file *f)
 {
 	const struct fd_slot *slot = &s->fds[ino & (FD_SLOTS - 1)];
 
 	if (!ino || slot->ino != ino || slot->inode != inode)
 		return 0;
-	if (slot->own &&
-	    slot->own != (own_known ? own : pointer_value((struct file *)file, private_data)))
+	if (slot->own && (!f || slot->own != pointer_value(f, private_data)))
 		return 0;
 	return slot->file;
 }
 
-/* What an array of files has at fd, as numbers; inode 0 = nothing. */
+/* What an array of files has at fd; inode 0 = nothing. Not what a global function may be given. */
 struct open_file {
-	u64 file, inode, ino;
+	struct file *file;
+	u64 inode, ino;
 };
 
+/* Since 6.2: a pointer that is read through by plain instructions, each in place of a helper call. */
+extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
+
+/* The array's elements have no type of their own: a struct that begins with a pointer to a file
+ * stands for them. */
 static __always_inline struct open_file read_fd(u64 array, u32 fd)
 {
-	u64 file = 0, inode;
+	u64 at = array + fd * sizeof(u64), file = 0, inode;
 
-	bpf_probe_read_kernel(&file, sizeof(file), (u64 *)array + fd);
+	if (bpf_rdonly_cast && cfg.kiocb_type) {
+		struct kiocb *element = bpf_rdonly_cast((void *)at, cfg.kiocb_type);
+		struct file *f = element->ki_filp;
+
+		return (struct open_file){f, (u64)f->f_inode, f->f_inode->i_ino};
+	}
+	bpf_probe_read_kernel(&file, sizeof(file), (void *)at);
 	inode = pointer_value((struct file *)file, f_inode);
-	return (struct open_file){file, inode, BPF_CORE_READ((struct inode *)inode, i_ino)};
+	return (struct open_file){(void *)file, inode, BPF_CORE_READ((struct inode *)inode, i_ino)};
 }
 
 __noinline u64 file_of_call(struct task_state *s, u64 nr, const struct mt_args *a, u64 ts)
 {
 	struct files_struct *files;
 	u32 class = class_of(nr), fds, fd;
-	struct inode *inode;
-	struct file *early;
 	struct open_file o;
 	u64 call, v;
 
 	if (!class || !s || !a)
 		return 0;
 	fd = a->a0;
+	/* Of several descriptors nobody knows which it waits for. */
+	if (class == CALL_POLL &&
+	    ((u32)a->a1 != 1 || bpf_probe_read_user(&fd, sizeof(fd), (void *)a->a0)))
+		return 0;
 	files = bpf_get_current_task_btf()->files;
 	fds = files->fdt->max_fds;
 	call = (u32)nr | (u64)fds << 32;
-	if (class <= CALL_SEND && fds == FDS_INSIDE && fd < FDS_EARLY) {
-		early = early_file(files, fd);
-		if (early) {
-			inode = early->f_inode;
-			v = file_in_slot(s, (u64)inode, inode->i_ino, (u64)early->private_data,
-			                 true, 0);
-			if (v)
-				return v;
-		}
-	} else if (class <= CALL_SEND && fd < fds) {
-		/* A large number; or a table of its own, as of all that a shell starts, whose own
-		 * descriptor is 255. */
+	if (class <= CALL_POLL && fd < fds) {
 		o = read_fd((u64)files->fdt->fd, fd);
-		v = file_in_slot(s, o.inode, o.ino, 0, false, o.file);
+		v = file_in_slot(s, o.inode, o.ino, o.file);
 		if (v)
 			return v;
 	}
@@ -447,20 +419,22 @@ __noinline u64 file_of_fd(struct task_state *s, u64 fd, u64 ts)
 	struct fdtable *fdt = bpf_get_current_task_btf()->files->fdt;
 	struct open_file o;
 	struct inode *inode;
+	u64 array, file = 0, v;
 	u32 kind;
-	u64 v;
 
 	if (!s || fd >= fdt->max_fds)
 		return 0;
-	o = read_fd(pointer_value(fdt, fd), fd);
-	v = file_in_slot(s, o.inode, o.ino, 0, true, 0); /* of anonymous ones: file_find() */
+	array = pointer_value(fdt, fd);
+	o = read_fd(array, fd);
+	v = file_in_slot(s, o.inode, o.ino, NULL); /* not anonymous ones: file_find() */
 	if (v || !o.inode)
 		return v;
 	inode = (struct inode *)o.inode;
 	kind = kind_of(BPF_CORE_READ(inode, i_mode), BPF_CORE_READ(inode, i_sb, s_magic));
 	if (kind == FD_FILE || kind == FD_CHAR || kind == FD_BLOCK || kind == FD_UNKNOWN)
 		return 0;
-	return file_find(o.file, s, ts);
+	bpf_probe_read_kernel(&file, sizeof(file), (u64 *)array + fd);
+	return file ? file_find(file, s, ts) : 0;
 }
 
 u64 file_of_msg(u32 ipc_id, u32 task, u64 ts)

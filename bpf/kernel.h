@@ -117,6 +117,9 @@ struct file {
 	struct inode *f_inode;
 	struct path f_path;
 };
+struct kiocb {
+	struct file *ki_filp;
+};
 struct rb_node {
 	struct rb_node *rb_right;
 	struct rb_node *rb_left;

@@ -145,15 +145,16 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 
 /*
  * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third
- * of all else here where the caches are cold. Where a wait has lasted, or several callers were
- * seen, it is looked at each time. Else, after CALM looks in a row that found nothing new, once in
+ * of all else here where the caches are cold. Where several callers were seen, or a wait has
+ * lasted not so many looks ago, it is looked at each time. Else, after CALM looks in a row that found nothing new, once in
  * 32 us, and after as many more once in 64: not more seldom, as a wait that comes in between and
  * lasts is told of the caller seen last, the first time.
  */
-#define CALM       8
-#define CALM_MOST  (2 * CALM)
-#define CALM_NEVER 0xffff
-#define LASTING_NS 250000
+#define CALM          8
+#define CALM_MOST     (2 * CALM)
+#define CALM_NEVER    0xffff
+#define LASTING_NS    250000
+#define LASTING_LOOKS 4096
 
 static __always_inline bool look_is_due(const struct site_slot *slot, u32 us)
 {
@@ -176,6 +177,8 @@ static __always_inline bool site_is(struct site_slot *slot, u64 key, u64 sp, u32
 	}
 	if (slot->calm < CALM_MOST)
 		slot->calm++;
+	if (slot->lasting)
+		slot->lasting--;
 	return true;
 }
 
@@ -433,7 +436,7 @@ static __always_inline void switch_in(struct task_struct *next, struct task_stat
 		slot = &s->slots[s->slot & (SITE_SLOTS - 1)];
 		slot->blocked_ns += blocked;
 		if (blocked > LASTING_NS)
-			slot->lasting = 1;
+			slot->lasting = LASTING_LOOKS;
 	}
 }
 

@@ -395,6 +395,8 @@ struct mt_cfg {
 	__u32 has_prev_state;	/* unused by the programs themselves: which variant is loaded */
 	__u32 find_vma;		/* the kernel has bpf_find_vma() (5.17) */
 	__u32 unwind;		/* by tables; else by frame pointers only */
+	__u32 kiocb_type;	/* the kernel's BTF id of struct kiocb, see read_fd(); 0 = none */
+	__u32 pad;
 	__u64 wake_bytes;	/* wake the recorder when a ring holds this much */
 	__u64 stack_price_ns;	/* auto: blocked time that buys one stack */
 	__u64 stack_refresh_ns;	/* auto: blocked time after which a remembered stack is taken anew; up to four times that when it stays the same */

@@ -122,6 +122,9 @@ def calls_of(f, code, relocs, functions):
         insn = code[i]
         kind, symbol = relocs.get(i * 8, (0, None))
         if insn.is_call() and insn.src == CALL_FUNCTION:
+            if kind == RELOC_CALL and not symbol[2]:
+                i += 1  # one of the kernel's own
+                continue
             if kind == RELOC_CALL:
                 target = symbol[2], symbol[3] // 8 + insn.imm + 1
             else:

@@ -221,6 +221,7 @@ static void choose_programs(struct session *s, const struct btf *btf, const stru
 		session_feature(s, FEATURE_RUN_DELAY);
 	s->find_vma = btf_has_helper(btf, "BPF_FUNC_find_vma");
 	session_feature(s, s->find_vma ? FEATURE_FIND_VMA : "futex-key-maps");
+	s->kiocb_type = btf__find_by_name_kind(btf, "kiocb", BTF_KIND_STRUCT);
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		bpf_program__set_autoload(always[i], true);
 	choose_optional(s, btf, optional, ARRAY_LEN(optional));
@@ -243,6 +244,7 @@ static void configure(struct session *s, const struct collect_opts *o)
 	session_rings_configure(s, cfg);
 	cfg->stacks = o->stacks == STACKS_OFF ? 0 : o->stacks == STACKS_AUTO ? 1 : 2;
 	cfg->find_vma = s->find_vma;
+	cfg->kiocb_type = s->kiocb_type > 0 ? (uint32_t)s->kiocb_type : 0;
 	cfg->unwind = s->unwind;
 	cfg->page_shift = (uint32_t)__builtin_ctzl((unsigned long)sysconf(_SC_PAGESIZE));
 	cfg->stack_price_ns = STACK_PRICE_NS;

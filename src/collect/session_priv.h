@@ -49,6 +49,7 @@ struct session {
 	struct cost_meter meter;
 	size_t n_samples;
 	bool find_vma;
+	int kiocb_type; /* its BTF id, < 0 = none */
 	char features[512];
 };
 
