@@ -22,31 +22,40 @@
 #define PF_KTHREAD   0x00200000
 #define PF_NO_USER   (PF_IO_WORKER | PF_KTHREAD)
 
+/*
+ * A followed task's state follows 8 bytes of the kernel's own that begin a cache line, or, where it
+ * is allocated by bpf_mem_alloc (since 6.4), 16. So what lies in 56 bytes from one of 56, 120 and so
+ * on is in one line by either. Most lines are cold when a task is switched to or from.
+ */
+
 /* A wait site whose stack is remembered (--stacks=auto). */
 struct site_slot {
 	u64 key;	/* hash of system call, ip, sp and first argument; 0 = empty */
 	u64 ustack, kstack;
 	u64 blocked_ns; /* blocked here since the stack was taken */
 	u64 places; /* of the stack's return addresses, see unwind_places() */
-	u64 used; /* when it was last waited at */
+	u32 used; /* when it was last waited at, in 2^20 ns */
 	u32 print; /* of what is in `places`, see unwind_print() */
-	u32 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
 	/* When to look whether `print` is still right, see look_is_due(). */
 	u32 checked; /* the last look: ~us */
 	u16 lasting; /* so many more looks as a wait has lasted */
-	u16 calm; /* so many looks in a row found it unchanged, up to CALM_MOST; or CALM_NEVER */
+	u8 calm; /* so many looks in a row found it unchanged, up to CALM_MOST; or CALM_NEVER */
+	u8 known; /* how often the stack was found to be this one; 0 = no stack, see KNOWN_MOST */
+	u64 line_end;
 };
+_Static_assert(sizeof(struct site_slot) == 64 && __builtin_offsetof(struct site_slot, line_end) == 56,
+	       "in one cache line");
 
 /* A file that a descriptor of the task referred to, see file_of(). */
 struct fd_slot {
 	u64 inode, ino; /* address and number: together never the same again; 0 = empty */
 	u64 own; /* files that share an inode (eventfd): address of what is behind it */
 	u64 file; /* FILE_* */
+	u64 line_end[4];
 };
 
 /* A followed task. Only its own CPU writes it, but for the flags, once it is TS_READY. What every
- * switch needs lies in the first two cache lines (the kernel begins the first with 8 bytes of its
- * own), as they are mostly cold then. */
+ * switch needs lies in the first two cache lines. */
 struct task_state {
 	u32 id, proc, space;
 	u32 flags; /* TS_* */
@@ -75,11 +84,14 @@ struct task_state {
 	u64 touch_credit, cow_credit; /* bytes since the last stack */
 	u64 new_stack; /* of a page allocated, until it is known what for */
 	u64 cow_bytes, cow_stack; /* a copy to be told, unless it is taken back */
-	u32 looks; /* so many more by a timer */
-	u32 late; /* so many by it in a row */
 	struct site_slot slots[SITE_SLOTS];
 	struct fd_slot fds[FD_SLOTS];
+	u32 looks; /* so many more by a timer */
+	u32 late; /* so many by it in a row */
 };
+_Static_assert(__builtin_offsetof(struct task_state, slots) % 64 == 56 &&
+		       __builtin_offsetof(struct task_state, fds) % 64 == 56,
+	       "each in one cache line");
 enum {
 	TS_BASED = 1, /* its counters at the start are known or zero */
 	TS_ENDED = 2, /* its END has been sent: nothing more */

@@ -353,7 +353,7 @@ struct open_file {
 	u64 inode, ino;
 };
 
-/* Since 6.2: a pointer that is read through by plain instructions, each in place of a helper call. */
+/* Since 6.2: a pointer that is read through by plain instructions instead of helper calls. */
 extern void *bpf_rdonly_cast(const void *obj, u32 btf_id) __ksym __weak;
 
 /* The array's elements have no type of their own: a struct that begins with a pointer to a file

@@ -146,13 +146,13 @@ static __always_inline u64 site_key(s32 nr, u64 ip, u64 sp, u64 arg)
 /*
  * Is it this site, reached by the same calls? That takes a look at the stack, which costs a third
  * of all else here where the caches are cold. Where several callers were seen, or a wait has
- * lasted not so many looks ago, it is looked at each time. Else, after CALM looks in a row that found nothing new, once in
- * 32 us, and after as many more once in 64: not more seldom, as a wait that comes in between and
- * lasts is told of the caller seen last, the first time.
+ * lasted not so many looks ago, it is looked at each time. Else, after CALM looks in a row that
+ * found nothing new, once in 32 us, and after as many more once in 64: not more seldom, as a wait
+ * that comes in between and lasts is told of the caller seen last, the first time.
  */
 #define CALM          8
 #define CALM_MOST     (2 * CALM)
-#define CALM_NEVER    0xffff
+#define CALM_NEVER    0xff
 #define LASTING_NS    250000
 #define LASTING_LOOKS 4096
 
@@ -205,13 +205,13 @@ __noinline u32 site_find(struct task_state *s, u64 key, u64 sp, u64 ts)
 		if (has_several(a, key) && b->key == key)
 			b->calm = CALM_NEVER;
 		same = site_is(b, key, sp, us);
-		if (same || b->used < a->used)
+		if (same || !b->key || (a->key && (s32)(b->used - a->used) < 0))
 			i = j;
 		if (!same)
 			s->slots[i].calm =
 			        has_several(a, key) || has_several(b, key) ? CALM_NEVER : 0;
 	}
-	s->slots[i].used = ts;
+	s->slots[i].used = ts >> 20;
 	return same ? i + SITE_SLOTS : i;
 }
 
