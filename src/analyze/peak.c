@@ -304,8 +304,9 @@ static void on_copy(struct peak *k, uint32_t i, uint64_t bytes)
 
 static void on_rss(struct peak *k, struct state *s, const struct event *x)
 {
-	/* The files that a child maps are those of its parent. */
-	uint64_t rss = s->forked ? x->bytes - x->file_bytes : x->bytes;
+	/* The files that a child maps are those of its parent; and a program shares libc with all
+	 * others, so that only a reading tells how much of its files is to count with it. */
+	uint64_t rss = s->forked || !s->read ? x->bytes - x->file_bytes : x->bytes;
 
 	set_whole(k, s, x->bytes);
 	s->rss = rss;

@@ -140,8 +140,8 @@ Test(memory, the_end_of_a_parent_leaves_its_pages_to_the_child)
 	cr_expect_eq(p.read.procs, 1);
 }
 
-/* Before its first reading a process counts with its RSS; of what happens at one moment only the
- * end counts. */
+/* Before its first reading a process counts with its RSS, but for files: who else has these in
+ * memory only a reading tells. Of what happens at one moment only the end counts. */
 Test(memory, between_readings_and_at_one_moment)
 {
 	struct tb *tb = tb_new();
@@ -149,12 +149,24 @@ Test(memory, between_readings_and_at_one_moment)
 
 	tb_task(tb, 1, "app");
 	tb_run(tb, 1, 0, 1000 * MS);
-	tb_rss(tb, 1, 100 * MS, 80 * MB, 0);
-	tb_rss(tb, 1, 200 * MS, 40 * MB, 0);
-	tb_footprint(tb, 1, 300 * MS, 40 * MB, 38 * MB, 36 * MB);
+	tb_rss(tb, 1, 100 * MS, 80 * MB, 10 * MB);
+	tb_rss(tb, 1, 200 * MS, 40 * MB, 10 * MB);
+	tb_footprint(tb, 1, 300 * MS, 50 * MB, 38 * MB, 36 * MB);
 	tb_exit(tb, 1, 0);
 	p = peaks_of(tb);
 	cr_expect_eq(p.all, 80 * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.unread, 1, "it is at least that");
+
+	tb = tb_new();
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 1000 * MS);
+	tb_rss(tb, 1, 100 * MS, 2 * MB, 20 * MB);
+	tb_footprint(tb, 1, 300 * MS, 22 * MB, 5 * MB, 2 * MB);
+	tb_rss(tb, 1, 400 * MS, 3 * MB, 20 * MB);
+	tb_exit(tb, 1, 0);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, 6 * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.unread, 0);
 
 	tb = tb_new();
 	tb_task(tb, 1, "app");
