@@ -100,23 +100,70 @@ static void set_names(const struct model *m, struct lproc *lp)
 	}
 }
 
-static void set_peak(struct lproc *lp)
+/* From then on; *n: of so many. */
+static uint64_t largest_sample(const struct lproc *lp, uint64_t from_ns, size_t *n)
 {
-	uint64_t peak = lp->hiwater_bytes;
+	uint64_t peak = 0;
 
+	*n = 0;
 	for (size_t i = 0; i < lp->p.rss.n; i++) {
 		const struct rss_sample *s = &lp->p.rss.v[i];
 		uint64_t sum = sat_add(sat_add(s->anon_bytes, s->file_bytes), s->shmem_bytes);
 
+		if (s->t_ns < from_ns)
+			continue;
+		++*n;
 		if (sum > peak)
 			peak = sum;
 	}
 	/* More exact than the counters, which each thread adds to in lumps. */
-	for (size_t i = 0; i < lp->p.footprint.n; i++)
-		if (lp->p.footprint.v[i].rss_bytes > peak)
-			peak = lp->p.footprint.v[i].rss_bytes;
+	for (size_t i = 0; i < lp->p.footprint.n; i++) {
+		const struct footprint_sample *s = &lp->p.footprint.v[i];
+
+		if (s->t_ns < from_ns)
+			continue;
+		++*n;
+		if (s->rss_bytes > peak)
+			peak = s->rss_bytes;
+	}
+	return peak;
+}
+
+static void set_peak(struct lproc *lp)
+{
+	size_t n;
+	uint64_t peak = largest_sample(lp, 0, &n);
+
+	if (lp->hiwater_bytes > peak)
+		peak = lp->hiwater_bytes;
 	lp->p.rss_peak_from_kernel = lp->maxrss_bytes > 0;
 	lp->p.rss_peak_bytes = lp->maxrss_bytes ? lp->maxrss_bytes : peak;
+}
+
+/* Fewer may all be of its first moments. */
+#define ENOUGH_SAMPLES 3
+
+/* The kernel carries its mark over an exec, and until then a new process has its starter's memory,
+ * or a copy: only what is more than that one ever had is certainly the new program's. Of a starter
+ * that lives on, samples may have missed the top. Else its own samples tell, where there are
+ * enough, or where the mark leaves no room for much more. */
+static void set_own_peak(const struct model *m, struct lproc *lp)
+{
+	const struct ltask *leader = task_get(m, lp->p.id), *by = task_get(m, lp->p.parent);
+	const struct lproc *from = by ? proc_get(m, by->t.proc) : NULL;
+	uint64_t theirs, most;
+	size_t n;
+
+	if (!lp->maxrss_bytes || !from || from == lp || !leader || !leader->t.exec_ns)
+		return;
+	theirs = from->maxrss_bytes;
+	if (!theirs)
+		theirs = sat_add(from->p.rss_peak_bytes, from->p.rss_peak_bytes / 8);
+	if (theirs && lp->maxrss_bytes > theirs)
+		return;
+	lp->p.rss_peak_from_kernel = false;
+	most = largest_sample(lp, leader->t.exec_ns, &n);
+	lp->p.rss_peak_bytes = n >= ENOUGH_SAMPLES || most >= lp->maxrss_bytes / 2 ? most : 0;
 }
 
 /* Drops the samples outside the window. */
@@ -258,11 +305,15 @@ int procs_finish(struct model *m)
 			add_task(&lp->p, m->listed.v[i]);
 	}
 	for (size_t i = 0; i < m->procs.n; i++) {
+		set_names(m, &m->procs.v[i]);
+		set_peak(&m->procs.v[i]);
+	}
+	for (size_t i = 0; i < m->procs.n; i++)
+		set_own_peak(m, &m->procs.v[i]);
+	for (size_t i = 0; i < m->procs.n; i++) {
 		struct lproc *lp = &m->procs.v[i];
 
-		set_names(m, lp);
 		lp->p.start_method = start_method(m, lp);
-		set_peak(lp);
 		clip_samples(m, &lp->p);
 		if (lp->p.alive)
 			lp->p.exit_status = -1;

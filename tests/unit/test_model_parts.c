@@ -133,6 +133,54 @@ Test(model, memory_samples)
 	model_free(m);
 }
 
+static void tb_last_exit(struct tb *tb, uint32_t id, uint64_t maxrss_mb)
+{
+	struct rec_exit exit = {.task = id, .last = 1, .maxrss_bytes = maxrss_mb << 20};
+
+	tb_exit(tb, id, 0);
+	tb_raw(tb, REC_K_EXIT, TB_EPOCH + 900 * MS, &exit);
+}
+
+/* The kernel carries its high-water mark over an exec: what a large process starts is no larger for
+ * that, and what is larger was so itself. */
+Test(model, a_program_does_not_have_its_starters_memory)
+{
+	static const struct {
+		uint64_t maxrss_mb, samples, sample_mb, expect_mb;
+		bool kernel;
+	} cases[] = {{200, 0, 0, 0, false},
+	             {200, 2, 3, 0, false},
+	             {200, 3, 3, 3, false},
+	             {199, 1, 120, 120, false},
+	             {201, 1, 3, 201, true}};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct tb *tb = tb_new();
+		struct model *m;
+		const struct proc *p;
+
+		tb_task(tb, 1, "large");
+		tb_run(tb, 1, 0, 100 * MS);
+		tb_fork(tb, 2, 1, "large", 100 * MS);
+		tb_on(tb, 2, 1);
+		tb_rss(tb, 2, 101 * MS, 180 << 20, 20 << 20);
+		tb_exec(tb, 2, 102 * MS, "/bin/small", "small");
+		tb_run(tb, 2, 102 * MS, 500 * MS);
+		for (uint64_t k = 0; k < cases[i].samples; k++)
+			tb_rss(tb, 2, (200 + k) * MS, cases[i].sample_mb << 20, 0);
+		tb_run(tb, 1, 100 * MS, 600 * MS);
+		tb_last_exit(tb, 2, cases[i].maxrss_mb);
+		tb_last_exit(tb, 1, 200);
+		m = load(tb, NULL);
+		p = model_proc(m, 2);
+		cr_expect_eq(p->rss_peak_bytes, cases[i].expect_mb << 20, "case %zu: %" PRIu64, i,
+		             p->rss_peak_bytes >> 20);
+		cr_expect_eq(p->rss_peak_from_kernel, cases[i].kernel, "case %zu", i);
+		cr_expect_eq(model_proc(m, 1)->rss_peak_bytes, 200 << 20);
+		model_free(m);
+	}
+}
+
 /* --- attach
  * ---------------------------------------------------------------------------------------- */
 
