@@ -163,6 +163,8 @@ static void set_own_peak(const struct model *m, struct lproc *lp)
 		return;
 	lp->p.rss_peak_from_kernel = false;
 	most = largest_sample(lp, leader->t.exec_ns, &n);
+	if (most > lp->maxrss_bytes) /* the counters lag both ways */
+		most = lp->maxrss_bytes;
 	lp->p.rss_peak_bytes = n >= ENOUGH_SAMPLES || most >= lp->maxrss_bytes / 2 ? most : 0;
 }
 
