@@ -48,7 +48,12 @@ struct path_row {
 	uint8_t cause;			/* enum cause: what the piece is */
 	uint32_t lock, channel, ustack, kstack;
 };
-struct deadlock_edge { uint32_t task, holds, waits_for; /* lock ids */ uint32_t ustack, kstack; uint8_t evidence; uint64_t since_ns; };
+struct deadlock_edge {
+	uint32_t task, holds, waits_for;	/* lock ids */
+	uint32_t ustack, kstack; uint8_t evidence;
+	uint64_t since_ns;
+	bool before;			/* as in graph_row */
+};
 struct deadlock { VEC(struct deadlock_edge) edges; };
 /* What a task does as the recording ends. state: 'R' running, 'Q' ready, 'B' blocked; then kind … evidence
  * are those of its open wait: waits_for is the task that it waits for, 0 = none of ours is known. */

@@ -28,6 +28,9 @@ int analyze_peak(struct report *r, struct err *err);     /* the largest, between
 int analyze_overhead(struct report *r, struct err *err); /* what recording cost */
 int analyze_notes(struct report *r, struct err *err);    /* what could not be known */
 
+/* Did it wait already when recording began, so that since_ns is that moment? */
+bool graph_before(const struct report *r, uint32_t task, uint64_t since_ns);
+
 /*
  * forks.c: does what a process was read with still count pages that a forked child of its shares?
  * Told in the order of time; processes are the model's indexes. `changed` is called for each other

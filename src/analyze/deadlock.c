@@ -124,6 +124,7 @@ static int add_cycle(struct graph *g, struct report *r, uint32_t first)
 		        .waits_for = o->wait->lock,
 		        .evidence = o->evidence,
 		        .since_ns = o->wait->start_ns,
+		        .before = graph_before(r, o->wait->task, o->wait->start_ns),
 		};
 
 		where(r, o->wait, &e);

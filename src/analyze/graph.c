@@ -8,6 +8,15 @@
 /* Attached tasks are found within this of the beginning. */
 #define ATTACH_NS 50000000
 
+bool graph_before(const struct report *r, uint32_t task, uint64_t since_ns)
+{
+	const struct recording *rec = model_recording(r->m);
+	const struct task *t = model_task(r->m, task);
+
+	return rec->attached && t && since_ns <= t->start_ns &&
+	       since_ns <= rec->wall_start_ns + ATTACH_NS;
+}
+
 /* Can only a thread of the same process let go of it? */
 static bool is_own(const struct report *r, uint32_t lock)
 {
@@ -18,9 +27,7 @@ static bool is_own(const struct report *r, uint32_t lock)
 
 static void set_wait(const struct report *r, const struct span *s, struct graph_row *row)
 {
-	const struct recording *rec = model_recording(r->m);
 	const struct slice *sl = s->slice;
-	const struct task *t = model_task(r->m, row->task);
 
 	row->state = 'B';
 	row->kind = s->kind;
@@ -29,8 +36,7 @@ static void set_wait(const struct report *r, const struct span *s, struct graph_
 	row->channel = s->channel;
 	row->waits_for = s->task;
 	row->since_ns = s->wait ? s->wait->start_ns : sl->out_ns;
-	row->before = rec->attached && row->since_ns <= t->start_ns &&
-	              row->since_ns <= rec->wall_start_ns + ATTACH_NS;
+	row->before = graph_before(r, row->task, row->since_ns);
 	row->for_good = s->kind == WAIT_LOCK && s->wait && !s->wait->timed && is_own(r, s->lock);
 	row->ustack = sl->ustack;
 	row->kstack = sl->kstack;

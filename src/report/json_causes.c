@@ -360,6 +360,7 @@ static json_t *deadlock(struct jout *j, const struct deadlock *d)
 		j_set(j, t, "holds", id_of(e->holds));
 		j_set(j, t, "waits_for", id_of(e->waits_for));
 		j_set(j, t, "since_ns", j_time(j, e->since_ns));
+		j_set(j, t, "since_before", json_boolean(e->before));
 		j_set(j, t, "evidence", j_text(evidence_key((enum evidence)e->evidence)));
 		j_set(j, t, "site", j_stack(j, e->ustack, e->kstack));
 		j_add(j, tasks, t);

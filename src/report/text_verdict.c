@@ -33,7 +33,7 @@ static void print_edge(struct tx *t, const struct deadlock *d, size_t i)
 {
 	const struct deadlock_edge *e = &d->edges.v[i];
 	const struct task *task = model_task(t->r->m, e->task);
-	uint64_t stop = model_recording(t->r->m)->stop_ns;
+	uint64_t end = model_recording(t->r->m)->wall_end_ns;
 	char who[160], name[200], where[400], ns[32], line[1100];
 	size_t at;
 
@@ -46,9 +46,10 @@ static void print_edge(struct tx *t, const struct deadlock *d, size_t i)
 	                       e->waits_for == e->holds && e->waits_for
 	                               ? "the same"
 	                               : lock_name(t->r, e->waits_for, name, sizeof(name)));
-	if (stop > e->since_ns && e->since_ns)
-		at += (size_t)snprintf(line + at, sizeof(line) - at, " since %s before the end",
-		                       fmt_ns(ns, sizeof(ns), stop - e->since_ns));
+	if (end > e->since_ns && e->since_ns)
+		at += (size_t)snprintf(line + at, sizeof(line) - at, " since %s%s before the end",
+		                       e->before ? "more than " : "",
+		                       fmt_ns(ns, sizeof(ns), end - e->since_ns));
 	if (where_text(where, sizeof(where), t->r->m, e->ustack, e->kstack))
 		snprintf(line + at, sizeof(line) - at, "\nat %s", where);
 	tx_items(t, TX_BAD, i ? "" : "deadlock", line);

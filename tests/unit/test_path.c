@@ -324,9 +324,40 @@ Test(deadlock, abba)
 		cr_expect_eq(e->holds, o->waits_for);
 		cr_expect_neq(e->holds, e->waits_for);
 		cr_expect_eq(e->since_ns, TB_EPOCH + (1 + e->task) * MS);
+		cr_expect_not(e->before);
 	}
 	expect_verdict(&b, VERDICT_SERIALIZED, "DEADLOCK of 2 tasks: ");
 	cr_expect_geq(of_cause(&b, CAUSE_LOCK), 390 * MS);
+	drop(&b);
+}
+
+/* Who waited when it was attached to may have done so for long; and what ends a recording comes a
+ * little after it was told to stop. */
+Test(deadlock, that_was_there_before)
+{
+	struct rec_mark stopping = {.what = MARK_STOPPING};
+	struct report_opts o = {.width = 100};
+	struct tb *tb = tb_new_attach();
+	struct err err = {0};
+	char *text = NULL;
+	struct built b;
+	size_t n = 0;
+	FILE *out;
+
+	for (uint32_t id = 1; id <= 2; id++)
+		tb_attached(tb, id, 1, "waits", 0, 1, TB_NR_futex, id == 1 ? MUTEX : COOL, 128);
+	tb_holds(tb, 1, 1, COOL, HOLD_WITH_BLOCK);
+	tb_holds(tb, 2, 1, MUTEX, HOLD_WITH_BLOCK);
+	tb_raw(tb, REC_K_MARK, TB_EPOCH + 170 * MS, &stopping);
+	tb_stop(tb, 200 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	cr_expect(b.r.deadlocks.v[0].edges.v[0].before);
+	out = open_memstream(&text, &n);
+	cr_assert_eq(report_text(&b.r, &o, out, &err), 0);
+	fclose(out);
+	cr_expect(strstr(text, " since more than 170 ms before the"), "%s", text);
+	free(text);
 	drop(&b);
 }
 
