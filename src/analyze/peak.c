@@ -40,6 +40,7 @@ struct state {
 	uint64_t whole;                /* RSS, for its sum */
 	uint32_t parent, young, elder; /* the last child; the one before of the same parent */
 	uint32_t lent_to;              /* so many of them */
+	uint32_t round;                /* in which it was read last */
 	bool lives, seen, forked, execed;
 	bool before; /* it was there before: how much of its RSS others share is not known */
 };
@@ -53,6 +54,8 @@ struct peak {
 	struct tree_sample sum, largest;
 	bool any_read;
 	uint32_t unread_children;
+	uint32_t round;
+	uint64_t read_ns; /* the last reading of any */
 };
 
 static int by_time(const void *a, const void *b)
@@ -439,23 +442,36 @@ static void step(struct peak *k, const struct event *x)
 		keep_best(k, x->proc);
 }
 
+/* A round is over where none follows closely, and where one is read again that was read in it:
+ * several that grow are read in turn, all the time. */
+static bool same_round(const struct peak *k, const struct event *reading)
+{
+	return k->read_ns && reading->t_ns - k->read_ns < ROUND_NS &&
+	       k->procs[reading->proc].round != k->round;
+}
+
 /* What happens at one moment belongs together, and readings of a round: in between some processes
- * count with what they share now, others with what they shared before. */
+ * count with what they share now, others with what they shared before. But who ends takes along
+ * what it had. */
 static void walk(struct peak *k)
 {
+	const struct event *v = k->events.v;
 	size_t n = k->events.n, next = 0;
-	uint64_t read_ns = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		const struct event *x = &k->events.v[i];
+		const struct event *x = &v[i];
 
+		if (x->what == READING) {
+			k->round += !same_round(k, x);
+			k->procs[x->proc].round = k->round;
+			k->read_ns = x->t_ns;
+		}
 		step(k, x);
-		read_ns = x->what == READING ? x->t_ns : read_ns;
-		for (next = next > i ? next : i + 1; next < n && k->events.v[next].what != READING;)
+		for (next = next > i ? next : i + 1; next < n && v[next].what != READING;)
 			next++;
-		if (i + 1 < n && k->events.v[i + 1].t_ns == x->t_ns)
+		if (i + 1 < n && v[i + 1].t_ns == x->t_ns)
 			continue;
-		if (read_ns && next < n && k->events.v[next].t_ns - read_ns < ROUND_NS)
+		if (next < n && same_round(k, &v[next]) && v[i + 1].what != END)
 			continue;
 		if (k->sum.pss_bytes > k->largest.pss_bytes) {
 			k->largest = k->sum;

@@ -61,7 +61,9 @@ struct tree {
 	struct latest {
 		const struct footprint_sample *s; /* NULL: not read, or ended */
 		uint64_t pss;                     /* as it is in the sum */
+		uint32_t round;                   /* in which it was read */
 	} * procs;
+	uint32_t round;
 };
 
 /* Takes the process's old figures away, and adds those of s (modulo 2^64: what was added). */
@@ -97,6 +99,7 @@ static void step(struct tree *t, const struct reading *x)
 	if (!t->procs[x->proc].s)
 		t->sum.unread--;
 	if (x->s) {
+		t->procs[x->proc].round = t->round;
 		forks_read(&t->forks, x->proc, x->t_ns, shared_now, t);
 	} else {
 		t->sum.procs--;
@@ -105,21 +108,25 @@ static void step(struct tree *t, const struct reading *x)
 	replace(t, x->proc, x->s);
 }
 
+/* Readings of one round follow each other closely, and each process is read once in it. */
+static bool same_round(const struct tree *t, const struct reading *x, const struct reading *next)
+{
+	return next->s && next->t_ns - x->t_ns < ROUND_NS && t->procs[next->proc].round != t->round;
+}
+
 int analyze_tree(struct report *r, struct err *err)
 {
-	struct tree t = {.procs = calloc(model_n_procs(r->m) + 1, sizeof(*t.procs))};
+	struct tree t = {.procs = calloc(model_n_procs(r->m) + 1, sizeof(*t.procs)), .round = 1};
 	readings all = {0};
 	int rc = t.procs ? forks_init(&t.forks, r->m) : -ENOMEM;
 
 	(void)err;
 	rc = rc ? rc : gather(r->m, &all);
 	for (size_t i = 0; i < all.n && !rc; i++) {
-		bool more = i + 1 < all.n && all.v[i + 1].s &&
-		            all.v[i + 1].t_ns - all.v[i].t_ns < ROUND_NS;
-
 		step(&t, &all.v[i]);
-		if (!all.v[i].s || more)
+		if (!all.v[i].s || (i + 1 < all.n && same_round(&t, &all.v[i], &all.v[i + 1])))
 			continue;
+		t.round++;
 		t.sum.t_ns = all.v[i].t_ns;
 		if (t.sum.pss_bytes > r->tree_peak.pss_bytes)
 			r->tree_peak = t.sum;

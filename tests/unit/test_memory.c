@@ -376,3 +376,28 @@ Test(memory, no_reading_has_more_than_the_peak)
 	cr_expect(!model_proc_at(m, 0)->rss_peak_from_kernel);
 	model_free(m);
 }
+
+/* Several that grow are read in turn, one every 20 ms: what one of them had until it went is not
+ * waited out. */
+Test(memory, a_peak_while_others_are_read_in_turn)
+{
+	struct tb *tb = tb_new();
+	struct peaks p;
+
+	for (uint32_t id = 1; id <= 4; id++) {
+		uint64_t end = id < 4 ? 1000 : 330;
+
+		tb_task(tb, id, "worker");
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, end * MS);
+		for (uint64_t t = 40 + 20 * id; id < 4 && t < 950; t += 60)
+			tb_footprint(tb, id, t * MS, 12 * MB, 10 * MB, 8 * MB);
+	}
+	tb_footprint(tb, 4, 205 * MS, 302 * MB, 300 * MB, 298 * MB);
+	leave(tb, 4);
+	p = peaks_of(tb);
+	cr_expect_eq(p.read.pss_bytes, 330 * MB, "%llu", (unsigned long long)p.read.pss_bytes / MB);
+	cr_expect_eq(p.all, 330 * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.procs, 4);
+	cr_expect_geq(p.n, 15, "%zu", p.n); /* each round is a sample */
+}
