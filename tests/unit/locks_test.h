@@ -12,6 +12,15 @@ struct built {
 	struct waits *w;
 };
 
+static inline uint64_t waited_for(const struct lock_task *v, size_t n)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < n; i++)
+		ns += v[i].wait_ns;
+	return ns;
+}
+
 /* What holds for all waits: by task and time, tiled by their blame, summed up by their locks. */
 static inline void expect_sound(const struct waits *w)
 {
@@ -52,6 +61,22 @@ static inline void expect_sound(const struct waits *w)
 		cr_assert_eq(waits, l->waits);
 		cr_assert_eq(ns, l->wait_ns);
 		cr_assert_leq(l->held_ns + l->handoff_ns, l->wait_ns);
+		cr_assert_eq(waited_for(l->blockers.v, l->blockers.n), l->held_ns);
+		waits = ns = 0;
+		for (size_t j = 0; j < l->sites.n; j++) {
+			waits += l->sites.v[j].waits;
+			ns += l->sites.v[j].wait_ns;
+		}
+		cr_assert_eq(waits, l->waits);
+		cr_assert_eq(ns, l->wait_ns);
+	}
+	for (size_t i = 0; i < w->channels.n; i++) {
+		const struct channel *c = &w->channels.v[i];
+
+		cr_assert_eq(c->id, i + 1);
+		cr_assert_eq(waited_for(c->waiters.v, c->waiters.n), c->wait_ns);
+		cr_assert_eq(c->read_wait_ns + c->write_wait_ns, c->wait_ns);
+		cr_assert_leq(waited_for(c->blockers.v, c->blockers.n), c->wait_ns);
 	}
 }
 

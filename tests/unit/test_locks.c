@@ -95,6 +95,25 @@ Test(locks, glibc_objects_by_function)
 	}
 }
 
+/* One waiter is enough to tell the kind, whichever task it is. */
+Test(locks, kind_by_the_first_task_alone)
+{
+	struct tb *tb = tb_program(2, "main", "worker");
+	struct built b;
+
+	tb_map(tb, 1, CODE, CODE + 0x10000, 0, LIBC);
+	tb_map(tb, 1, 2 * CODE, 2 * CODE + 0x10000, 0, "/usr/bin/app");
+	tb_wakes_by(tb, 2, tb_site(tb, TB_NR_futex, BASE, TB_FUTEX_WAKE, 1, FD_UNKNOWN), 0);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_stacks(tb, 1, stack_in(tb, "__new_sem_wait_slow64.constprop.0", "work"), 0);
+	tb_futex(tb, 1, BASE, TB_FUTEX_BITSET, 0, 0, 3 * MS, 2);
+	tb_run(tb, 1, 3 * MS, 10 * MS);
+	b = build_waits(tb);
+	expect_lock(&b, 1, 0, LOCK_SEMAPHORE, 1);
+	built_free(&b);
+}
+
 /* Stacks that end in the innermost function say nothing: values and operations do. */
 Test(locks, kinds_without_stacks)
 {

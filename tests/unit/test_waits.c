@@ -38,6 +38,10 @@ Test(waits, mutex_owner_and_waker_agree)
 	cr_expect_eq(b.w->locks.v[0].ready_ns, 1 * MS);
 	expect_blame(&b, 2, 0, 5 * MS, BLAME_HELD, 1);
 	cr_expect_eq(b.w->blames.v[0].evidence, EVIDENCE_OWNER);
+	cr_assert_eq(b.w->locks.v[0].blockers.n, 1);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].task, 1);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].max_ns, 10 * MS);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].evidence, EVIDENCE_OWNER);
 	built_free(&b);
 }
 
@@ -89,6 +93,28 @@ Test(waits, mutex_taken_by_a_third)
 	/* A wait for somebody is one, in however many pieces. */
 	cr_assert_eq(b.w->locks.v[0].blockers.v[0].task, 1);
 	cr_expect_eq(b.w->locks.v[0].blockers.v[0].waits, 3);
+	built_free(&b);
+}
+
+/* By the lock's word 1 had it for 2 ms, by its post for 3 ms: that is how most of it is known. */
+Test(waits, the_commonest_evidence)
+{
+	struct tb *tb = threads(2);
+	struct built b;
+
+	tb_run(tb, 1, 0, 40 * MS);
+	for (unsigned i = 0; i < 2; i++) {
+		uint64_t t = i * 10 * MS;
+
+		tb_run(tb, 2, t, t + 1 * MS);
+		lock_wait(tb, 2, i ? 0 : 1, t + (3 + i) * MS, 1);
+		tb_run(tb, 2, t + (3 + i) * MS, t + 10 * MS);
+	}
+	b = build_waits(tb);
+	cr_assert_eq(b.w->locks.v[0].blockers.n, 1);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].wait_ns, 5 * MS);
+	cr_expect_eq(b.w->locks.v[0].blockers.v[0].evidence, EVIDENCE_POSTER, "%u",
+	             b.w->locks.v[0].blockers.v[0].evidence);
 	built_free(&b);
 }
 
@@ -223,6 +249,25 @@ Test(waits, a_sleep_on_a_lock_is_a_sleep)
 	built_free(&b);
 }
 
+/* Also if it is slept in turns, right one after the other, and when recording ends meanwhile. */
+Test(waits, sleeps_in_turns_are_one)
+{
+	struct tb *tb = threads(1);
+	struct built b;
+
+	for (uint64_t t = 0; t < 40 * MS; t += 10 * MS) {
+		tb_run(tb, 1, t, t + 20 * US);
+		tb_futex(tb, 1, L, TB_FUTEX_BITSET, 0, 1, t < 30 * MS ? t + 10 * MS : TB_NEVER, 0);
+	}
+	tb_stop(tb, 50 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 0);
+	cr_expect_eq(b.w->waits.n, 1);
+	cr_expect_eq(wait_no(&b, 1, 0)->kind, WAIT_TIMER);
+	cr_expect_eq(wait_no(&b, 1, 0)->blocked_ns, 50 * MS - 80 * US);
+	built_free(&b);
+}
+
 /* Each post to a semaphore is waited for, whomever it wakes. */
 Test(waits, semaphore_waits_for_the_next_poster)
 {
@@ -332,6 +377,32 @@ Test(waits, signals_do_not_post)
 	built_free(&b);
 }
 
+/* Killed, it never got what it waited for: pages that it waits for on its way out are no use of it.
+ * Who sleeps after it lives on. */
+Test(waits, what_comes_after_a_kill)
+{
+	for (unsigned lives = 0; lives < 2; lives++) {
+		struct tb *tb = threads(2);
+		struct built b;
+
+		tb_wakes_by(tb, 2, tb_site(tb, TB_NR_tgkill, 1, 1, 9, FD_UNKNOWN), 0);
+		tb_run(tb, 2, 0, 30 * MS);
+		tb_run(tb, 1, 0, 1 * MS);
+		tb_futex(tb, 1, L, TB_FUTEX_WAIT, 2, 0, 5 * MS, 2);
+		tb_run(tb, 1, 5 * MS, 6 * MS);
+		if (lives)
+			tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, 8 * MS, 0);
+		else
+			tb_block(tb, 1, SW_F_FAULT, 2, 8 * MS, 0);
+		tb_run(tb, 1, 8 * MS, 9 * MS);
+		tb_exit(tb, 1, 9);
+		tb_exit(tb, 2, 0);
+		b = build_waits(tb);
+		cr_expect_eq(wait_no(&b, 1, 0)->open, !lives, "%u", lives);
+		built_free(&b);
+	}
+}
+
 /* A process that ends does not let go of a lock for its other threads. */
 Test(waits, the_end_of_the_process_is_no_post)
 {
@@ -382,6 +453,53 @@ Test(waits, pipe_names_channel_and_writer)
 	/* The writer was seen before, so an open wait is for it, too. */
 	expect_blame(&b, 1, 1, 20 * MS, BLAME_HELD, 2);
 	cr_expect_eq(wait_no(&b, 1, 1)->kind, WAIT_CHANNEL);
+	built_free(&b);
+}
+
+/* Those that nobody waited for are left out; the others keep what they are. */
+Test(waits, channels_that_nobody_waited_for)
+{
+	struct tb *tb = tb_new();
+	uint32_t files[3];
+	struct built b;
+
+	tb_task(tb, 1, "reader");
+	tb_fork(tb, 2, 1, "writer", 0);
+	tb_on(tb, 2, 1);
+	files[0] = tb_file(tb, FD_PIPE, 75, 0, "pipe:[75]");
+	files[1] = tb_file(tb, FD_PIPE, 76, 0, "/run/fifo");
+	files[2] = tb_file(tb, FD_PIPE, 77, 0, "pipe:[77]");
+	tb_run(tb, 2, 0, 30 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	for (unsigned i = 1; i < 3; i++) {
+		tb_on_file(tb, 1, files[i]);
+		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, i * 10 * MS, 0);
+		tb_run(tb, 1, i * 10 * MS, (1 + i * 10) * MS);
+	}
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	cr_assert_eq(b.w->channels.n, 2);
+	cr_expect_str_eq(b.w->channels.v[0].what, "FIFO");
+	cr_expect_eq(b.w->channels.v[0].wait_ns, 9 * MS);
+	cr_expect_str_eq(b.w->channels.v[1].what, "pipe");
+	cr_expect_eq(wait_no(&b, 1, 1)->channel, 2);
+	built_free(&b);
+}
+
+/* All eventfds have the kernel's one inode of that kind. */
+Test(waits, eventfds_are_channels_of_their_own)
+{
+	struct tb *tb = threads(1);
+	struct built b;
+
+	for (unsigned i = 0; i < 2; i++) {
+		tb_run(tb, 1, i * 10 * MS, (1 + i * 10) * MS);
+		tb_on_file(tb, 1, tb_file(tb, FD_ANON, 12, 0, "anon_inode:[eventfd]"));
+		tb_call(tb, 1, TB_NR_read, 3 + i, FD_ANON, (10 + i * 10) * MS, 0);
+	}
+	tb_stop(tb, 30 * MS);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->channels.n, 2);
 	built_free(&b);
 }
 
