@@ -283,6 +283,29 @@ Test(analyze, unknown_counters_are_not_equal_counters)
 	drop(r);
 }
 
+/* The counters of one that was read on a CPU are behind: it is compared in what is exact. */
+Test(analyze, counters_read_on_a_cpu_are_not_compared)
+{
+	struct rec_end end = {.task = 2, .run = 1 * MS, .flags = CNT_F_ON_CPU | CNT_F_ALIVE};
+	struct tb *tb = tb_new();
+	struct report *r;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "late", 0);
+	tb_no_end(tb, 2);
+	turn(tb, 1, 0, 5 * MS);
+	tb_on(tb, 2, 2);
+	tb_run(tb, 2, 0, 5 * MS);
+	tb_raw(tb, REC_K_END, TB_EPOCH + 5 * MS, &end);
+	tb_stop(tb, 5 * MS);
+	r = build(tb);
+	cr_expect_eq(check(r, "voluntary")->tasks, 2);
+	cr_expect_eq(check(r, "run_ns")->tasks, 1);
+	cr_expect_eq(check(r, "run_ns")->recorded, 5 * MS);
+	cr_expect(check(r, "run_ns")->ok);
+	drop(r);
+}
+
 Test(analyze, kernel_without_run_delays)
 {
 	struct rec_switch in = {.next = 1},

@@ -460,6 +460,24 @@ Test(causes, last_of_several_is_imbalance)
 	drop(&b);
 }
 
+/* A helper that did less than a tenth of the work is no sibling of one that is too slow: there is one
+ * worker. */
+Test(causes, a_small_helper_is_no_sibling)
+{
+	struct tb *tb = two_workers(91 * MS);
+	struct built b;
+
+	tb_run(tb, 2, 1 * MS, 91 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 1 * MS, 9 * MS);
+	tb_exit(tb, 3, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_SERIAL), 0);
+	cr_expect_eq(of_cause(&b, CAUSE_NO_TASK), (1 + 82 + 1) * MS);
+	expect_verdict(&b, VERDICT_CPU_BOUND, "CPU-BOUND in one thread: ");
+	drop(&b);
+}
+
 /* A join of somebody who waits for a lock is no second waiter. */
 Test(causes, join_behind_a_lock)
 {
@@ -556,6 +574,8 @@ Test(causes, stolen_time_is_shortage)
 	b = build(tb);
 	cr_expect_eq(of_cause(&b, CAUSE_WORK), 70 * MS);
 	cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), 30 * MS);
+	cr_expect_float_eq(first(&b, CAUSE_WORK)->uncertainty_ratio, 0.3, 1e-9);
+	cr_expect_float_eq(first(&b, CAUSE_CPU_SHORTAGE)->uncertainty_ratio, 0.3, 1e-9);
 	drop(&b);
 }
 
@@ -775,6 +795,35 @@ Test(causes, evidence_that_differs_is_weak)
 		b = build(tb);
 		cr_expect_eq(first(&b, CAUSE_LOCK)->task, 2);
 		cr_expect_float_eq(first(&b, CAUSE_LOCK)->uncertainty_ratio, differs, 0.01);
+		drop(&b);
+	}
+}
+
+/* What a task does alone rests on how it is known that others wait for it: that it writes to what
+ * they read from, or only that it woke them. */
+Test(causes, evidence_of_serial_sections)
+{
+	for (unsigned writes = 0; writes < 2; writes++) {
+		struct tb *tb = two_workers(41 * MS);
+		uint32_t file = tb_file(tb, FD_PIPE, 77, 0, "pipe:[77]");
+		struct built b;
+
+		if (writes)
+			tb_wakes_by(tb, 2, tb_site(tb, TB_NR_write, 4, 0, 0, FD_PIPE), file);
+		tb_on_file(tb, 3, file);
+		tb_run(tb, 2, 1 * MS, 41 * MS);
+		tb_exit(tb, 2, 0);
+		for (uint64_t t = 1 * MS; t < 41 * MS; t += 10 * MS) {
+			tb_run(tb, 3, t, t + 1 * MS);
+			if (t < 31 * MS)
+				tb_call(tb, 3, TB_NR_read, 3, FD_PIPE, t + 10 * MS, 2);
+		}
+		tb_exit(tb, 3, 0);
+		b = build(tb);
+		cr_expect_eq(first(&b, CAUSE_SERIAL)->id, 2);
+		cr_expect_float_eq(first(&b, CAUSE_SERIAL)->uncertainty_ratio,
+		                   writes ? 0 : 27.0 / 67, 1e-6, "%g",
+		                   first(&b, CAUSE_SERIAL)->uncertainty_ratio);
 		drop(&b);
 	}
 }

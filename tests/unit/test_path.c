@@ -361,6 +361,50 @@ Test(deadlock, that_was_there_before)
 	drop(&b);
 }
 
+static const struct graph_row *row_of(const struct built *b, uint32_t task)
+{
+	for (size_t i = 0; i < b->r.graph.n; i++)
+		if (b->r.graph.v[i].task == task)
+			return &b->r.graph.v[i];
+	cr_assert_fail("task %u is not in the graph", task);
+	return NULL;
+}
+
+/* Each looks around once in a while: the wait is one, from when it first began, at the place where
+ * that is known. */
+Test(deadlock, of_those_who_look_around)
+{
+	static const uint64_t frames[] = {0x401000, 0x402000};
+	struct tb *tb = tb_program(3, "main", "worker");
+	struct built b;
+	uint32_t stack;
+
+	stack = tb_stack(tb, STACK_USER, 1, frames, 2);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, TB_NEVER);
+	for (uint32_t id = 2; id <= 3; id++) {
+		uint64_t t = 10 * id * MS, at = id == 2 ? MUTEX : COOL;
+
+		tb_run(tb, id, 0, t);
+		tb_owner(tb, id, id == 2 ? 3 : 2);
+		tb_futex(tb, id, at, TB_FUTEX_WAIT, 2, 1, t + 50 * MS, 0);
+		tb_run(tb, id, t + 50 * MS, t + 50 * MS + 20 * US);
+		tb_stacks(tb, id, stack, 0);
+		tb_futex(tb, id, at, TB_FUTEX_WAIT, 2, 1, TB_NEVER, 0);
+	}
+	tb_stop(tb, 200 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.deadlocks.n, 1);
+	for (size_t i = 0; i < 2; i++) {
+		const struct deadlock_edge *e = &b.r.deadlocks.v[0].edges.v[i];
+
+		cr_expect_eq(e->since_ns, TB_EPOCH + 10 * e->task * MS);
+		cr_expect_eq(e->ustack, stack);
+		cr_expect_eq(row_of(&b, e->task)->since_ns, e->since_ns);
+	}
+	drop(&b);
+}
+
 Test(deadlock, of_one_task_with_itself)
 {
 	struct tb *tb = tb_new();
@@ -421,15 +465,6 @@ Test(deadlock, of_locks_whose_holders_were_found)
 
 /* --- who waits for whom at the end --- */
 
-static const struct graph_row *row_of(const struct built *b, uint32_t task)
-{
-	for (size_t i = 0; i < b->r.graph.n; i++)
-		if (b->r.graph.v[i].task == task)
-			return &b->r.graph.v[i];
-	cr_assert_fail("task %u is not in the graph", task);
-	return NULL;
-}
-
 static char *graph_page(const struct built *b, const struct report_opts *o)
 {
 	struct err err = {0};
@@ -486,6 +521,23 @@ Test(graph, of_a_deadlock_and_who_is_behind_it)
 	cr_expect_eq(strncmp(text, "DEADLOCK of 2 tasks\n", 20), 0, "%s", text);
 	cr_expect(strstr(text, "\n    main (1001)  waits for join of alpha, 199 ms"), "%s", text);
 	free(text);
+	drop(&b);
+}
+
+/* Those who have ended wait for nobody. */
+Test(graph, of_those_who_live)
+{
+	struct tb *tb = tb_program(2, "main", "worker");
+	struct built b;
+
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_run(tb, 2, 0, 10 * MS);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 20 * MS);
+	b = build(tb);
+	cr_assert_eq(b.r.graph.n, 1);
+	cr_expect_eq(b.r.graph.v[0].task, 1);
+	cr_expect_eq(b.r.graph.v[0].state, 'R');
 	drop(&b);
 }
 
