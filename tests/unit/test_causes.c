@@ -460,8 +460,8 @@ Test(causes, last_of_several_is_imbalance)
 	drop(&b);
 }
 
-/* A helper that did less than a tenth of the work is no sibling of one that is too slow: there is one
- * worker. */
+/* A helper that did less than a tenth of the work is no sibling of one that is too slow: there is
+ * one worker. */
 Test(causes, a_small_helper_is_no_sibling)
 {
 	struct tb *tb = two_workers(91 * MS);
