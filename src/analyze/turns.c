@@ -147,6 +147,7 @@ void turns_find(const struct report *r, const struct cause_row *top, struct turn
 	if (ns < all_ns / 2) {
 		const char *name;
 
+		ns = all_ns;
 		out->n = all;
 		out->n_names = 0;
 		for (; out->n_names < TURNS_NAMES && (name = next_name(r, out));)

@@ -96,6 +96,55 @@ Test(turns, of_several_names)
 	drop(&b);
 }
 
+/* One after the other, in ms; main waits for what each of them writes. */
+static struct built chain(const char *const *names, const unsigned *ms, uint32_t n)
+{
+	struct tb *tb = tb_new();
+	uint64_t t = MS;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, MS);
+	for (uint32_t i = 0, id = 2; i < n; i++, id++) {
+		uint64_t end = t + ms[i] * MS;
+
+		tb_fork(tb, id, 1, names[i], t);
+		tb_on(tb, id, id % 4 + 1);
+		tb_call(tb, 1, TB_NR_read, 3, FD_PIPE, end, id);
+		tb_run(tb, 1, end, end + US);
+		tb_run(tb, id, t, end + US);
+		tb_exit(tb, id, 0);
+		t = end;
+	}
+	tb_run(tb, 1, t + US, t + MS);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+/* A script of commands, each of a name of its own: none of them is alone what it takes so long for.
+ */
+Test(turns, each_of_its_own_name)
+{
+	static const char *const names[] = {"sed", "awk", "sort", "gzip"};
+	static const unsigned ms[] = {6, 8, 6, 7};
+	struct built b = chain(names, ms, 4);
+
+	expect_verdict(&b, VERDICT_SERIALIZED,
+	               "SERIALIZED by what 4 tasks (awk, gzip, sed, …) do one at a time: ");
+	cr_expect(!strstr(b.r.headline, " alone "), "each of them again: %s", b.r.headline);
+	drop(&b);
+}
+
+/* Those of whose name there is most come first, not the longest one's. */
+Test(turns, the_largest_name_first)
+{
+	static const char *const names[] = {"wc", "sh", "sh", "date", "sh"};
+	static const unsigned ms[] = {2, 3, 3, 6, 3};
+	struct built b = chain(names, ms, 5);
+
+	expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by what 5 tasks (sh, date, wc) do one ");
+	drop(&b);
+}
+
 /* Each is too small for the account's list; all of a name are not. */
 Test(turns, crowds_are_parts_of_the_account)
 {
