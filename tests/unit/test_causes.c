@@ -31,6 +31,25 @@ Test(causes, mutex_is_charged_while_its_holder_runs)
 	drop(&b);
 }
 
+/* However little a task does, it is held up when it wants what another one has. */
+Test(causes, one_with_little_work_is_held_up_by_a_lock)
+{
+	struct tb *tb = two_workers(101 * MS);
+	struct built b;
+
+	tb_run(tb, 2, 1 * MS, 101 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 1 * MS, 1 * MS + 10 * US);
+	tb_owner(tb, 3, 2);
+	tb_futex_wait(tb, 3, MUTEX, 100 * MS, 2);
+	tb_run(tb, 3, 100 * MS, 100 * MS + 10 * US);
+	tb_exit(tb, 3, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 99 * MS - 10 * US);
+	expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by ");
+	drop(&b);
+}
+
 /* Two locks together cost more than the lack of CPUs, which is more than either: both are told. */
 Test(causes, sum_of_locks_decides)
 {
@@ -135,6 +154,8 @@ Test(causes, the_gils_holder_wants_a_cpu)
 	b = build(tb);
 	cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), 20 * MS, "%" PRIu64,
 	             of_cause(&b, CAUSE_CPU_SHORTAGE));
+	cr_expect_gt(of_cause(&b, CAUSE_GIL), 19 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 0);
 	drop(&b);
 }
 

@@ -91,6 +91,7 @@ Test(locks, glibc_objects_by_function)
 		b = build_waits(tb);
 		cr_expect_eq(b.w->locks.n, 2, "%s: %zu objects", glibc[i].function, b.w->locks.n);
 		expect_lock(&b, 2, 0, glibc[i].kind, n / 2);
+		cr_expect(!b.w->locks.v[0].py, "%s", glibc[i].function);
 		built_free(&b);
 	}
 }

@@ -282,6 +282,55 @@ Test(memory, an_exec_leaves_copies_behind)
 	cr_expect_eq(p.child.uss_bytes, 3 * MB);
 }
 
+/* Also what it was read with before: it counts again when it is read as the new program. */
+Test(memory, an_exec_leaves_what_was_read_behind)
+{
+	struct tb *tb = read_once(100);
+	struct peaks p;
+
+	tb_run(tb, 1, 200 * MS, 1000 * MS);
+	tb_footprint(tb, 2, 250 * MS, 105 * MB, 55 * MB, 50 * MB);
+	tb_exec(tb, 2, 300 * MS, "/bin/tool", "tool");
+	tb_footprint(tb, 1, 400 * MS, 200 * MB, 190 * MB, 180 * MB);
+	tb_footprint(tb, 2, 600 * MS, 8 * MB, 7 * MB, 6 * MB);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.all, (190 + 7) * MB, "%llu", (unsigned long long)p.all / MB);
+	cr_expect_eq(p.carried.uss_bytes, (180 + 6) * MB);
+	cr_expect_eq(p.carried.rss_bytes, (200 + 8) * MB);
+	cr_expect_eq(p.carried.unread, 0);
+}
+
+/* Each process counts with its latest reading. */
+Test(memory, readings_add_up)
+{
+	struct tb *tb = tb_new();
+	struct peaks p;
+
+	for (uint32_t id = 1; id <= 2; id++) {
+		tb_task(tb, id, "worker");
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, 1000 * MS);
+	}
+	tb_footprint(tb, 1, 100 * MS, 12 * MB, 10 * MB, 8 * MB);
+	tb_footprint(tb, 2, 200 * MS, 24 * MB, 20 * MB, 16 * MB);
+	tb_footprint(tb, 1, 300 * MS, 36 * MB, 30 * MB, 25 * MB);
+	tb_footprint(tb, 1, 400 * MS, 6 * MB, 5 * MB, 4 * MB);
+	leave(tb, 2);
+	p = peaks_of(tb);
+	cr_expect_eq(p.n, 4);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct tree_sample *s = i ? &p.carried : &p.read;
+
+		cr_expect_eq(s->t_ns, TB_EPOCH + 300 * MS);
+		cr_expect_eq(s->rss_bytes, (24 + 36) * MB, "%u", i);
+		cr_expect_eq(s->pss_bytes, (20 + 30) * MB, "%u", i);
+		cr_expect_eq(s->uss_bytes, (16 + 25) * MB, "%u", i);
+		cr_expect_eq(s->procs, 2, "%u", i);
+		cr_expect_eq(s->unread, 0, "%u", i);
+	}
+}
+
 Test(memory, the_text_says_at_least_where_some_were_not_read)
 {
 	struct tb *tb = read_once(100);

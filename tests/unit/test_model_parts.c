@@ -101,6 +101,22 @@ Test(model, many_waits_are_sampled_evenly)
 	model_free(m);
 }
 
+/* Another thread than the last one ended the process: it says with what. */
+Test(model, status_of_a_group)
+{
+	struct rec_exit exit = {.task = 1, .code = 0, .last = 1, .group_code = 3 << 8};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 9 * MS);
+	tb_raw(tb, REC_K_EXIT, TB_EPOCH + 10 * MS, &exit);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	cr_expect_eq(model_proc(m, 1)->exit_status, 3);
+	model_free(m);
+}
+
 Test(model, memory_samples)
 {
 	struct rec_exit exit = {.task = 1, .last = 1, .maxrss_bytes = 9 << 20};
@@ -416,6 +432,28 @@ Test(model, window_clips)
 }
 
 /* The turn reaches into the window, the wait that it began with does not. */
+/* Of a process that goes on through the window. */
+Test(model, memory_in_a_window)
+{
+	struct model_opts opts = {.since_ns = 6 * MS, .until_ns = 13 * MS};
+	struct tb *tb = window_case();
+	const struct proc *p;
+	struct model *m;
+
+	for (uint64_t t = 1; t < 16; t += 2) {
+		tb_rss(tb, 1, t * MS, t << 20, 0);
+		tb_footprint(tb, 1, t * MS, t << 20, t << 20, t << 20);
+	}
+	m = load(tb, &opts);
+	p = model_proc(m, 1);
+	cr_assert_eq(p->rss.n, 4, "at 7, 9, 11 and 13 ms");
+	cr_expect_eq(rel(p->rss.v[0].t_ns), 7 * MS);
+	cr_expect_eq(rel(p->rss.v[3].t_ns), 13 * MS);
+	cr_assert_eq(p->footprint.n, 4);
+	cr_expect_eq(rel(p->footprint.v[0].t_ns), 7 * MS);
+	model_free(m);
+}
+
 Test(model, wait_before_the_window_is_no_wait)
 {
 	struct model_opts opts = {.since_ns = 9 * MS, .flags = MODEL_SLICES};

@@ -305,6 +305,9 @@ Test(waits, join_names_the_thread)
 	cr_expect_eq(b.w->locks.v[0].kind, LOCK_JOIN);
 	cr_expect_eq(b.w->locks.v[0].join_task, 2);
 	cr_expect_str_eq(b.w->locks.v[0].name, "join of worker-2");
+	cr_expect_eq(b.w->locks.v[0].owner_known, 1);
+	cr_expect_eq(b.w->locks.v[0].owner_agree, 1);
+	cr_expect_eq(b.w->locks.v[0].owner_differ, 0);
 	expect_blame(&b, 1, 0, 5 * MS, BLAME_HELD, 2);
 	built_free(&b);
 }
