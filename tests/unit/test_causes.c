@@ -849,6 +849,26 @@ Test(causes, evidence_of_serial_sections)
 	}
 }
 
+/* Nobody knows what it waits for in the kernel. */
+Test(causes, what_is_not_attributed_is_no_certainty)
+{
+	struct tb *tb = two_workers(41 * MS);
+	struct built b;
+
+	tb_meta(tb, META_CPUS, "4");
+	tb_run(tb, 2, 1 * MS, 41 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 1 * MS, 11 * MS);
+	tb_block(tb, 3, SW_F_VOLUNTARY | SW_F_SYSCALL, 2, 31 * MS, 0);
+	tb_run(tb, 3, 31 * MS, 41 * MS);
+	tb_exit(tb, 3, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_UNATTRIBUTED), 20 * MS);
+	cr_expect_float_eq(first(&b, CAUSE_UNATTRIBUTED)->uncertainty_ratio, 1, 1e-9);
+	cr_expect_float_eq(first(&b, CAUSE_WORK)->uncertainty_ratio, 0, 1e-9);
+	drop(&b);
+}
+
 Test(causes, without_slices_or_cpus_nothing_is_claimed)
 {
 	struct tb *tb = two_workers(21 * MS);
@@ -884,6 +904,7 @@ Test(causes, heights)
 	cr_expect_eq(b.r.shares.v[1].critical_ns, 5 * MS);
 	cr_expect_eq(b.r.proc_shares.n, 1);
 	cr_expect_eq(b.r.proc_shares.v[0].height_ns, 32 * MS);
+	cr_expect_eq(b.r.proc_shares.v[0].critical_ns, (1 + 20 + 5 + 1) * MS);
 	drop(&b);
 }
 

@@ -159,6 +159,71 @@ Test(compare, figures_of_two_traces)
 	compare_release(&c);
 }
 
+/* What was not recorded is not 0. */
+Test(compare, figures_that_were_not_recorded)
+{
+	static const unsigned unknown[] = {COMPARE_SPINNING,  COMPARE_GIL_WAIT, COMPARE_GIL_HOLD,
+	                                   COMPARE_MESSAGES,  COMPARE_PICKLING, COMPARE_PSS,
+	                                   COMPARE_WATCH_P50, COMPARE_WATCH_MAX};
+	struct compare_run run = threads(true, 0);
+
+	for (size_t i = 0; i < ARRAY_LEN(unknown); i++)
+		cr_expect(isnan(run.v[unknown[i]]), "%s", compare_key(unknown[i]));
+	cr_expect_eq(run.v[COMPARE_SPAWNS], 1);
+	cr_expect_eq(run.exit_status, 0);
+}
+
+/* One that never ran began with nothing. */
+Test(compare, tasks_started)
+{
+	struct tb *tb = tb_new();
+	struct compare_run run;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_thread(tb, 2, 1, "worker", 10 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 11 * MS, 20 * MS);
+	tb_fork(tb, 3, 1, "child", 30 * MS);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 3, 33 * MS, 50 * MS);
+	tb_fork(tb, 4, 1, "child", 60 * MS);
+	tb_stop(tb, 100 * MS);
+	run = run_of(tb);
+	cr_expect_eq(run.v[COMPARE_SPAWNS], 3);
+	cr_expect_eq(run.v[COMPARE_SPAWN_THREAD], 1 * MS);
+	cr_expect_eq(run.v[COMPARE_SPAWN_FORK], 3 * MS);
+	cr_expect_eq(run.v[COMPARE_SPAWN_EXEC], 0);
+	cr_expect_eq(run.v[COMPARE_SPAWN], 4 * MS);
+}
+
+/* Two threads: one has the GIL for 20 ms, then the other. */
+Test(compare, figures_of_a_gil)
+{
+	struct tb *tb = tb_program(2, "python3", "worker");
+	struct compare_run run;
+
+	tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+	tb_pythread(tb, 1, 0x100);
+	tb_pythread(tb, 2, 0x200);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_reads_gil(tb, 2, 1, true, 0x100, 1);
+	tb_futex(tb, 2, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 20 * MS, 1);
+	tb_run(tb, 2, 20 * MS, 40 * MS);
+	tb_reads_gil(tb, 2, 1, true, 0x200, 2);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, 0, 20 * MS);
+	tb_reads_gil(tb, 1, 1, true, 0x200, 2);
+	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 1, 40 * MS, 2);
+	tb_run(tb, 1, 40 * MS, 41 * MS);
+	tb_exit(tb, 1, 0);
+	run = run_of(tb);
+	cr_expect(run.python);
+	cr_expect_eq(run.v[COMPARE_GIL_WAIT], (19 + 20) * MS);
+	cr_expect_float_eq(run.v[COMPARE_GIL_HOLD], 39.0 * MS, 2.0 * MS, "%g",
+	                   run.v[COMPARE_GIL_HOLD]);
+}
+
 Test(compare, text_and_json)
 {
 	static const unsigned widths[] = {40, 60, 80, 100, 200};

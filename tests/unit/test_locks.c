@@ -96,6 +96,32 @@ Test(locks, glibc_objects_by_function)
 	}
 }
 
+/* One stack that says otherwise does not outvote several of another place, which is known by then.
+ */
+Test(locks, kind_by_most_of_the_stacks)
+{
+	struct tb *tb = program();
+	uint32_t sem = stack_in(tb, "__new_sem_wait_slow64.constprop.0", "work"),
+	         mutex = stack_in(tb, "__lll_lock_wait", "other");
+	struct built b;
+
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t t = 5 * i * MS;
+
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, i == 1 || i == 3 ? mutex : sem, 0);
+		tb_futex(tb, 2, BASE, TB_FUTEX_BITSET, 0, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	expect_lock(&b, 2, 0, LOCK_SEMAPHORE, 5);
+	cr_assert_eq(b.w->locks.v[0].sites.n, 2);
+	cr_expect_eq(b.w->locks.v[0].sites.v[0].ustack, sem);
+	cr_expect_eq(b.w->locks.v[0].sites.v[0].waits, 3);
+	built_free(&b);
+}
+
 /* One waiter is enough to tell the kind, whichever task it is. */
 Test(locks, kind_by_the_first_task_alone)
 {

@@ -432,6 +432,30 @@ Test(model, window_clips)
 }
 
 /* The turn reaches into the window, the wait that it began with does not. */
+Test(model, samples_in_a_window)
+{
+	struct model_opts opts = {.since_ns = 6 * MS, .until_ns = 13 * MS, .flags = MODEL_SLICES};
+	struct rec_touch touch = {.task = 1, .what = TOUCH_COW, .bytes = 4096};
+	const struct cpu_sample *samples;
+	const struct stack_row *rows;
+	struct tb *tb = window_case();
+	struct model *m;
+
+	for (uint64_t t = 1; t < 18; t++) {
+		tb_sample(tb, 1, t * MS + 500 * US, 0, 0);
+		tb_raw(tb, REC_K_TOUCH, TB_EPOCH + t * MS + 500 * US, &touch);
+	}
+	m = load(tb, &opts);
+	cr_assert_eq(model_samples(m, &samples), 7, "at 6.5 to 12.5 ms");
+	cr_expect_eq(rel(samples[0].ts), 6 * MS + 500 * US);
+	cr_expect_eq(model_task(m, 1)->samples, 7);
+	cr_assert_eq(model_on_cpu(m, &rows), 1);
+	cr_expect_eq(rows[0].count, 7);
+	cr_assert_eq(model_touch(m, &rows), 1);
+	cr_expect_eq(rows[0].count, 7 * 4096);
+	model_free(m);
+}
+
 /* Of a process that goes on through the window. */
 Test(model, memory_in_a_window)
 {
