@@ -189,7 +189,8 @@ static int without_gil(struct what_if *f, const struct lock *l, bool only)
 		return -ENOMEM;
 	c->row.id = l->id;
 	snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", only ? "GIL" : l->name);
-	whatif_cost(f->r->m, whatif_proc(f->r, l), &c->row, c->start_ns);
+	if (whatif_cost(f->r, whatif_proc(f->r, l), &c->row, c->start_ns))
+		return -ENOMEM;
 	c->extra_ns = whatif_more_ns(&c->row, c->cpus);
 	c->left = whatif_cpus_left(f->r, c->cpus, c->row.processes);
 	c->without[l->id - 1] = true;
@@ -212,7 +213,8 @@ static int without_all_gils(struct what_if *f)
 			continue;
 		c->without[i] = true;
 		/* Several of one process (sub-interpreters): once is enough. */
-		whatif_cost(f->r->m, whatif_proc(f->r, l), &one, c->start_ns);
+		if (whatif_cost(f->r, whatif_proc(f->r, l), &one, c->start_ns))
+			return -ENOMEM;
 		workers += one.processes;
 		c->extra_ns = fmax(c->extra_ns, whatif_more_ns(&one, c->cpus));
 	}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,10 +29,24 @@ static const struct task *next_thread(const struct model *m, const struct proc *
 	return NULL;
 }
 
-/* Threads beside the first that do at least a hundredth of the process's work. start_ns: each one's
- * place is marked. */
-static uint32_t find_workers(const struct model *m, const struct proc *p, uint64_t *first_ns,
-                             float *start_ns)
+/* Who ever had a GIL of the process's or waited for one. */
+static int find_python(const struct report *r, const struct proc *p, struct hmap *python)
+{
+	for (size_t i = 0; i < r->gils.n; i++) {
+		const struct gil_row *g = &r->gils.v[i];
+
+		for (size_t j = 0; g->proc == p->id && j < g->tasks.n; j++)
+			if (!hmap_put(python, g->tasks.v[j].task, 0, NULL))
+				return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Threads of Python's beside the first that do at least a hundredth of the process's work: what a
+ * library made for itself (numpy's threads, which wait by spinning) a process would have as well.
+ * start_ns: each one's place is marked. */
+static uint32_t find_workers(const struct model *m, const struct proc *p, const struct hmap *python,
+                             uint64_t *first_ns, float *start_ns)
 {
 	uint64_t work = 0;
 	uint32_t n = 0;
@@ -41,7 +56,7 @@ static uint32_t find_workers(const struct model *m, const struct proc *p, uint64
 		work += t->run_ns;
 	*first_ns = UINT64_MAX;
 	for (size_t i = 0; (t = next_thread(m, p, &i));) {
-		if (t->id == p->id || t->run_ns < work / 100)
+		if (t->id == p->id || t->run_ns < work / 100 || !hmap_get(python, t->id, 0))
 			continue;
 		n++;
 		start_ns[i - 1] = (float)PROCESS_NS;
@@ -142,23 +157,28 @@ static uint64_t start_ns_of(const struct model *m, const struct proc *p)
 	return ready - t->last_exec_ns - without_cpu(t, t->last_exec_ns, ready);
 }
 
-void whatif_cost(const struct model *m, const struct proc *p, struct what_if_row *row,
-                 float *start_ns)
+int whatif_cost(const struct report *r, const struct proc *p, struct what_if_row *row,
+                float *start_ns)
 {
+	const struct model *m = r->m;
+	struct hmap python = {0};
 	const struct task *t;
-	uint64_t first;
+	uint64_t first = UINT64_MAX;
+	int err = p ? find_python(r, p, &python) : 0;
 
-	row->processes = p ? find_workers(m, p, &first, start_ns) : 0;
+	row->processes = p && !err ? find_workers(m, p, &python, &first, start_ns) : 0;
+	hmap_release(&python);
 	/* A window shows how neither the process nor its threads began. */
 	if (!row->processes || model_recording(m)->windowed)
-		return;
+		return err;
 	row->memory_bytes = own_bytes(p, first);
 	row->spawn_ns = start_ns_of(m, p);
 	if (row->memory_bytes == WHAT_IF_UNKNOWN)
-		return;
+		return 0;
 	for (size_t i = 0; (t = next_thread(m, p, &i));)
 		if (start_ns[i - 1] > 0)
 			start_ns[i - 1] += (float)(PROCESS_NS_BY_BYTE * (double)row->memory_bytes);
+	return 0;
 }
 
 double whatif_more_ns(const struct what_if_row *row, double cpus)

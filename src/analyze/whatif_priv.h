@@ -3,12 +3,12 @@
  * whatif_priv.h: what the predictions of whatif.c take into account beside the replay.
  *
  * ## Processes instead of threads
- * Each worker (a thread beside the first that does at least a hundredth of its process's work)
- * becomes a forked process, the default of multiprocessing on Linux up to 3.13. What that takes of
- * CPU time is work that the replay does before the worker's own: PROCESS_NS, and as much as the
- * copy of its page tables takes (and their removal) by what the process had of its own before.
- * That is added to the prediction; that each is a new interpreter instead (`spawn`), or copies all
- * of the memory as it writes to it (reference counts), to the upper end of the range.
+ * Each worker (a thread beside the first that runs Python and does at least a hundredth of its
+ * process's work) becomes a forked process, the default of multiprocessing on Linux up to 3.13.
+ * What that takes of CPU time is work that the replay does before the worker's own: PROCESS_NS, and
+ * as much as the copy of its page tables takes (and their removal) by what the process had of its
+ * own before. That is added to the prediction; that each is a new interpreter instead (`spawn`), or
+ * copies all of the memory as it writes to it (reference counts), to the upper end of the range.
  *
  * ## CPUs that are to be had
  * Threads that wait for a GIL leave CPUs idle; what other programs used of these does not slow them
@@ -35,9 +35,9 @@
 /* The process of that GIL's, NULL = unknown. */
 const struct proc *whatif_proc(const struct report *r, const struct lock *gil);
 /* Fills in row->processes, memory_bytes and spawn_ns. start_ns: by place among the model's tasks,
- * what each worker's process costs before it begins is added there. */
-void whatif_cost(const struct model *m, const struct proc *p, struct what_if_row *row,
-                 float *start_ns);
+ * what each worker's process costs before it begins is added there. 0 or -ENOMEM. */
+int whatif_cost(const struct report *r, const struct proc *p, struct what_if_row *row,
+                float *start_ns);
 /* What the row's processes may cost beyond that, in wall time on so many CPUs. */
 double whatif_more_ns(const struct what_if_row *row, double cpus);
 

@@ -271,6 +271,28 @@ Test(whatif, processes_cost_by_their_memory)
 	drop(&b);
 }
 
+/* A library's thread that spins for work from 5 ms on and never has the GIL, as numpy's do: no
+ * process in its place, and what the program loads after it the others have to copy as well. */
+Test(whatif, threads_of_a_library_become_no_processes)
+{
+	static const uint64_t work[] = {100 * MS, 100 * MS};
+	struct tb *tb = gil_program(2, work);
+	const struct what_if_row *row;
+	struct built b;
+
+	tb_thread(tb, 4, 1, "main", 5 * MS);
+	tb_on(tb, 4, 2);
+	tb_run(tb, 4, 5 * MS, 30 * MS);
+	tb_exit(tb, 4, 0);
+	tb_rss(tb, 1, 4 * MS, 5 << 20, 1 << 20);
+	tb_rss(tb, 1, 9 * MS, 100 << 20, 1 << 20);
+	b = build(tb);
+	row = row_of(&b, CAUSE_GIL);
+	cr_expect_eq(row->processes, 2);
+	cr_expect_eq(row->memory_bytes, 100 << 20);
+	drop(&b);
+}
+
 /* Where the recording is cut, what the process had when its threads began is not to be seen. */
 Test(whatif, nothing_of_processes_in_a_window)
 {
@@ -417,7 +439,7 @@ Test(whatif, joins_that_did_not_wait)
 }
 
 /* main joins the one that waited for the GIL first; meanwhile the long one ended, which without a
- * GIL ends after it. Four CPUs. */
+ * GIL ends after it. It has none ever, so no process is made in its place. Four CPUs. */
 Test(whatif, who_joins_joins_all)
 {
 	struct tb *tb = main_with_gil("4");
@@ -442,7 +464,7 @@ Test(whatif, who_joins_joins_all)
 	tb_exit(tb, 4, 0);
 	b = build(tb);
 	cr_assert_eq(b.r.wall_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 170 * MS + PROCESS);
+	expect_row(&b, CAUSE_GIL, 170 * MS);
 	drop(&b);
 }
 
