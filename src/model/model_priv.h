@@ -99,6 +99,7 @@ struct ltask {
 	struct wake early_waker;
 	uint64_t def_state; /* TASK.state and site: what an attached task waited in */
 	uint32_t def_site;
+	uint32_t called; /* site of the last call that it blocked in */
 	uint64_t *
 	        words; /* of the open slice's futex_waitv, MAX_WAITV of them; NULL = it made none */
 	uint32_t n_words;
@@ -121,6 +122,7 @@ struct lsite {
 	uint8_t op; /* of a futex call: WAIT, WAIT_BITSET, LOCK_PI … */
 	bool is_futex, is_private, is_pi;
 	bool maybe_join; /* a shared wait for a value, as pthread_join does */
+	bool resumes;    /* restart_syscall: the kernel goes on with the call before */
 };
 struct lspace {
 	uint32_t id, parent;

@@ -341,6 +341,28 @@ static uint64_t settle_skew(struct ltask *lt, uint64_t queued)
 	return queued - room;
 }
 
+/* A wait that a stop or a debugger cut short goes on under another number: restart_syscall, with
+ * the arguments of the call that it was. */
+static void resume_call(const struct model *m, struct ltask *lt, struct rec_switch *r)
+{
+	const struct lsite *site = r->flags & SW_F_SYSCALL ? site_get(m, r->site) : NULL;
+
+	if (!site || r->flags & SW_F_RUNNABLE)
+		return;
+	if (!site->resumes) {
+		lt->called = id32(r->site);
+		return;
+	}
+	site = site_get(m, lt->called);
+	if (!site)
+		return;
+	r->site = lt->called;
+	if (site->is_futex) {
+		r->flags |= SW_F_FUTEX;
+		r->addr = site->s.a[0];
+	}
+}
+
 static int switch_out(struct model *m, struct ltask *lt, uint64_t ts, const struct rec_switch *r)
 {
 	uint64_t exec = r->exec, latest, queued;
@@ -411,8 +433,12 @@ int on_switch(struct model *m, uint64_t ts, const struct rec_switch *r)
 
 		err = gil_read(m, ts, r->prev, &reading);
 	}
-	if (!err && prev && !is_over(m, prev, ts))
-		err = switch_out(m, prev, ts, r);
+	if (!err && prev && !is_over(m, prev, ts)) {
+		struct rec_switch left = *r;
+
+		resume_call(m, prev, &left);
+		err = switch_out(m, prev, ts, &left);
+	}
 	if (err || r->next == r->prev)
 		return err;
 	next = task_need(m, r->next, ts, &err);

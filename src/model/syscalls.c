@@ -144,13 +144,16 @@ int on_site(struct model *m, uint64_t ts, const struct rec_site *r)
 	                        .fd_kind = r->arch >> 8 & 0xff,
 	                },
 	};
+	const char *name;
 
 	(void)ts;
 	if (!id32(r->id))
 		return 0;
 	s.cause = syscall_cause(m->arch, &s.s);
+	name = s.s.arch ? NULL : syscall_name(m->arch, s.s.nr);
+	s.resumes = name && !strcmp(name, "restart_syscall");
 	if (s.cause == BLOCK_FUTEX)
-		set_futex(&s, syscall_name(m->arch, s.s.nr));
+		set_futex(&s, name);
 	if (idmap_put(&m->site_ids, r->id, (uint32_t)m->sites.n))
 		return -ENOMEM;
 	return vec_push(&m->sites, s);

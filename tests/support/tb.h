@@ -33,7 +33,7 @@
 /* Numbers of the recorded machine, x86_64. */
 enum { TB_NR_read = 0, TB_NR_poll = 7, TB_NR_nanosleep = 35, TB_NR_clone = 56, TB_NR_vfork = 58,
        TB_NR_wait4 = 61, TB_NR_futex = 202, TB_NR_fsync = 74, TB_NR_recvfrom = 45,
-       TB_NR_futex_wait = 455 };
+       TB_NR_restart_syscall = 219, TB_NR_futex_wait = 455 };
 
 struct tb;
 struct tb *tb_new(void);	/* of `run` */

@@ -409,6 +409,66 @@ Test(model, causes_of_state_and_flags)
 	model_free(m);
 }
 
+/* Stopped and let go on, the kernel goes on with the call under another number. */
+Test(model, calls_that_the_kernel_restarts)
+{
+	static const struct {
+		int32_t nr;
+		enum block_cause cause;
+	} rows[] = {{TB_NR_nanosleep, BLOCK_SLEEP}, {TB_NR_poll, BLOCK_POLL}, {-1, BLOCK_OTHER}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tb *tb = tb_new();
+		const struct task *t;
+		struct model *m;
+
+		tb_task(tb, 1, "main");
+		tb_run(tb, 1, 0, 1 * MS);
+		if (rows[i].nr >= 0)
+			tb_call_with(tb, 1, rows[i].nr, 1, 1, FD_UNKNOWN, 3 * MS, 0);
+		else
+			tb_block(tb, 1, 0, 1, 3 * MS, 0);
+		tb_run(tb, 1, 3 * MS, 4 * MS);
+		tb_block(tb, 1, 0, 4, 10 * MS, 0);
+		tb_run(tb, 1, 10 * MS, 11 * MS);
+		tb_call_with(tb, 1, TB_NR_restart_syscall, 1, 1, FD_UNKNOWN, 20 * MS, 0);
+		tb_run(tb, 1, 20 * MS, 21 * MS);
+		tb_exit(tb, 1, 0);
+		m = load(tb, NULL);
+		t = model_task(m, 1);
+		cr_expect_eq(t->blocked_by[rows[i].cause], (2 + 9) * MS, "row %zu", i);
+		cr_expect_eq(t->blocked_by[BLOCK_STOPPED], 6 * MS);
+		cr_expect_eq(t->slices.v[3].site,
+		             rows[i].nr < 0 ? t->slices.v[3].site : t->slices.v[1].site);
+		model_free(m);
+	}
+}
+
+/* A wait for a futex with a timeout is one, too. */
+Test(model, a_futex_wait_that_the_kernel_restarts)
+{
+	struct tb *tb = tb_new();
+	const struct task *t;
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_futex(tb, 1, 0x601000, TB_FUTEX_WAIT, 0, 1, 3 * MS, 0);
+	tb_run(tb, 1, 3 * MS, 4 * MS);
+	tb_block(tb, 1, 0, 4, 10 * MS, 0);
+	tb_run(tb, 1, 10 * MS, 11 * MS);
+	tb_call_with(tb, 1, TB_NR_restart_syscall, 0x601000, TB_FUTEX_WAIT, FD_UNKNOWN, 20 * MS, 0);
+	tb_run(tb, 1, 20 * MS, 21 * MS);
+	tb_exit(tb, 1, 0);
+	m = load(tb, NULL);
+	t = model_task(m, 1);
+	cr_expect_eq(t->blocked_by[BLOCK_FUTEX], (2 + 9) * MS);
+	cr_expect_eq(t->futex_waits, 2);
+	cr_expect_eq(t->slices.v[3].futex, t->slices.v[1].futex);
+	cr_expect_neq(t->slices.v[3].futex, 0);
+	model_free(m);
+}
+
 Test(model, join_is_not_contention)
 {
 	struct tb *tb = tb_new();
