@@ -120,7 +120,8 @@ static void add_row(struct table *tab, const struct memory *m, const struct grou
 	else
 		table_nothing(tab, "");
 	for (unsigned q = 0; q < QUANTITIES; q++) {
-		if (!s[q].n)
+		/* Few that are known are no picture of all. */
+		if (!s[q].n || s[q].n < g->n - s[q].n)
 			table_nothing(tab, "?");
 		else if (quantities[q].bytes)
 			table_bytes(tab, s[q].sum / s[q].n);

@@ -349,6 +349,34 @@ Test(memory, the_text_says_at_least_where_some_were_not_read)
 	model_free(m);
 }
 
+/* One of five that was read is no mean of five. */
+Test(memory, few_that_are_known_are_no_mean_of_all)
+{
+	for (uint32_t read = 2; read <= 3; read++) {
+		struct report_opts o = {.width = 120, .top = 3};
+		struct tb *tb = tb_new();
+		struct model *m;
+		char *text;
+
+		tb_task(tb, 1, "app");
+		for (uint32_t id = 2; id <= 6; id++) {
+			tb_fork(tb, id, 1, "tool", 100 * MS);
+			tb_on(tb, id, id);
+			tb_run(tb, id, 100 * MS, 900 * MS);
+			if (id < 2 + read)
+				tb_footprint(tb, id, 300 * MS, 9 * MB, 7 * MB, 5 * MB);
+		}
+		tb_run(tb, 1, 0, 1000 * MS);
+		leave(tb, 6);
+		m = loaded(tb);
+		text = text_of(m, &o);
+		cr_expect_eq(!!strstr(text, " 5      9 MB  7 MB"), read == 3, "%s",
+		             text);
+		free(text);
+		model_free(m);
+	}
+}
+
 /* A reading that a fork fell into, or that waited for the fork to be over, counts for nothing: of
  * the parent, and of those who have its pages, too. */
 Test(memory, readings_that_a_fork_fell_into)
