@@ -104,9 +104,11 @@ static uint64_t median(const uint64_t *sorted, size_t n)
 	return low + (high - low) / 2;
 }
 
-static void add_rows(struct table *tab, const struct spawned *g, const char *method)
+/* *last: is the last step, the way to its end, known? */
+static void add_rows(struct table *tab, const struct spawned *g, const char *method, bool *last)
 {
 	unsigned rows = g->n > 1 ? 2 : 1;
+	bool told;
 
 	for (unsigned longest = 0; longest < rows; longest++) {
 		table_cell(tab, "%s", longest ? "  longest" : method);
@@ -118,11 +120,13 @@ static void add_rows(struct table *tab, const struct spawned *g, const char *met
 			size_t known = sort_step(g, i);
 
 			/* Few that are known are no picture of all. */
-			if (!known || known < g->n - known)
+			told = known && known >= g->n - known;
+			if (!told)
 				table_nothing(tab, "-");
 			else
 				table_ns(tab,
 				         longest ? g->sorted[known - 1] : median(g->sorted, known));
+			*last |= told && i + 1 == ARRAY_LEN(steps);
 		}
 	}
 }
@@ -131,7 +135,7 @@ static void print_methods(struct tx *t, struct spawned *g)
 {
 	struct table tab = {0};
 	size_t shown = 0;
-	bool several = false;
+	bool several = false, teardown = false;
 
 	table_column(&tab, &(struct column){.head = "made by", .left = true});
 	table_column(&tab, &(struct column){.head = "tasks"});
@@ -140,15 +144,15 @@ static void print_methods(struct tx *t, struct spawned *g)
 	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
 		gather(g, t, methods[i]);
 		if (g->n)
-			add_rows(&tab, g, methods[i]);
+			add_rows(&tab, g, methods[i], &teardown);
 		several |= g->n > 1;
 		shown += g->n;
 	}
 	if (shown) {
 		tx_section(t);
 		table_print(&tab, t);
-		tx_line(t, TX_PLAIN, "%*s%sfrom the creating call on; teardown from its exit on",
-		        TX_LABEL, "", several ? "medians, " : "");
+		tx_line(t, TX_PLAIN, "%*s%sfrom the creating call on%s", TX_LABEL, "",
+		        several ? "medians, " : "", teardown ? "; teardown from its exit on" : "");
 	}
 	table_release(&tab);
 }

@@ -88,6 +88,35 @@ Test(spawn, begun_before_the_window)
 	tb_free(tb);
 }
 
+/* What is not in the table is not explained below it. */
+Test(spawn, teardown_is_explained_where_it_is_told)
+{
+	for (unsigned ends = 0; ends < 2; ends++) {
+		struct rec_exit exit = {.task = 2, .last = 1};
+		struct report_opts o = {.width = 120};
+		struct tb *tb = tb_new();
+		struct model *m;
+		char *text;
+
+		tb_task(tb, 1, "app");
+		tb_run(tb, 1, 0, 30 * MS);
+		tb_fork(tb, 2, 1, "worker", 10 * MS);
+		tb_on(tb, 2, 1);
+		tb_run(tb, 2, 13 * MS, 19 * MS);
+		if (ends) {
+			tb_raw(tb, REC_K_EXIT, TB_EPOCH + 18 * MS, &exit);
+			tb_exit(tb, 2, 0);
+		}
+		tb_stop(tb, 30 * MS);
+		m = loaded(tb);
+		text = text_of(m, &o);
+		cr_expect(strstr(text, "from the creating call on"), "%s", text);
+		cr_expect_eq(!!strstr(text, "teardown from its exit on"), ends, "%s", text);
+		free(text);
+		model_free(m);
+	}
+}
+
 /* What first tells of it says that it left a CPU, after it had called exec there. */
 Test(spawn, no_run_after_exec)
 {
