@@ -112,4 +112,10 @@ void compare_release(struct compare *c);
 int compare_text_out(const struct compare *c, const struct report_opts *o, FILE *out, struct err *err);
 int compare_json(const struct compare *c, FILE *out, struct err *err);
 
+/* Of "so many times": three digits, as far as there are some behind the point. */
+static inline int compare_decimals(double times)
+{
+	return times >= 100 ? 0 : times >= 10 ? 1 : times >= 0.1 ? 2 : 3;
+}
+
 #endif

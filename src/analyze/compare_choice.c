@@ -73,17 +73,18 @@ static int by_time(struct compare *c, double gain, unsigned fast)
 	compare_value(y, sizeof(y), c, !fast, figure);
 	if (gain < COMPARE_LITTLE && cost >= COMPARE_MUCH)
 		decide(c, -1,
-		       "It depends: %c is %.2f times as fast (%s against %s%s), but needs %.1f "
+		       "It depends: %c is %.*f times as fast (%s against %s%s), but needs %.1f "
 		       "times the memory. %c when time counts, %c when memory does.",
-		       letter(fast), gain, x, y, free_cpus, cost, letter(fast), letter(!fast));
+		       letter(fast), compare_decimals(gain), gain, x, y, free_cpus, cost,
+		       letter(fast), letter(!fast));
 	else if (c->busy)
 		decide(c, (int)fast,
 		       "%c: with the CPUs free it would be about %.1f times as fast (estimated: %s "
 		       "against %s).",
 		       letter(fast), gain, x, y);
 	else
-		decide(c, (int)fast, "%c: it is %.2f times as fast (%s against %s).", letter(fast),
-		       gain, x, y);
+		decide(c, (int)fast, "%c: it is %.*f times as fast (%s against %s).", letter(fast),
+		       compare_decimals(gain), gain, x, y);
 	return (int)fast;
 }
 
@@ -133,10 +134,11 @@ int compare_choose(struct compare *c)
 		return by_memory(c, gain, fast);
 	share = compare_less(c, fast, figure);
 	decide(c, -1,
-	       "These numbers do not settle it: by the medians %c is %.2f times as fast%s, but it "
+	       "These numbers do not settle it: by the medians %c is %.*f times as fast%s, but it "
 	       "was the faster one in only %.0f %% of the pairings of their runs. More runs (-n) "
 	       "may "
 	       "tell.",
-	       letter(fast), gain, c->busy ? " with CPUs free" : "", 100 * share);
+	       letter(fast), compare_decimals(gain), gain, c->busy ? " with CPUs free" : "",
+	       100 * share);
 	return -1;
 }

@@ -77,7 +77,7 @@ static void difference_cell(struct table *tab, char unit, double a, double b)
 	else if (b / a >= 1000 || b / a < 0.001)
 		table_cell(tab, b > a ? "× >1000" : "× <0.001");
 	else
-		table_cell(tab, "× %.*f", b / a < 0.1 ? 3 : 2, b / a);
+		table_cell(tab, "× %.*f", compare_decimals(b / a), b / a);
 }
 
 static bool says_something(const struct compare *c, unsigned figure)

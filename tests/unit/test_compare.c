@@ -412,6 +412,23 @@ Test(compare, little_speed_for_much_memory_is_for_the_reader)
 	compare_release(&c);
 }
 
+/* Two or three digits: how many times as fast a run of another kind is, nobody knows better. */
+Test(compare, large_ratios_have_no_decimals)
+{
+	static const struct {
+		uint64_t ms;
+		const char *expect;
+	} rows[] = {{13, "is 1.30 times"}, {256, "is 25.6 times"}, {5760, "is 576 times"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct compare c;
+
+		pair(&c, plain(rows[i].ms, 50), plain(10, 50));
+		cr_expect(strstr(c.verdict, rows[i].expect), "%s", c.verdict);
+		compare_release(&c);
+	}
+}
+
 Test(compare, threads_or_processes)
 {
 	struct compare c;
