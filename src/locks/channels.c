@@ -84,6 +84,12 @@ static void print_end(char *out, size_t n, const struct mfile *f, const uint8_t 
 	snprintf(out, n, f->family == AF_INET6 ? "[%s]:%u" : "%s:%u", text, port);
 }
 
+/* A terminal is /dev/pts/0, of which the last part was recorded. */
+static bool is_number(const char *name)
+{
+	return *name && !name[strspn(name, "0123456789")];
+}
+
 static void set_name(struct channel *c, const struct mfile *f)
 {
 	char local[INET6_ADDRSTRLEN + 16], remote[INET6_ADDRSTRLEN + 16];
@@ -94,6 +100,8 @@ static void set_name(struct channel *c, const struct mfile *f)
 		snprintf(c->name, sizeof(c->name), "%s %s - %s", c->what, local, remote);
 	} else if (f->kind == FD_SOCKET && f->name[0]) {
 		snprintf(c->name, sizeof(c->name), "%s %s %" PRIu64, c->what, f->name, f->inode);
+	} else if (f->kind == FD_CHAR && is_number(f->name)) {
+		snprintf(c->name, sizeof(c->name), "%s %s", c->what, f->name);
 	} else if (f->name[0]) {
 		snprintf(c->name, sizeof(c->name), "%s", f->name);
 	} else {

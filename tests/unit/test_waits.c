@@ -430,6 +430,29 @@ Test(waits, the_end_of_the_process_is_no_post)
 
 /* --- channels, children ---------------------------------------------------------------------- */
 
+/* A terminal's name is its number alone, below /dev/pts. */
+Test(waits, a_device_that_is_a_number)
+{
+	static const struct {
+		const char *name, *expect;
+	} rows[] = {
+	        {"0", "device 0"}, {"17", "device 17"}, {"tty1", "tty1"}, {"urandom", "urandom"}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tb *tb = tb_program(1, "cat");
+		struct built b;
+
+		tb_on_file(tb, 1, tb_file(tb, FD_CHAR, 3, 0, rows[i].name));
+		tb_run(tb, 1, 0, 1 * MS);
+		tb_call(tb, 1, TB_NR_read, 0, FD_CHAR, 5 * MS, 0);
+		tb_run(tb, 1, 5 * MS, 6 * MS);
+		b = build_waits(tb);
+		cr_assert_eq(b.w->channels.n, 1);
+		cr_expect_str_eq(b.w->channels.v[0].name, rows[i].expect);
+		built_free(&b);
+	}
+}
+
 Test(waits, pipe_names_channel_and_writer)
 {
 	struct tb *tb = tb_new();
