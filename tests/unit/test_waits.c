@@ -439,7 +439,7 @@ Test(waits, a_device_that_is_a_number)
 	        {"0", "device 0"}, {"17", "device 17"}, {"tty1", "tty1"}, {"urandom", "urandom"}};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct tb *tb = tb_program(1, "cat");
+		struct tb *tb = tb_program(1, "cat", NULL);
 		struct built b;
 
 		tb_on_file(tb, 1, tb_file(tb, FD_CHAR, 3, 0, rows[i].name));
