@@ -166,8 +166,8 @@ int idle_fill(struct report *r, const struct sweep *s)
 
 		if (id && id <= w->locks.n)
 			ns[id - 1] += c->ns;
-		else if (c->what.cause == CAUSE_CHANNEL && c->what.id &&
-		         c->what.id <= w->channels.n)
+		/* What a lock's holder reads from is waited for by those behind the lock, too. */
+		if (c->what.cause == CAUSE_CHANNEL && c->what.id && c->what.id <= w->channels.n)
 			ns[w->locks.n + c->what.id - 1] += c->ns;
 	}
 	for (size_t i = 0; !err && i < n; i++)

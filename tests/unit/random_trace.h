@@ -14,13 +14,14 @@ static inline uint64_t below(uint64_t n)
 }
 
 /* Tasks that run, wait for locks with owners right and wrong, for each other, for anything, and
- * are woken by anybody: nothing in it need make sense. */
+ * are woken by anybody, at a few places, where they are seen on CPUs, too: nothing in it need make
+ * sense. */
 static inline struct tb *anything(uint64_t seed)
 {
 	static const char *const cpus[] = {"1", "2", "4", "0.7", "2.5"};
 	struct tb *tb = tb_new();
 	uint64_t born[16] = {0};
-	uint32_t n;
+	uint32_t n, files[3] = {0}, stacks[4] = {0};
 
 	random_state = seed;
 	n = 2 + (uint32_t)below(12);
@@ -34,6 +35,13 @@ static inline struct tb *anything(uint64_t seed)
 		else
 			tb_fork(tb, id, 1 + (uint32_t)below(id - 1), "p", t);
 	}
+	for (unsigned i = 1; i < 3; i++)
+		files[i] = tb_file(tb, FD_PIPE, 70 + i, 0, "pipe");
+	for (unsigned i = 1; i < 4; i++) {
+		const uint64_t frames[] = {0x1000 * i, 0x9000};
+
+		stacks[i] = tb_stack(tb, STACK_USER, 1, frames, 2);
+	}
 	for (uint32_t id = 1; id <= n; id++) {
 		uint64_t t = born[id];
 
@@ -42,7 +50,11 @@ static inline struct tb *anything(uint64_t seed)
 			uint32_t other = 1 + (uint32_t)below(n + 1);
 
 			tb_on(tb, id, id);
+			if (!below(3))
+				tb_sample(tb, id, t + below(run - t), stacks[below(4)], 0);
 			tb_run(tb, id, t, run);
+			tb_stacks(tb, id, stacks[below(4)], 0);
+			tb_on_file(tb, id, files[below(3)]);
 			t = wake + below(300 * US);
 			tb_owner(tb, id, (uint32_t)below(n + 2));
 			switch (below(6)) {

@@ -939,6 +939,123 @@ Test(causes, sums_hold_in_windows)
 	}
 }
 
+static uint64_t in_view(const struct report *r, const char *view)
+{
+	struct view_rows rows = {0};
+	struct err err = {0};
+	uint64_t sum = 0;
+
+	if (!report_view(r, view, &rows, &err))
+		for (size_t i = 0; i < rows.rows.n; i++)
+			sum += rows.rows.v[i].weight;
+	vec_release(&rows.rows);
+	return sum;
+}
+
+/* Each view shows all of what it is of. */
+Test(causes, views_are_whole)
+{
+	for (uint64_t seed = 1; seed <= 60; seed++) {
+		struct built b = build(anything(seed));
+		uint64_t blocked = 0, futex = 0, samples = 0, alone = 0;
+
+		for (size_t i = 0; i < model_n_tasks(b.m); i++) {
+			blocked += model_task_at(b.m, i)->blocked_ns;
+			samples += model_task_at(b.m, i)->samples;
+		}
+		for (size_t i = 0; i < b.r.w->locks.n; i++)
+			futex += b.r.w->locks.v[i].wait_ns;
+		for (size_t i = 0; i < b.r.serial.n; i++)
+			alone += b.r.serial.v[i].ns;
+		cr_expect_eq(in_view(&b.r, "off-cpu"), blocked);
+		cr_expect_eq(in_view(&b.r, "on-cpu"), samples);
+		cr_expect_eq(in_view(&b.r, "futex"), futex);
+		cr_expect_eq(in_view(&b.r, "wake"), blocked);
+		cr_expect_eq(in_view(&b.r, "serial"), alone);
+		cr_expect_eq(in_view(&b.r, "critical-path"), b.r.wall_ns);
+		drop(&b);
+	}
+}
+
+static struct built piece(uint64_t seed, uint64_t since, uint64_t until)
+{
+	struct model_opts opts = {.since_ns = since, .until_ns = until, .flags = MODEL_SLICES};
+	struct tb *tb = anything(seed);
+	struct built b = {.m = tb_load(tb, &opts)};
+	struct err err = {0};
+
+	cr_assert(b.m);
+	tb_free(tb);
+	cr_assert_eq(report_build(&b.r, b.m, &err), 0, "%s", err.msg);
+	expect_sums(&b);
+	return b;
+}
+
+/* Its blocked time by cause is added to those of *sum; a task that is in none of the window has
+ * none. */
+static void add_piece(struct task *sum, const struct built *b, uint32_t id)
+{
+	const struct task *t = model_task(b->m, id);
+
+	sum->voluntary += t->voluntary;
+	sum->involuntary += t->involuntary;
+	sum->samples += t->samples;
+	sum->wakes_given += t->wakes_given;
+	if (t->start_ns >= t->end_ns)
+		return;
+	sum->run_ns += t->run_ns;
+	sum->on_cpu_ns += t->on_cpu_ns;
+	sum->blocked_ns += t->blocked_ns;
+	for (unsigned i = 0; i < BLOCK_N; i++)
+		sum->blocked_by[i] += t->blocked_by[i];
+}
+
+static uint64_t at_level(const struct built *b, size_t level)
+{
+	size_t n;
+	const uint64_t *ns = model_running_histogram(b->m, &n);
+
+	return level < n ? ns[level] : 0;
+}
+
+/* A run cut in two anywhere: what is counted, and what is time of tasks, is in the one piece or in
+ * the other, to the ns; running time, which is in proportion where a turn is cut, to one. */
+Test(causes, two_pieces_add_up)
+{
+	for (uint64_t seed = 1; seed <= 60; seed++) {
+		struct built whole = piece(seed, 0, 0), two[2];
+		uint64_t cut = 1 + below(whole.r.wall_ns - 1);
+
+		two[0] = piece(seed, 0, cut);
+		two[1] = piece(seed, cut, 0);
+		cr_expect_eq(two[0].r.wall_ns, cut);
+		cr_expect_eq(two[1].r.wall_ns, whole.r.wall_ns - cut);
+		for (size_t i = 0; i < 16; i++)
+			cr_expect_eq(at_level(&two[0], i) + at_level(&two[1], i),
+			             at_level(&whole, i), "%zu running", i);
+		for (size_t i = 0; i < model_n_tasks(whole.m); i++) {
+			const struct task *t = model_task_at(whole.m, i);
+			struct task sum = {0};
+
+			add_piece(&sum, &two[0], t->id);
+			add_piece(&sum, &two[1], t->id);
+			cr_expect_eq(sum.voluntary, t->voluntary);
+			cr_expect_eq(sum.involuntary, t->involuntary);
+			cr_expect_eq(sum.samples, t->samples);
+			cr_expect_eq(sum.wakes_given, t->wakes_given);
+			cr_expect_eq(sum.on_cpu_ns, t->on_cpu_ns);
+			cr_expect_eq(sum.blocked_ns, t->blocked_ns);
+			cr_expect(sum.run_ns <= t->run_ns && t->run_ns - sum.run_ns <= 1);
+			for (unsigned k = 0; k < BLOCK_N; k++)
+				cr_expect_eq(sum.blocked_by[k], t->blocked_by[k], "cause %u", k);
+		}
+		cr_expect_eq(two[0].r.samples + two[1].r.samples, whole.r.samples);
+		drop(&whole);
+		drop(&two[0]);
+		drop(&two[1]);
+	}
+}
+
 /* A file may say that each of many thousand tasks waits for the next one: following that at every
  * change would take hours. What is not worked out is said, and is not 0. */
 Test(causes, chains_without_end, .timeout = 100)
