@@ -12,12 +12,16 @@ struct built {
 	struct waits *w;
 };
 
+/* Their sum; who has most comes first. */
 static inline uint64_t waited_for(const struct lock_task *v, size_t n)
 {
 	uint64_t ns = 0;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		cr_assert(!i || v[i - 1].wait_ns >= v[i].wait_ns);
+		cr_assert(v[i].max_ns <= v[i].wait_ns && v[i].waits);
 		ns += v[i].wait_ns;
+	}
 	return ns;
 }
 
@@ -54,16 +58,15 @@ static inline void expect_sound(const struct waits *w)
 		cr_assert_eq(l->id, i + 1);
 		cr_assert(l->waits && l->name[0] && l->name_from);
 		cr_assert(l->p50_ns <= l->p99_ns && l->p99_ns <= l->max_ns);
-		for (size_t j = 0; j < l->waiters.n; j++) {
+		for (size_t j = 0; j < l->waiters.n; j++)
 			waits += l->waiters.v[j].waits;
-			ns += l->waiters.v[j].wait_ns;
-		}
 		cr_assert_eq(waits, l->waits);
-		cr_assert_eq(ns, l->wait_ns);
+		cr_assert_eq(waited_for(l->waiters.v, l->waiters.n), l->wait_ns);
 		cr_assert_leq(l->held_ns + l->handoff_ns, l->wait_ns);
 		cr_assert_eq(waited_for(l->blockers.v, l->blockers.n), l->held_ns);
-		waits = ns = 0;
+		waits = 0;
 		for (size_t j = 0; j < l->sites.n; j++) {
+			cr_assert(!j || l->sites.v[j - 1].wait_ns >= l->sites.v[j].wait_ns);
 			waits += l->sites.v[j].waits;
 			ns += l->sites.v[j].wait_ns;
 		}

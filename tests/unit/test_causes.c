@@ -720,6 +720,29 @@ Test(causes, more_work_than_rest_is_not_idle)
 	drop(&b);
 }
 
+/* It waits for the outside most, but works more than that; of what else held it up the lack of CPUs
+ * is the largest. */
+Test(causes, more_work_than_rest_and_few_cpus)
+{
+	struct tb *tb = tb_program(2, "server", "worker");
+	struct built b;
+
+	tb_run(tb, 1, 0, 50 * MS);
+	tb_call(tb, 1, TB_NR_epoll_wait, 3, FD_UNKNOWN, 100 * MS, 0);
+	tb_run(tb, 1, 100 * MS, 100 * MS + US);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 0, 20 * MS);
+	tb_preempt(tb, 2);
+	tb_run(tb, 2, 55 * MS, 100 * MS);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	cr_expect_eq(of_cause(&b, CAUSE_WORK), 115 * MS + US);
+	cr_expect_eq(of_cause(&b, CAUSE_CPU_SHORTAGE), 35 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_EXTERNAL), 50 * MS);
+	expect_verdict(&b, VERDICT_CPU_STARVED, "CPU-STARVED: 1.15 of 2 CPUs");
+	drop(&b);
+}
+
 /* Where nobody did anything, what they wait for is all that can be said. */
 Test(causes, bystanders_among_themselves)
 {

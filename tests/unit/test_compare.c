@@ -141,6 +141,8 @@ Test(compare, figures_of_two_traces)
 	cr_expect_float_eq(c.stat[1][COMPARE_CPU].median, 200.0 * MS, 1);
 	cr_expect_float_eq(c.stat[0][COMPARE_LOCK_WAIT].median, 99.0 * MS, 1);
 	cr_expect_float_eq(c.stat[0][COMPARE_LOCK_WAITS].median, 1, 0);
+	cr_expect_float_eq(c.stat[0][COMPARE_VOLUNTARY].median, 3, 0, "a wait and two ends");
+	cr_expect_float_eq(c.stat[1][COMPARE_VOLUNTARY].median, 2, 0);
 	cr_expect_float_eq(c.stat[1][COMPARE_LOCK_WAITS].median, 0, 0);
 	cr_expect_float_eq(c.stat[1][COMPARE_PARALLELISM].median, 2, 1e-9);
 	cr_expect_float_eq(c.stat[0][COMPARE_PSS].median, 50 << 20, 0);

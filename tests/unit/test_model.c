@@ -382,6 +382,31 @@ Test(model, causes_of_system_calls)
 	model_free(m);
 }
 
+/* Of no descriptors and for a time. */
+Test(model, polls_that_are_sleeps)
+{
+	enum { POLL = 7, SELECT = 23, PSELECT6 = 270, PPOLL = 271, EPOLL_WAIT = 232 };
+	static const struct {
+		int32_t nr;
+		uint64_t a[3];
+		enum block_cause cause;
+	} rows[] = {
+	        {POLL, {0, 0, 1000}, BLOCK_SLEEP},      {POLL, {0x7fff, 1, 1000}, BLOCK_POLL},
+	        {POLL, {0, 0, UINT32_MAX}, BLOCK_POLL}, /* for ever */
+	        {PPOLL, {0, 0, 0x7fff}, BLOCK_SLEEP},   {PPOLL, {0x7fff, 1, 0x7fff}, BLOCK_POLL},
+	        {PPOLL, {0, 0, 0}, BLOCK_POLL},         {SELECT, {0, 0, 0}, BLOCK_SLEEP},
+	        {SELECT, {4, 0x7fff, 0}, BLOCK_POLL},   {PSELECT6, {0, 0, 0}, BLOCK_SLEEP},
+	        {PSELECT6, {4, 0x7fff, 0}, BLOCK_POLL}, {EPOLL_WAIT, {0, 0, 1000}, BLOCK_POLL},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct site site = {.nr = rows[i].nr};
+
+		memcpy(site.a, rows[i].a, sizeof(rows[i].a));
+		cr_expect_eq(syscall_cause("x86_64", &site), rows[i].cause, "row %zu", i);
+	}
+}
+
 Test(model, causes_of_state_and_flags)
 {
 	static const struct {

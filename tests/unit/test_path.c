@@ -515,6 +515,7 @@ Test(graph, of_a_deadlock_and_who_is_behind_it)
 	cr_expect_eq(row_of(&b, 1)->waits_for, 2);
 	cr_expect_eq(row_of(&b, 1)->deadlock, 0);
 	cr_expect_eq(row_of(&b, 2)->waits_for, 3);
+	cr_expect_eq(row_of(&b, 2)->evidence, EVIDENCE_OWNER);
 	cr_expect_eq(row_of(&b, 2)->deadlock, 1);
 	cr_expect_eq(row_of(&b, 3)->since_ns, TB_EPOCH + 4 * MS);
 	cr_expect(!row_of(&b, 3)->before);

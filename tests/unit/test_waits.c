@@ -734,8 +734,11 @@ Test(waits, wait4_names_the_child)
 	tb_task(tb, 1, "parent");
 	tb_fork(tb, 2, 1, "first", 0);
 	tb_fork(tb, 3, 1, "second", 0);
+	tb_fork(tb, 4, 1, "third", 0);
 	tb_on(tb, 2, 1);
 	tb_on(tb, 3, 2);
+	tb_on(tb, 4, 3);
+	tb_run(tb, 4, 0, 30 * MS);
 	tb_run(tb, 2, 0, 10 * MS);
 	tb_exit(tb, 2, 0);
 	tb_run(tb, 3, 0, 30 * MS);
