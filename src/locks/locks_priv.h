@@ -37,8 +37,6 @@ struct word {
 	uint32_t python; /* waits with Python frames on the stack */
 	uint32_t owners; /* waits with the id of another live task in the owner's place */
 	bool pi, bitset;
-	uint32_t ustack; /* of the first wait that has one, rather one that says the kind */
-	bool stack_says;
 };
 
 /* Pieces of waits; those of one wait are neighbours, from wait.blame on. */

@@ -21,11 +21,6 @@ static int add_wait(struct build *b, const struct task *t, const struct slice *s
 	w->posted += slice_posted(b, t, s);
 	w->owners += slice_owner(b, t, s, !model_futex_at(b->m, s->futex - 1)->is_private) != 0;
 	w->python += v.python;
-	/* A stack that says nothing of the kind is cut short. */
-	if (s->ustack && (!w->ustack || (v.kind < LOCK_KIND_N && !w->stack_says))) {
-		w->ustack = s->ustack;
-		w->stack_says = v.kind < LOCK_KIND_N;
-	}
 	return 0;
 }
 
