@@ -125,7 +125,8 @@ int report_view(const struct report *r, const char *view, struct view_rows *out,
  * neither the interpreter's library nor multiprocessing's, nor run by an import (for a worker of a pool:
  * its loop). Of a Python thread: what threading's Thread.run calls, or a run() of its own; of one made without
  * threading its first function. Unknown where it lies within no bounds of 200 µs or, either way, half of
- * its distance; ready_off says the bounds. Else its first wait after its exec; teardown: from its exit until it had gone. */
+ * its distance; ready_off says the bounds. Else its first wait after its exec; without one unknown, as it is at
+ * work since its first run. teardown: from its exit until it had gone. */
 #define SPAWN_UNKNOWN UINT64_MAX
 struct spawn_row {
 	uint32_t task;

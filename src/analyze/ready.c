@@ -11,9 +11,11 @@
 #include <stdlib.h>
 
 #include "analyze_priv.h"
+#include "waits.h"
 
 #define CLOSE_NS    100000 /* so well, or to a part of its distance, a moment has to be known */
 #define CLOSE_SHARE 2
+#define FIRST_WAITS 256 /* of a task that are looked at */
 
 enum stage { STAGE_NONE, STAGE_STARTING, STAGE_OWN };
 
@@ -195,7 +197,6 @@ static int gather(struct ready *r)
 
 static int gather_waits(struct ready *r, const struct task *t)
 {
-	enum { FIRST_WAITS = 256 };
 	int err = 0;
 
 	for (size_t i = 0; i < t->slices.n && i < FIRST_WAITS && !err; i++)
@@ -232,11 +233,51 @@ static void set_moment(struct spawn_row *s, uint64_t before, uint64_t after)
 	s->ready_off_ns = half;
 }
 
+/* How it waited, the GIL and faults apart: STAGE_NONE = it did not, STAGE_OWN = in code that is not
+ * Python's, STAGE_STARTING = nobody knows where. */
+static enum stage stage_of_waits(const struct ready *r, const struct task *t)
+{
+	enum stage found = STAGE_NONE;
+
+	for (size_t i = 0; i < t->slices.n && i < FIRST_WAITS; i++) {
+		const struct slice *x = &t->slices.v[i];
+		const struct futex *f = x->futex ? model_futex_at(r->m, x->futex - 1) : NULL;
+
+		if (x->queued_ns <= x->out_ns || x->cause == BLOCK_FAULT ||
+		    (f && gil_of_futex(r->m, f->space, f->addr)))
+			continue;
+		if (has_native(r, x->ustack))
+			return STAGE_OWN;
+		found = STAGE_STARTING;
+	}
+	return found;
+}
+
+/* A thread without any Python function. Who waited for nothing but the GIL came and went unseen; a
+ * library's own, which numpy has as many of as there are CPUs, begins as other programs do. */
+static void find_unseen(const struct ready *r, struct spawn_row *s, const struct task *t,
+                        uint64_t before)
+{
+	enum stage waits = stage_of_waits(r, t);
+
+	if (waits == STAGE_OWN)
+		s->python = false;
+	else if (waits == STAGE_NONE && t->exit_ns)
+		set_moment(s, before, t->exit_ns);
+}
+
+static bool has_python(const struct ready *r, uint32_t ustack)
+{
+	const struct mstack *k = model_stack(r->m, ustack);
+
+	return k && k->n_py;
+}
+
 static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 {
 	const struct sighting *x = r->all.n ? first_of(r, t->id) : NULL;
 	const struct sighting *end = r->all.n ? r->all.v + r->all.n : NULL;
-	bool thread = t->proc != t->id;
+	bool thread = t->proc != t->id, seen = false;
 	uint64_t before = thread || !t->exec_ns ? t->first_in_ns : t->exec_ns;
 	int err = 0;
 
@@ -246,6 +287,7 @@ static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 		if (x->ts >= before)
 			stage = stage_of(r, x->ustack, thread, &err);
 		s->python |= stage != STAGE_NONE;
+		seen |= has_python(r, x->ustack);
 		if (stage == STAGE_STARTING)
 			before = x->ts;
 		if (stage == STAGE_OWN) {
@@ -253,9 +295,8 @@ static int find(struct ready *r, struct spawn_row *s, const struct task *t)
 			return err;
 		}
 	}
-	/* It came and went unseen. */
-	if (thread && s->python && t->exit_ns)
-		set_moment(s, before, t->exit_ns);
+	if (thread && s->python && !seen)
+		find_unseen(r, s, t, before);
 	return err;
 }
 
@@ -272,7 +313,7 @@ int spawn_find_ready(struct report *report)
 		struct spawn_row *s = &report->spawns.v[i];
 		const struct task *t = model_task(r.m, s->task);
 
-		s->python |= t->proc != t->id && model_gils_in(r.m, t->space) > 0;
+		s->python |= model_gils_in(r.m, t->space) > 0;
 		if (t->proc == t->id || s->python)
 			err = find(&r, s, t);
 	}

@@ -12,7 +12,8 @@ static uint64_t since(uint64_t start, uint64_t t)
 	return t && t >= start ? t - start : SPAWN_UNKNOWN;
 }
 
-/* The first time that it blocked, in the program that it became: by then it had begun. */
+/* The first time that it blocked, in the program that it became: by then it had begun. Who became
+ * none is at work since its first run, and may wait for the first time long after. */
 static uint64_t first_wait(const struct task *t)
 {
 	uint64_t from = t->exec_ns > t->first_in_ns ? t->exec_ns : t->first_in_ns;
@@ -85,10 +86,9 @@ static void set_ready(const struct report *r, struct spawn_row *s)
 {
 	const struct task *t = model_task(r->m, s->task);
 
-	s->python |= model_gils_in(r->m, t->space) > 0;
 	if (s->ready_ns != SPAWN_UNKNOWN)
 		return;
-	if (!s->python)
+	if (!s->python && t->exec_ns)
 		s->ready_ns = since(s->start_ns, first_wait(t));
 }
 

@@ -233,6 +233,43 @@ Test(ready, a_thread_that_waits_for_the_gil)
 	cr_expect_eq(off, 2 * MS);
 }
 
+/* What a library made for itself, as numpy does, waits for work until the program ends: it had
+ * begun with its first run. */
+Test(ready, a_library_s_thread_is_none_of_python_s)
+{
+	static uint64_t native[1] = {0x1234};
+	struct rec_stack s = {.id = 90, .kind = STACK_USER, .space = 1, .frames = {native, 1}};
+	struct rec_touch look = {.task = CHILD, .what = TOUCH_LOOK, .ustack = 90};
+	struct tb *tb = makes(true);
+	uint64_t off;
+
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	tb_stacks(tb, CHILD, 90, 0);
+	tb_futex_wait(tb, CHILD, 0x2000, 70 * MS, 1); /* from 60 ms on */
+	tb_run(tb, CHILD, 70 * MS, 71 * MS);
+	tb_raw(tb, REC_K_TOUCH, TB_EPOCH + 70900 * US, &look);
+	tb_exit(tb, CHILD, 0);
+	cr_expect_eq(ready_of(tb, &off), SPAWN_UNKNOWN);
+	cr_expect_eq(off, SPAWN_UNKNOWN);
+}
+
+/* Who waits for the GIL is a thread of Python's. */
+Test(ready, a_thread_that_came_and_went_and_waited_for_the_gil)
+{
+	static uint64_t native[1] = {0x1234};
+	struct rec_stack s = {.id = 90, .kind = STACK_USER, .space = 1, .frames = {native, 1}};
+	struct tb *tb = makes(true);
+	uint64_t off;
+
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &s);
+	tb_stacks(tb, CHILD, 90, 0);
+	tb_futex_wait(tb, CHILD, 0x1048, 70 * MS, 1);
+	tb_run(tb, CHILD, 70 * MS, 71 * MS);
+	tb_exit(tb, CHILD, 0);
+	cr_expect_eq(ready_of(tb, &off), 55500 * US);
+	cr_expect_eq(off, 5500 * US);
+}
+
 /* Nobody looked: but it cannot have begun after its end. */
 Test(ready, a_thread_that_came_and_went)
 {
@@ -279,6 +316,23 @@ Test(ready, other_programs_begin_with_their_first_wait)
 	tb_exit(tb, CHILD, 0);
 	cr_expect_eq(ready_of(tb, &off), 20 * MS, "the wait after its exec");
 	cr_expect_eq(off, SPAWN_UNKNOWN);
+}
+
+/* A thread of another program computes before it waits for the first time: it had begun long ago.
+ */
+Test(ready, a_first_wait_says_nothing_of_a_thread)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 80 * MS);
+	tb_thread(tb, CHILD, 1, "app", BORN);
+	tb_on(tb, CHILD, 1);
+	tb_run(tb, CHILD, 11 * MS, 60 * MS);
+	tb_futex_wait(tb, CHILD, 0x2000, 70 * MS, 1);
+	tb_run(tb, CHILD, 70 * MS, 71 * MS);
+	tb_exit(tb, CHILD, 0);
+	cr_expect_eq(ready_of(tb, NULL), SPAWN_UNKNOWN);
 }
 
 /* Stacks that do not exist, of tasks that do not exist, at any time. */
