@@ -81,6 +81,7 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(SUPPORT) $(B)/libmpvtrace.a
 $(B)/tests/live/%: $(B)/tests/live/%.o $(B)/tests/live/live.o $(B)/tests/live/facts.o $(B)/tests/live/pyframes.o $(B)/tests/live/uframes.o $(SUPPORT) $(B)/libmpvtrace.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcriterion $(LIBS)
 $(B)/tests/workloads/openmp: WORKFLAGS := -fopenmp
+$(B)/tests/workloads/oldpython: WORKFLAGS := -rdynamic
 $(B)/tests/workloads/%: tests/workloads/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer $(WARN) -std=gnu11 -MMD -MP $(WORKFLAGS) -o $@ $< -lpthread -lm

@@ -17,6 +17,9 @@
 #define FILES_MAX  4096  /* files remembered; beyond that they are read again */
 #define SPACES_MAX 65536 /* Python spaces remembered for forks to come */
 
+#define UNKNOWN_VERSION "this version of CPython is not known"
+#define FIRST_KNOWN_GIL 0x03080000
+
 struct py_file {
 	struct py_elf elf;
 	struct py_build build; /* without the address */
@@ -88,7 +91,9 @@ const struct py_build *pyspaces_at(const struct pyspaces *p, uint32_t space, uin
 	return &p->builds.v[p->infos.v[*i].layout];
 }
 
-static void note(struct pyspaces *p, const char *file, uint32_t version, const char *why)
+/* has_gil: it may be known all the same, by what it looks like. */
+static void note(struct pyspaces *p, const char *file, uint32_t version, const char *why,
+                 bool has_gil)
 {
 	uint32_t bit = 1u << (version >> 16 & 31);
 	char *text;
@@ -97,8 +102,9 @@ static void note(struct pyspaces *p, const char *file, uint32_t version, const c
 		return;
 	p->unknown_version |= bit;
 	if (asprintf(&text,
-	             "no Python frames for %s: %s; its stacks show the interpreter's own functions",
-	             file, why) < 0)
+	             "no Python frames for %s: %s; its stacks show the interpreter's own "
+	             "functions%s",
+	             file, why, has_gil ? "" : ", its GIL is a lock like others") < 0)
 		return;
 	if (vec_push(&p->notes, text))
 		free(text);
@@ -145,7 +151,23 @@ static bool may_be_python(const char *file)
 
 	if (!base || file[0] != '/')
 		return false; /* [vdso], anonymous */
-	return strstr(base, "python") || !strstr(base, ".so");
+	return strstr(base, "python") || strstr(base, "pypy") || !strstr(base, ".so");
+}
+
+static bool is_pypy(const char *file)
+{
+	const char *base = path_base(file);
+
+	return !strncmp(base, "libpypy", 7) || !strncmp(base, "pypy", 4);
+}
+
+/* CPython has PyCode_Type as long as it is there, _PyRuntime from 3.7 on. */
+static void note_unknown(struct pyspaces *p, const char *file, const struct py_elf *e)
+{
+	if (is_pypy(file))
+		note(p, file, 0, "PyPy is not known", false);
+	else if (e->code_type)
+		note(p, file, 0, UNKNOWN_VERSION, false);
 }
 
 /* 0: none */
@@ -155,6 +177,8 @@ static uint64_t read_file(struct pyspaces *p, int fd, const char *file)
 	uint32_t hex;
 	int rc = py_elf_read(fd, &f.elf);
 
+	if (rc == -ENOENT)
+		note_unknown(p, file, &f.elf);
 	if (rc)
 		return 0;
 	hex = f.elf.version ? f.elf.version : py_version_of_name(file);
@@ -162,8 +186,8 @@ static uint64_t read_file(struct pyspaces *p, int fd, const char *file)
 	rc = py_build_for(hex, f.elf.start, f.elf.n_start, &f.build);
 	if (rc) {
 		note(p, file, hex,
-		     rc == -ENOTSUP ? "this version of CPython is not known"
-		                    : "its debugging offsets cannot be used");
+		     rc == -ENOTSUP ? UNKNOWN_VERSION : "its debugging offsets cannot be used",
+		     !hex || hex >= FIRST_KNOWN_GIL);
 		return 0;
 	}
 	f.build.runtime_size = f.elf.runtime_size;

@@ -106,6 +106,38 @@ Test(python, frames_of_the_first_wait)
 	}
 }
 
+/* --- interpreters that are not known
+ * ------------------------------------------------------------------ */
+
+/* Is it said of a program of that name, which exports PyCode_Type but no _PyRuntime? */
+static void expect_unknown(const char *name, const char *why)
+{
+	const char *program = fmt("%s/%s", live_dir, name);
+	const char *want = fmt("no Python frames for %s: %s; its stacks show the interpreter's own "
+	                       "functions, its GIL is a lock like others",
+	                       program, why);
+	struct recording r;
+	bool told = false;
+	json_t *note;
+	size_t i;
+
+	cr_assert_eq(run(ARGS("cp", workload("oldpython"), program)).status, 0);
+	r = record(NONE, ARGS(program, "TRUTH"));
+	json_array_foreach(at(r.json, "quality.notes"), i, note) told |=
+	        !strcmp(json_string_value(note), want);
+	cr_expect(told, "not said: %s", want);
+}
+
+Test(python, an_old_interpreter_is_told)
+{
+	expect_unknown("python2.7", "this version of CPython is not known");
+}
+
+Test(python, pypy_is_told)
+{
+	expect_unknown("pypy3.9", "PyPy is not known");
+}
+
 /* --- the harder ones
  * -------------------------------------------------------------------------------- */
 
