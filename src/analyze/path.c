@@ -7,10 +7,12 @@
  * (a server's master, an event loop without events), the task that ran most. Where that task runs
  * or is ready, the path is its own; where it was blocked, the path goes on with the task that ended
  * the wait, from then on back, also before the wait began: when somebody is waited for, what it
- * did before is what made it late. Before a task's birth the path is its creator's. So it tiles the
- * wall, in time linear in the spans that it touches.
- * (The last-arriving edge of Miller and Yang's program activity graph: Critical Path Analysis for
- * the Execution of Parallel and Distributed Programs, 1988.)
+ * did before is what made it late. But not where that one took no part in the work and slept until
+ * a clock woke it (a housekeeper that is told to stop, and looks at its next turn): it would have
+ * been asleep whenever somebody had come, so before the wait the path is the waiter's again. Before
+ * a task's birth the path is its creator's. So it tiles the wall, in time linear in the spans that
+ * it touches. (The last-arriving edge of Miller and Yang's program activity graph: Critical Path
+ * Analysis for the Execution of Parallel and Distributed Programs, 1988.)
  *
  * While somebody waits for a lock, or for another's work, the path below it says so (cause, lock):
  * that part of the path is bound by it.
@@ -20,6 +22,7 @@
 #include <string.h>
 
 #include "analyze_priv.h"
+#include "chains_priv.h"
 #include "spans_priv.h"
 
 #define DEEPEST 64
@@ -30,6 +33,7 @@ struct above {
 	uint64_t lo_ns;
 	uint8_t cause; /* of running pieces */
 	uint32_t lock, channel;
+	const struct task *waiter;
 };
 
 struct walk {
@@ -38,6 +42,8 @@ struct walk {
 	uint64_t at_ns, lo_ns; /* the path is known from at_ns on; it is to be back to lo_ns */
 	struct above above[DEEPEST];
 	unsigned depth;
+	const struct task *back; /* who waited for w->t until the path came to before that wait */
+	uint64_t part_ns;        /* on a CPU for less: took no part in the work */
 	const struct task *passed[DEEPEST]; /* without a step back */
 	unsigned n_passed;
 };
@@ -112,8 +118,14 @@ static int emit_blocked(struct walk *w, const struct task *t, const struct span 
 static const struct above *above_now(struct walk *w)
 {
 	while (w->depth && w->above[w->depth - 1].lo_ns >= w->at_ns)
-		w->depth--;
+		w->back = w->above[--w->depth].waiter;
 	return w->depth ? &w->above[w->depth - 1] : NULL;
+}
+
+static void go_to(struct walk *w, const struct task *t)
+{
+	w->t = t;
+	w->back = NULL;
 }
 
 /* What running means below this wait. The end of a task is waited for without being held up
@@ -122,7 +134,7 @@ static void push_above(struct walk *w, const struct span *s)
 {
 	const struct lock *l =
 	        s->lock && s->lock <= w->r->w->locks.n ? &w->r->w->locks.v[s->lock - 1] : NULL;
-	struct above a = {.lo_ns = s->start_ns, .cause = CAUSE_WORK};
+	struct above a = {.lo_ns = s->start_ns, .cause = CAUSE_WORK, .waiter = w->t};
 
 	if (s->kind != WAIT_CHILD && !(l && l->kind == LOCK_JOIN)) {
 		a.lock = s->lock;
@@ -190,7 +202,7 @@ static int before_birth(struct walk *w)
 	    was_passed(w, creator))
 		return emit(w, &row);
 	w->passed[w->n_passed++] = w->t;
-	w->t = creator;
+	go_to(w, creator);
 	return 0;
 }
 
@@ -243,6 +255,28 @@ static const struct task *ender_of(const struct walk *w, const struct span *s, u
 	return t;
 }
 
+static bool is_clock(const struct span *s)
+{
+	return s->kind == WAIT_TIMER ||
+	       (s->slice && !s->slice->waker && s->slice->waker_flags & WK_F_TIMER);
+}
+
+/* Nobody is known who ended the wait. */
+static int pass_alone(struct walk *w, const struct span *s, uint64_t lo)
+{
+	const struct above *a = above_now(w);
+	bool begins = a && a->lo_ns > lo; /* … the wait above it, while this one sleeps */
+	const struct task *waiter = begins ? a->waiter : w->back;
+	int err = 0;
+
+	if (!is_clock(s) || w->t->on_cpu_ns >= w->part_ns || !waiter || waiter == w->t)
+		return emit_blocked(w, w->t, s, lo, w->at_ns);
+	if (begins)
+		err = emit_blocked(w, w->t, s, a->lo_ns, w->at_ns);
+	go_to(w, waiter);
+	return err;
+}
+
 static int pass_blocked(struct walk *w, const struct span *s)
 {
 	uint64_t lo = s->start_ns > w->lo_ns ? s->start_ns : w->lo_ns, end;
@@ -250,13 +284,13 @@ static int pass_blocked(struct walk *w, const struct span *s)
 	int err = 0;
 
 	if (!ender)
-		return emit_blocked(w, w->t, s, lo, w->at_ns);
+		return pass_alone(w, s, lo);
 	end = ender->slices.v[ender->slices.n - 1].end_ns;
 	if (end < w->at_ns && !ender->alive)
 		err = emit_blocked(w, ender, s, end, w->at_ns);
 	push_above(w, s);
 	w->passed[w->n_passed++] = w->t;
-	w->t = ender;
+	go_to(w, ender);
 	return err;
 }
 
@@ -282,12 +316,35 @@ static const struct task *asked_for(const struct report *r)
 	return NULL;
 }
 
+/* Who was joined lets the other go on before it is gone. By task: when. */
+static int find_joined(const struct report *r, struct hmap *joined)
+{
+	const struct waits *w = r->w;
+
+	for (size_t i = 0; i < w->waits.n; i++) {
+		const struct wait *x = &w->waits.v[i];
+		const struct lock *l = x->lock ? &w->locks.v[x->lock - 1] : NULL;
+		uint64_t *at;
+
+		if (!l || l->kind != LOCK_JOIN || !l->join_task || x->waker != l->join_task)
+			continue;
+		at = hmap_put(joined, x->waker, 0, NULL);
+		if (!at)
+			return -ENOMEM;
+		*at = x->end_ns;
+	}
+	return 0;
+}
+
 /* When it last had anything to do with the run's end. */
-static uint64_t done_ns(const struct report *r, const struct task *t)
+static uint64_t done_ns(const struct report *r, const struct hmap *joined, const struct task *t)
 {
 	size_t n;
 	const struct wait *waits = waits_of(r->w, t->id, &n);
+	const uint64_t *at = t->alive ? NULL : hmap_get(joined, t->id, 0);
 
+	if (at && *at < t->end_ns)
+		return *at;
 	/* Going away waits for pages and kernel locks. */
 	while (n && (waits[n - 1].kind == WAIT_FAULT || waits[n - 1].kind == WAIT_OTHER))
 		n--;
@@ -313,14 +370,15 @@ static bool taken_along(const struct report *r, const struct task *t)
 }
 
 /* Killed ones only if they are asked for. */
-static const struct task *last_to_end(const struct report *r, bool killed_too)
+static const struct task *last_to_end(const struct report *r, const struct hmap *joined,
+                                      bool killed_too)
 {
 	const struct task *last = NULL;
 	uint64_t last_ns = 0;
 
 	for (size_t i = 0; i < model_n_tasks(r->m); i++) {
 		const struct task *t = model_task_at(r->m, i);
-		uint64_t t_ns = killed_too ? t->end_ns : done_ns(r, t);
+		uint64_t t_ns = killed_too ? t->end_ns : done_ns(r, joined, t);
 
 		if (!t->slices.n || (!killed_too && taken_along(r, t)))
 			continue;
@@ -362,13 +420,23 @@ static const struct task *busy_instead(const struct report *r, const struct task
 	return busiest->run_ns / BUSIER > t->run_ns ? busiest : t;
 }
 
+static uint64_t part_ns(const struct model *m)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < model_n_tasks(m); i++)
+		if (model_task_at(m, i)->on_cpu_ns > most)
+			most = model_task_at(m, i)->on_cpu_ns;
+	return most / TOOK_PART;
+}
+
 static int walk(struct walk *w, const struct task *t, uint64_t lo, uint64_t hi)
 {
 	int err = 0;
 
 	if (!t || !t->slices.n)
 		return 0;
-	w->t = t;
+	go_to(w, t);
 	w->lo_ns = lo;
 	w->at_ns = hi;
 	w->depth = w->n_passed = 0;
@@ -391,13 +459,18 @@ static void turn_round(struct report *r)
 static int walk_all(struct walk *w)
 {
 	const struct recording *rec = model_recording(w->r->m);
-	const struct task *last = last_to_end(w->r, false), *end = busy_instead(w->r, last);
+	struct hmap joined = {0};
+	int err = find_joined(w->r, &joined);
+	const struct task *last = last_to_end(w->r, &joined, false);
+	const struct task *end = busy_instead(w->r, last);
 	uint64_t until = end && !end->alive && end->end_ns < rec->wall_end_ns ? end->end_ns
 	                                                                      : rec->wall_end_ns;
-	int err = walk(w, last_to_end(w->r, true), until, rec->wall_end_ns);
 
+	if (!err)
+		err = walk(w, last_to_end(w->r, &joined, true), until, rec->wall_end_ns);
 	if (end != last)
 		w->r->path_of = end->id;
+	hmap_release(&joined);
 	return err ? err : walk(w, end, rec->wall_start_ns, until);
 }
 
@@ -466,6 +539,7 @@ int analyze_path(struct report *r, struct err *err)
 	if (!w)
 		return -ENOMEM;
 	w->r = r;
+	w->part_ns = part_ns(r->m);
 	rc = end ? walk(w, end, rec->wall_start_ns, end->end_ns) : walk_all(w);
 	free(w);
 	turn_round(r);

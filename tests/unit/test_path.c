@@ -259,6 +259,88 @@ Test(path, through_a_fork)
 	drop(&b);
 }
 
+/* It looks every 10 ms whether it is to stop; main tells it so when the worker is done. */
+static struct built with_a_housekeeper(uint64_t done)
+{
+	struct tb *tb = tb_new();
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 1 * MS);
+	tb_thread(tb, 3, 1, "house", 1 * MS);
+	tb_on(tb, 2, 1);
+	tb_on(tb, 3, 2);
+	tb_run(tb, 2, 1 * MS, done);
+	tb_exit(tb, 2, 0);
+	for (uint64_t t = 1; t <= 41; t += 10) {
+		tb_run(tb, 3, t * MS, t * MS + 20 * US);
+		if (t < 41)
+			tb_call(tb, 3, TB_NR_nanosleep, 0, FD_UNKNOWN, (t + 10) * MS, 0);
+	}
+	tb_exit(tb, 3, 0);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, done);
+	tb_run(tb, 1, done, done + 5 * US);
+	tb_join(tb, 1, 3, 41 * MS + 20 * US);
+	tb_run(tb, 1, 41 * MS + 20 * US, 42 * MS);
+	tb_exit(tb, 1, 0);
+	return build(tb);
+}
+
+/* Of its sleeps only that counts which lasts while it is waited for. */
+Test(path, not_through_the_sleeps_of_a_housekeeper)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},  {36000, 2, 'R', CAUSE_WORK},
+	        {36005, 1, 'R', CAUSE_WORK}, {41000, 3, 'B', CAUSE_SLEEP},
+	        {41020, 3, 'R', CAUSE_WORK}, {42000, 1, 'R', CAUSE_WORK},
+	};
+	struct built b = with_a_housekeeper(36 * MS);
+
+	expect_path(&b, want, 6);
+	drop(&b);
+}
+
+/* Main begins to wait while it runs. */
+Test(path, not_through_the_sleeps_before_a_housekeeper_was_awake)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},  {31000, 2, 'R', CAUSE_WORK},
+	        {31020, 3, 'R', CAUSE_WORK}, {41000, 3, 'B', CAUSE_SLEEP},
+	        {41020, 3, 'R', CAUSE_WORK}, {42000, 1, 'R', CAUSE_WORK},
+	};
+	struct built b = with_a_housekeeper(31 * MS + 10 * US);
+
+	expect_path(&b, want, 6);
+	drop(&b);
+}
+
+/* Who was joined lets main go on before it is gone itself: the end is main's all the same. */
+Test(path, not_from_who_was_joined_and_went_late)
+{
+	static const struct piece want[] = {
+	        {1000, 1, 'R', CAUSE_WORK},  {21000, 2, 'R', CAUSE_WORK},
+	        {22000, 1, 'R', CAUSE_WORK}, {30000, 2, 'Q', CAUSE_CPU_SHORTAGE},
+	        {30010, 2, 'R', CAUSE_WORK},
+	};
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 1 * MS);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_join(tb, 1, 2, 21 * MS);
+	tb_run(tb, 1, 21 * MS, 22 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 1 * MS, 22 * MS);
+	tb_preempt(tb, 2);
+	tb_run(tb, 2, 30 * MS, 30 * MS + 10 * US);
+	tb_exit(tb, 2, 0);
+	b = build(tb);
+	expect_path(&b, want, 5);
+	drop(&b);
+}
+
 Test(path, of_one_task)
 {
 	const struct analyze_opts by_name = {.task = "beta"}, by_tid = {.task = "1003"},
