@@ -91,7 +91,8 @@ struct gil_time { uint64_t hold_ns, doubt_ns, cpu_ns, cpu_hold_ns, samples; };
 struct gil_task { uint32_t task; struct gil_time time; uint64_t wait_ns, waits; };
 struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
-struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns; VEC(struct watch_by) by; };
+/* at_work_ns: ready, or kept by a lock, in the middle of its work, so that it is in no delay. */
+struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns, at_work_ns; VEC(struct watch_by) by; };
 /* OPENMP: in its library, in a function without a name. YIELD: nobody who has something to do gives up the CPU all
  * the time. */
 enum spin_kind { SPIN_NONE, SPIN_LOCK, SPIN_BARRIER, SPIN_OPENMP, SPIN_MPI, SPIN_YIELD, SPIN_KERNEL, N_SPINS };

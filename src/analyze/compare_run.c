@@ -180,6 +180,8 @@ static void add_watch(struct compare_run *run, const struct report *r)
 	for (size_t i = 0; i < r->watch.n; i++) {
 		const struct watch_row *w = &r->watch.v[i];
 
+		if (!w->waits)
+			continue;
 		v[COMPARE_WATCH_P50] = fmax(v[COMPARE_WATCH_P50], (double)w->p50_ns);
 		v[COMPARE_WATCH_P99] = fmax(v[COMPARE_WATCH_P99], (double)w->p99_ns);
 		v[COMPARE_WATCH_MAX] = fmax(v[COMPARE_WATCH_MAX], (double)w->max_ns);

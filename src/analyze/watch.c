@@ -181,6 +181,19 @@ static void summarize(struct watch *w)
 	row->max_ns = w->delays.v[n - 1];
 }
 
+/* What is in no delay, as it came in the middle of its work. */
+static uint64_t at_work(const struct watch *w)
+{
+	uint64_t all = w->t->runnable_ns, told = 0;
+
+	for (size_t i = 0; i < w->n; i++)
+		if (keeps(w->r->w, &w->waits[i]) && !hands_over(w, &w->waits[i]))
+			all = sat_add(all, w->waits[i].end_ns - w->waits[i].start_ns);
+	for (size_t i = 0; i < w->row->by.n; i++)
+		told = sat_add(told, w->row->by.v[i].ns);
+	return all > told ? all - told : 0;
+}
+
 static int watch_task(struct report *r, const struct task *t)
 {
 	struct watch_row fresh = {.task = t->id};
@@ -197,8 +210,10 @@ static int watch_task(struct report *r, const struct task *t)
 		else
 			rc = delay_after(&w, i, &i);
 	}
-	if (!rc)
+	if (!rc) {
 		summarize(&w);
+		w.row->at_work_ns = at_work(&w);
+	}
 	hmap_release(&w.by);
 	vec_release(&w.delays);
 	return rc;

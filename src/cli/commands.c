@@ -143,8 +143,8 @@ static const struct opt view_opts[] = {
 	  .help = "only the tasks with this thread id or name; worker-* = names that begin so; the "
 		  "critical path is that of the task, if it is one" },
 	{ 0, "watch", "TID|NAME", OPT_STRING, TO(watch),
-	  .help = "how long this task was ready, or kept by a lock, before it ran; main = the first process's "
-		  "main thread" },
+	  .help = "how long this task, when what it waited for had come (a timer, data), was ready or kept by "
+		  "a lock before it ran; main = the first process's main thread" },
 	{ 0, "since", "TIME", OPT_DURATION, TO(since_ns), .max = 365 * DAY_NS,
 	  .help = "leave out what was before TIME, counted from the start of the workload" },
 	{ 0, "until", "TIME", OPT_DURATION, TO(until_ns), .min = 1, .max = 365 * DAY_NS,
@@ -190,8 +190,8 @@ static const struct opt compare_opts[] = {
 	{ 0, "json", "FILE", OPT_STRING, COMPLETE_FILE, TO(view.json),
 	  .help = "write the comparison as JSON to FILE as well; - = to stdout instead of the text" },
 	{ 0, "watch", "TID|NAME", OPT_STRING, TO(view.watch),
-	  .help = "compare how long this task was ready, or kept by a lock, before it ran; main = the first "
-		  "process's main thread" },
+	  .help = "compare how long this task, when what it waited for had come, was ready or kept by a lock "
+		  "before it ran; main = the first process's main thread" },
 	{ 0, "color", "WHEN", OPT_ENUM, TO(view.color), .choice = color_choice,
 	  .help = "mark what is wrong; auto = on a terminal" },
 #undef TO

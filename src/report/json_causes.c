@@ -508,6 +508,7 @@ static json_t *watch_row(struct jout *j, const struct watch_row *w)
 	j_set(j, o, "p50_ns", j_known(w->waits, w->p50_ns));
 	j_set(j, o, "p99_ns", j_known(w->waits, w->p99_ns));
 	j_set(j, o, "max_ns", j_known(w->waits, w->max_ns));
+	j_set(j, o, "at_work_ns", j_u64(w->at_work_ns));
 	for (size_t i = 0; i < w->by.n; i++) {
 		json_t *b = json_object();
 

@@ -251,10 +251,43 @@ void text_gil(struct tx *t)
 
 /* --- watched tasks ---------------------------------------------------------------------------- */
 
+#define SMALL_PART 10 /* of the delays: what came besides is not worth a word */
+
+/* With its id where others have the same name. */
+static const char *watch_label(char *out, size_t n, const struct model *m, uint32_t task)
+{
+	const struct task *t = model_task(m, task);
+	const char *name = task_label(out, n, m, task);
+	size_t at = strlen(name);
+
+	for (size_t i = 0; t && i < model_n_tasks(m); i++) {
+		const struct task *other = model_task_at(m, i);
+
+		if (other != t && !strcmp(other->comm, t->comm)) {
+			snprintf(out + at, n - at, " %" PRIu32, t->tid);
+			break;
+		}
+	}
+	return out;
+}
+
+static int delays_text(struct buf *b, const struct watch_row *w)
+{
+	char p50[32], p99[32], longest[32], count[48];
+
+	if (!w->waits)
+		return buf_printf(b, "no delay, as it waited for nothing of its own");
+	return buf_printf(b, "%s until it ran\np50 %s, p99 %s, longest %s",
+	                  fmt_n(count, sizeof(count), w->waits, "delay", "delays"),
+	                  fmt_ns(p50, sizeof(p50), w->p50_ns), fmt_ns(p99, sizeof(p99), w->p99_ns),
+	                  fmt_ns(longest, sizeof(longest), w->max_ns));
+}
+
 void text_watch(struct tx *t)
 {
-	char name[160], p50[32], p99[32], longest[32], count[48], part[32], by[160];
+	char name[160], part[32], by[160];
 	struct buf b = {0};
+	uint64_t told;
 
 	for (size_t i = 0; i < t->r->watch.n && !t->err; i++) {
 		const struct watch_row *w = &t->r->watch.v[i];
@@ -262,19 +295,21 @@ void text_watch(struct tx *t)
 		if (!i)
 			tx_section(t);
 		b.n = 0;
-		t->err = buf_printf(&b, "%s: %s until it ran\np50 %s, p99 %s, longest %s",
-		                    task_label(name, sizeof(name), t->r->m, w->task),
-		                    fmt_n(count, sizeof(count), w->waits, "delay", "delays"),
-		                    fmt_ns(p50, sizeof(p50), w->p50_ns),
-		                    fmt_ns(p99, sizeof(p99), w->p99_ns),
-		                    fmt_ns(longest, sizeof(longest), w->max_ns));
+		told = 0;
+		t->err = buf_printf(&b, "%s: ", watch_label(name, sizeof(name), t->r->m, w->task));
+		t->err = t->err ? t->err : delays_text(&b, w);
+		for (size_t k = 0; k < w->by.n; k++)
+			told = sat_add(told, w->by.v[k].ns);
 		for (size_t k = 0; k < w->by.n && k < 3 && !t->err; k++)
 			t->err = buf_printf(
 			        &b, "%s%s %s", k ? ", " : "\nby ",
 			        w->by.v[k].task
-			                ? task_label(by, sizeof(by), t->r->m, w->by.v[k].task)
+			                ? watch_label(by, sizeof(by), t->r->m, w->by.v[k].task)
 			                : cause_text((enum cause)w->by.v[k].cause),
 			        fmt_ns(part, sizeof(part), w->by.v[k].ns));
+		if (!t->err && w->at_work_ns > told / SMALL_PART)
+			t->err = buf_printf(&b, "\nat work %s ready or kept by locks",
+			                    fmt_ns(part, sizeof(part), w->at_work_ns));
 		if (!t->err)
 			tx_items(t, TX_PLAIN, i ? "" : "watched", (const char *)b.p);
 	}

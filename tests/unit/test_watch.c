@@ -43,6 +43,7 @@ Test(watch, no_delay_counts)
 	cr_expect_eq(row.waits, 3);
 	cr_expect_eq(row.p50_ns, 0);
 	cr_expect_eq(row.max_ns, 4 * MS);
+	cr_expect_eq(row.at_work_ns, 0);
 }
 
 /* Who loses the CPU 20 us after the wake-up has not begun to work; after 2 ms it has. */
@@ -94,4 +95,49 @@ Test(watch, handing_the_gil_over_is_no_delay)
 		cr_expect_eq(row.max_ns, over ? 1 * MS : 20 * MS, "%llu",
 		             (unsigned long long)row.max_ns);
 	}
+}
+
+/* A worker that never waits for anything of its own, but for a lock and for the CPU. */
+Test(watch, what_keeps_it_at_work_is_told)
+{
+	struct report_opts o = {.width = 100};
+	struct model_opts mo = {.flags = MODEL_SLICES};
+	struct tb *tb = tb_new();
+	struct watch_row row;
+	struct report r = {0};
+	struct err err = {0};
+	char *text = NULL;
+	struct model *m;
+	size_t n = 0;
+	FILE *out;
+
+	tb_task(tb, 1, "app");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 60 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_owner(tb, 1, 1002);
+	tb_futex(tb, 1, 0x1000, TB_FUTEX_WAIT, 2, 0, 10 * MS, 2);
+	tb_run(tb, 1, 14 * MS, 20 * MS);
+	tb_preempt(tb, 1);
+	tb_run(tb, 1, 25 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, &mo);
+	cr_assert(m);
+	cr_assert_eq(report_build_opts(&r, m, &(struct analyze_opts){.watch = "main"}, &err), 0);
+	row = r.watch.v[0];
+	cr_expect_eq(row.waits, 0);
+	cr_expect_eq(row.at_work_ns, (9 + 4 + 5) * MS, "%" PRIu64, row.at_work_ns);
+	out = open_memstream(&text, &n);
+	cr_assert_eq(report_text(&r, &o, out, &err), 0);
+	fclose(out);
+	cr_expect(
+	        strstr(text, "watched          app: no delay, as it waited for nothing of its own"),
+	        "%s", text);
+	cr_expect(strstr(text, "at work 18 ms ready or kept by locks\n"), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+	tb_free(tb);
 }
