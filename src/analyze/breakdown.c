@@ -141,10 +141,11 @@ static int collect_parts(struct parts *p)
 
 /* --- what each lock and channel kept idle --- */
 
-/* The lock by which those below a root hang there, even when the root sleeps; 0 = none. */
+/* The lock by which those below a root hang there, even when the root sleeps, or below one who
+ * waits for the root; 0 = none. */
 static uint32_t lock_of(const struct waits *w, const struct charge *c)
 {
-	uint32_t id = c->label > LABEL_LOCK ? c->label - LABEL_LOCK : 0;
+	uint32_t id = label_lock(c->label);
 
 	if (c->what.cause == CAUSE_LOCK || c->what.cause == CAUSE_GIL)
 		return c->what.id;

@@ -34,6 +34,8 @@ struct what chains_what(const struct chains *c, const struct node *root, uint32_
 {
 	static const struct what unknown = {CH_UNKNOWN, CAUSE_UNATTRIBUTED, 0};
 
+	if (label & LABEL_VIA)
+		label = LABEL_WORK;
 	if (label == LABEL_SELF)
 		return root->self;
 	if (label == LABEL_JOIN && root->state != NODE_RUN && root->state != NODE_READY)
@@ -177,6 +179,12 @@ static int slot_add(struct chains *c, uint32_t i, uint32_t label, int64_t change
 	return err;
 }
 
+/* Of what comes by `label` to a node that hangs by `edge` itself: what its root sees of it. */
+static uint32_t label_above(uint32_t label, uint32_t edge)
+{
+	return edge == LABEL_WORK && label_lock(label) ? label | LABEL_VIA : edge;
+}
+
 /* A subtree with that weight and so many joiners comes to, or leaves, the chain that begins at
  * node i. */
 static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weight, int64_t joiners)
@@ -195,10 +203,30 @@ static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weigh
 		n->joiners = (uint32_t)(n->joiners + joiners);
 		if (is_root(n))
 			break;
-		label = n->label;
+		label = label_above(label, n->label);
 		i = n->parent;
 	}
 	return err;
+}
+
+/* Node i comes with all that is below it to what it hangs below (sign 1), or leaves that. */
+static int subtree_add(struct chains *c, uint32_t i, int sign)
+{
+	struct node *n = &c->nodes.v[i];
+	int64_t rest = n->size;
+	int err = 0;
+
+	for (size_t k = 0; !err && k < n->slots.n; k++) {
+		const struct slot *s = &n->slots.v[k];
+		uint32_t label = label_above(s->label, n->label);
+
+		if (!s->weight || label == n->label)
+			continue;
+		err = chain_add(c, n->parent, label, sign * (int64_t)s->weight, 0);
+		rest -= s->weight;
+	}
+	return err ? err
+	           : chain_add(c, n->parent, n->label, sign * rest, sign * (int64_t)n->joiners);
 }
 
 static uint32_t root_of(struct chains *c, uint32_t i)
@@ -325,7 +353,7 @@ static int leave(struct chains *c, uint32_t i)
 	int err = 0;
 
 	if (n->state == NODE_LINKED) {
-		err = chain_add(c, n->parent, n->label, -(int64_t)n->size, -(int64_t)n->joiners);
+		err = subtree_add(c, i, -1);
 	} else {
 		for (size_t k = 0; !err && k < n->slots.n; k++)
 			if (n->slots.v[k].weight)
@@ -399,7 +427,7 @@ static int enter_blocked(struct chains *c, uint32_t i, const struct span *s)
 	n->state = NODE_LINKED;
 	n->parent = blamed;
 	n->label = label_of(c, s);
-	return chain_add(c, blamed, n->label, n->size, n->joiners);
+	return subtree_add(c, i, 1);
 }
 
 /* Woken and soon to run: still the cost of the wait. */

@@ -64,8 +64,17 @@ enum node_state {
 	NODE_LINKED,
 };
 
-/* Labels of edges: these, or LABEL_LOCK + a lock's id. */
+/* Labels of edges: these, or LABEL_LOCK + a lock's id. With LABEL_VIA it is LABEL_WORK to the
+ * account, but what is below waits for that lock, whose holder waits for this work itself. */
 enum { LABEL_SELF, LABEL_WORK, LABEL_BARRIER, LABEL_JOIN, LABEL_LOCK };
+#define LABEL_VIA (1u << 31)
+
+/* The lock behind which it waits; 0 = none. */
+static inline uint32_t label_lock(uint32_t label)
+{
+	label &= ~LABEL_VIA;
+	return label > LABEL_LOCK ? label - LABEL_LOCK : 0;
+}
 
 struct what { /* what a wait is charged to */
 	uint8_t cls, cause;

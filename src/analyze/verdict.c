@@ -50,6 +50,7 @@ struct tally {
 	const struct cause_row *top; /* of what decides */
 	double behind;               /* of rest, what waited behind locks … */
 	struct cause_row lock;       /* … most behind this */
+	bool lent;                   /* … whose holder waited for others, who slept */
 	struct turns turns; /* its n is set: many work one at a time, and that is the verdict */
 };
 
@@ -313,7 +314,8 @@ static void say_serialized(struct report *r, struct tally *t, const char *cpus)
 
 	row_text(r, t->top, by, sizeof(by));
 	if (t->top == &t->lock) {
-		say(r, "SERIALIZED by %s, whose holder slept: %s", by, cpus);
+		say(r, "SERIALIZED by %s, whose holder %sslept: %s", by,
+		    t->lent ? "waited for one that " : "", cpus);
 		return;
 	}
 	turns_find(r, t->top, &t->turns);
@@ -494,7 +496,11 @@ static void set_next_step(struct report *r, const struct tally *t)
 	switch (row->cause) {
 	case CAUSE_GIL:
 	case CAUSE_LOCK:
-		if (*where)
+		if (*where && row == &t->lock && t->lent)
+			append(r->next_step, sizeof(r->next_step),
+			       "where %s sleeps while %s is held: most often %s", name, lock,
+			       where);
+		else if (*where)
 			append(r->next_step, sizeof(r->next_step),
 			       "what %s does while it holds %s: most often %s%s%s", name, lock,
 			       where, *call ? ", which calls " : "", call);
@@ -573,37 +579,41 @@ static void set_lock(const struct report *r, struct tally *t, uint32_t id, doubl
 	}
 }
 
-/* ns: room for each lock. */
-static void sum_behind(const struct report *r, const struct sweep *s, struct tally *t, double *ns)
+/* ns, via: room for each lock. */
+static void sum_behind(const struct report *r, const struct sweep *s, struct tally *t, double *ns,
+                       double *via)
 {
 	uint32_t best = 0;
 
 	for (size_t i = 0; i < s->chains.charges.n; i++) {
 		const struct charge *c = &s->chains.charges.v[i];
-		uint32_t id = c->label - LABEL_LOCK;
+		uint32_t id = label_lock(c->label);
 
-		if (c->what.cause != CAUSE_SLEEP || c->label <= LABEL_LOCK || id > r->w->locks.n)
+		if (c->what.cause != CAUSE_SLEEP || !id || id > r->w->locks.n)
 			continue;
 		if (r->w->locks.v[id - 1].family)
 			id = r->w->locks.v[id - 1].family;
 		t->behind += c->ns;
 		ns[id] += c->ns;
+		via[id] += c->label & LABEL_VIA ? c->ns : 0;
 		if (ns[id] > ns[best])
 			best = id;
 	}
 	/* Charges are estimates that the account has evened out. */
 	t->behind = t->behind < t->rest ? t->behind : t->rest;
+	t->lent = via[best] > ns[best] / 2;
 	if (best)
 		set_lock(r, t, best, ns[best]);
 }
 
 static int find_behind(const struct report *r, const struct sweep *s, struct tally *t)
 {
-	double *ns = r->w ? calloc(r->w->locks.n + 1, sizeof(*ns)) : NULL;
+	size_t n = r->w ? r->w->locks.n + 1 : 0;
+	double *ns = n ? calloc(2 * n, sizeof(*ns)) : NULL;
 
 	if (!ns)
-		return r->w ? -ENOMEM : 0;
-	sum_behind(r, s, t, ns);
+		return n ? -ENOMEM : 0;
+	sum_behind(r, s, t, ns, ns + n);
 	free(ns);
 	return 0;
 }

@@ -193,6 +193,45 @@ Test(causes, sleeping_with_the_lock)
 	drop(&b);
 }
 
+/* With the lock in its hands each starts a program that sleeps, as flock(1) does. */
+Test(causes, a_child_sleeps_for_the_locks_holder)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	for (uint32_t id = 2; id <= 4; id++) {
+		uint64_t from = id - 2, at = from * 12 * MS + MS;
+
+		tb_thread(tb, id, 1, "w", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, from ? US : MS);
+		if (from) {
+			tb_owner(tb, id, id - 1);
+			tb_futex_wait(tb, id, MUTEX, at - MS, id - 1);
+			tb_run(tb, id, at - MS, at);
+		}
+		tb_fork(tb, id + 10, id, "sleep", at);
+		tb_on(tb, id + 10, id);
+		tb_call(tb, id, TB_NR_wait4, 0, FD_UNKNOWN, at + 10 * MS, id + 10);
+		tb_run(tb, id + 10, at + 10 * US, at + 100 * US);
+		tb_call(tb, id + 10, TB_NR_nanosleep, 0, FD_UNKNOWN, at + 10 * MS - 100 * US, 0);
+		tb_run(tb, id + 10, at + 10 * MS - 100 * US, at + 10 * MS);
+		tb_exit(tb, id + 10, 0);
+		tb_run(tb, id, at + 10 * MS + 10 * US, at + 11 * MS);
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 1, 0, US);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_gt(of_cause(&b, CAUSE_SLEEP), of_cause(&b, CAUSE_LOCK));
+	cr_expect_gt(b.r.lock_idle_ns.v[0], 20 * MS,
+	             "the lock's, though a child of its holder slept: %" PRIu64,
+	             b.r.lock_idle_ns.v[0]);
+	expect_verdict(&b, VERDICT_SERIALIZED, "whose holder waited for one that slept: ");
+	drop(&b);
+}
+
 /* Whose turn it is waits for clients, with the lock that says so: the server is idle. */
 Test(causes, accepting_with_the_lock)
 {
