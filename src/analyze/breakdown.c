@@ -142,7 +142,7 @@ static int collect_parts(struct parts *p)
 /* --- what each lock and channel kept idle --- */
 
 /* The lock by which those below a root hang there, even when the root sleeps, or below one who
- * waits for the root; 0 = none. */
+ * waits for the root's end; 0 = none. */
 static uint32_t lock_of(const struct waits *w, const struct charge *c)
 {
 	uint32_t id = label_lock(c->label);

@@ -179,10 +179,10 @@ static int slot_add(struct chains *c, uint32_t i, uint32_t label, int64_t change
 	return err;
 }
 
-/* Of what comes by `label` to a node that hangs by `edge` itself: what its root sees of it. */
-static uint32_t label_above(uint32_t label, uint32_t edge)
+/* Of what comes by that label to a node that hangs below another one: by which it goes on. */
+static uint32_t label_above(const struct node *n, uint32_t label)
 {
-	return edge == LABEL_WORK && label_lock(label) ? label | LABEL_VIA : edge;
+	return n->for_end && label_lock(label) ? label | LABEL_VIA : n->label;
 }
 
 /* A subtree with that weight and so many joiners comes to, or leaves, the chain that begins at
@@ -203,7 +203,7 @@ static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weigh
 		n->joiners = (uint32_t)(n->joiners + joiners);
 		if (is_root(n))
 			break;
-		label = label_above(label, n->label);
+		label = label_above(n, label);
 		i = n->parent;
 	}
 	return err;
@@ -218,7 +218,7 @@ static int subtree_add(struct chains *c, uint32_t i, int sign)
 
 	for (size_t k = 0; !err && k < n->slots.n; k++) {
 		const struct slot *s = &n->slots.v[k];
-		uint32_t label = label_above(s->label, n->label);
+		uint32_t label = label_above(n, s->label);
 
 		if (!s->weight || label == n->label)
 			continue;
@@ -427,6 +427,7 @@ static int enter_blocked(struct chains *c, uint32_t i, const struct span *s)
 	n->state = NODE_LINKED;
 	n->parent = blamed;
 	n->label = label_of(c, s);
+	n->for_end = is_end_of_task(c, s);
 	return subtree_add(c, i, 1);
 }
 

@@ -65,7 +65,9 @@ enum node_state {
 };
 
 /* Labels of edges: these, or LABEL_LOCK + a lock's id. With LABEL_VIA it is LABEL_WORK to the
- * account, but what is below waits for that lock, whose holder waits for this work itself. */
+ * account, but what is below waits for that lock, whose holder waits for the end of a task: what
+ * it does by others. (Whoever answers on a channel may be there for all, and not for the holder.)
+ */
 enum { LABEL_SELF, LABEL_WORK, LABEL_BARRIER, LABEL_JOIN, LABEL_LOCK };
 #define LABEL_VIA (1u << 31)
 
@@ -93,6 +95,7 @@ struct node {
 	struct spans spans;
 	struct span cur;
 	uint32_t parent, label; /* LINKED */
+	bool for_end;           /* … by a wait for the parent's end */
 	uint32_t size;          /* weight of the subtree, with itself */
 	uint32_t joiners;       /* in the subtree, with itself */
 	uint8_t state;
