@@ -197,34 +197,42 @@ double whatif_more_ns(const struct what_if_row *row, double cpus)
 
 /* --- other programs --- */
 
+/* The kernel counts idle time in ticks of 10 ms on each CPU: of less than this it says nothing. */
+#define LEAST_LOOK_NS 50000000
+
 void whatif_others(struct report *r)
 {
 	const struct recording *rec = model_recording(r->m);
-	uint64_t busy, capacity, own = 0;
+	uint64_t busy, capacity, n, own = 0;
+	double others, wall;
 
 	r->others_ns = WHAT_IF_UNKNOWN;
 	if (rec->windowed || !model_meta_u64(r->m, META_BUSY, &busy) ||
-	    !model_meta_u64(r->m, META_CAPACITY, &capacity) || !capacity || busy > capacity)
+	    !model_meta_u64(r->m, META_CAPACITY, &capacity) || busy > capacity ||
+	    !model_meta_u64(r->m, META_CAPACITY_CPUS, &n) || !n || capacity / n < LEAST_LOOK_NS)
 		return;
 	/* With what the hypervisor took meanwhile, which the CPUs' idle time does not tell from
 	 * use. */
 	for (size_t i = 0; i < model_n_tasks(r->m); i++)
 		own = sat_add(own, model_task_at(r->m, i)->on_cpu_ns);
-	r->others_ns = busy > own ? busy - own : 0;
+	/* The looks are a little before the wall time and after it. */
+	wall = (double)r->wall_ns * (double)n;
+	others = busy > own ? (double)(busy - own) * wall / (double)capacity : 0;
+	r->others_ns = (uint64_t)fmin(others, fmax(0, wall - (double)own));
 }
 
 struct cpus_left whatif_cpus_left(const struct report *r, double cpus, uint32_t tasks)
 {
 	struct cpus_left left = {cpus, cpus};
 	double own = tasks ? tasks : 1, all, others, free_cpus;
-	uint64_t capacity, n;
+	uint64_t n;
 
-	if (r->others_ns == WHAT_IF_UNKNOWN || !model_meta_u64(r->m, META_CAPACITY, &capacity) ||
-	    !model_meta_u64(r->m, META_CAPACITY_CPUS, &n) || !n || !capacity)
+	if (r->others_ns == WHAT_IF_UNKNOWN || !r->wall_ns ||
+	    !model_meta_u64(r->m, META_CAPACITY_CPUS, &n) || !n)
 		return left;
 	/* A quota may be less than the CPUs, and others may use what is beyond it. */
 	all = fmax(cpus, (double)n);
-	others = all * fmin(1, (double)r->others_ns / (double)capacity);
+	others = all * fmin(1, (double)r->others_ns / ((double)r->wall_ns * (double)n));
 	/* As much as it had it would get again. */
 	free_cpus = fmax(all - others, fmax(r->avg_parallelism, LEAST_CPUS));
 	left.worst = fmin(cpus, free_cpus);

@@ -395,6 +395,34 @@ Test(whatif, the_hypervisor_is_no_other_program)
 	drop(&b);
 }
 
+/* The looks at the CPUs are some milliseconds before the workload's beginning and after its end,
+ * and their clock ticks every 10 ms: that is not its time, and of a short run says nothing. */
+Test(whatif, others_in_the_wall_time)
+{
+	static const struct {
+		uint64_t wall_ms;
+		const char *busy, *capacity;
+		uint64_t expect_ms;
+	} rows[] = {{100, "160000000", "240000000", 50}, /* 60 in 120 ms of two CPUs */
+	            {100, "240000000", "240000000", 100},
+	            {2, "20000000", "24000000", UINT64_MAX}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct tb *tb = tb_new();
+		struct built b;
+
+		tb_task(tb, 1, "main");
+		tb_run(tb, 1, 0, rows[i].wall_ms * MS);
+		tb_exit(tb, 1, 0);
+		b = build(with_others(tb, rows[i].busy, rows[i].capacity));
+		if (rows[i].expect_ms == UINT64_MAX)
+			cr_expect_eq(b.r.others_ns, WHAT_IF_UNKNOWN);
+		else
+			expect_ns(b.r.others_ns, rows[i].expect_ms * MS);
+		drop(&b);
+	}
+}
+
 /* All that ran was the workload; or nonsense was written. */
 Test(whatif, nobody_else_used_the_cpus)
 {
