@@ -100,44 +100,48 @@ static void set_names(const struct model *m, struct lproc *lp)
 	}
 }
 
-/* From then on; *n: of so many. */
-static uint64_t largest_sample(const struct lproc *lp, uint64_t from_ns, size_t *n)
-{
-	uint64_t peak = 0;
+/* Of what was sampled from then on. The counters, which each thread adds to in lumps, are behind
+ * what is read of the pages. */
+struct most {
+	uint64_t counted, read;
+	size_t n;
+};
 
-	*n = 0;
+static struct most most_of(const struct lproc *lp, uint64_t from_ns)
+{
+	struct most most = {0};
+
 	for (size_t i = 0; i < lp->p.rss.n; i++) {
 		const struct rss_sample *s = &lp->p.rss.v[i];
 		uint64_t sum = sat_add(sat_add(s->anon_bytes, s->file_bytes), s->shmem_bytes);
 
 		if (s->t_ns < from_ns)
 			continue;
-		++*n;
-		if (sum > peak)
-			peak = sum;
+		most.n++;
+		if (sum > most.counted)
+			most.counted = sum;
 	}
-	/* More exact than the counters, which each thread adds to in lumps. */
 	for (size_t i = 0; i < lp->p.footprint.n; i++) {
 		const struct footprint_sample *s = &lp->p.footprint.v[i];
 
 		if (s->t_ns < from_ns)
 			continue;
-		++*n;
-		if (s->rss_bytes > peak)
-			peak = s->rss_bytes;
+		most.n++;
+		if (s->rss_bytes > most.read)
+			most.read = s->rss_bytes;
 	}
-	return peak;
+	return most;
 }
 
 static void set_peak(struct lproc *lp)
 {
-	size_t n;
-	uint64_t peak = largest_sample(lp, 0, &n);
+	struct most most = most_of(lp, 0);
+	uint64_t peak = lp->maxrss_bytes;
 
-	if (lp->hiwater_bytes > peak)
-		peak = lp->hiwater_bytes;
-	lp->p.rss_peak_from_kernel = lp->maxrss_bytes > 0;
-	lp->p.rss_peak_bytes = lp->maxrss_bytes ? lp->maxrss_bytes : peak;
+	if (!peak)
+		peak = most.counted > lp->hiwater_bytes ? most.counted : lp->hiwater_bytes;
+	lp->p.rss_peak_from_kernel = lp->maxrss_bytes && most.read <= peak;
+	lp->p.rss_peak_bytes = most.read > peak ? most.read : peak;
 }
 
 /* Fewer may all be of its first moments. */
@@ -151,8 +155,8 @@ static void set_own_peak(const struct model *m, struct lproc *lp)
 {
 	const struct ltask *leader = task_get(m, lp->p.id), *by = task_get(m, lp->p.parent);
 	const struct lproc *from = by ? proc_get(m, by->t.proc) : NULL;
-	uint64_t theirs, most;
-	size_t n;
+	struct most most;
+	uint64_t theirs;
 
 	if (!lp->maxrss_bytes || !from || from == lp || !leader || !leader->t.exec_ns)
 		return;
@@ -162,10 +166,13 @@ static void set_own_peak(const struct model *m, struct lproc *lp)
 	if (theirs && lp->maxrss_bytes > theirs)
 		return;
 	lp->p.rss_peak_from_kernel = false;
-	most = largest_sample(lp, leader->t.exec_ns, &n);
-	if (most > lp->maxrss_bytes) /* the counters lag both ways */
-		most = lp->maxrss_bytes;
-	lp->p.rss_peak_bytes = n >= ENOUGH_SAMPLES || most >= lp->maxrss_bytes / 2 ? most : 0;
+	most = most_of(lp, leader->t.exec_ns);
+	if (most.counted > lp->maxrss_bytes)
+		most.counted = lp->maxrss_bytes;
+	if (most.read < most.counted)
+		most.read = most.counted;
+	lp->p.rss_peak_bytes =
+	        most.n >= ENOUGH_SAMPLES || most.read >= lp->maxrss_bytes / 2 ? most.read : 0;
 }
 
 /* Drops the samples outside the window. */

@@ -343,10 +343,11 @@ static struct peak peak_of(json_t *report, uint64_t pid)
 	return peak;
 }
 
-/* What the kernel says of a program is the most that it had or its starter, before the exec. */
+/* What the kernel says of a program is the most that it had or its starter, before the exec; by
+ * counters that are behind what is read of the pages. */
 static bool right_peak(const struct peak *p, unsigned long long kernel)
 {
-	return p->from_kernel ? p->bytes == kernel : p->bytes <= kernel;
+	return p->from_kernel ? p->bytes == kernel : p->bytes <= kernel + (1 << 20);
 }
 
 /* The parent's wait4() says it exactly, for a process without children of its own (theirs are

@@ -149,6 +149,24 @@ Test(model, memory_samples)
 	model_free(m);
 }
 
+/* What was read of the pages is exact; the kernel's mark is of counters that lag. */
+Test(model, no_peak_is_below_a_reading)
+{
+	struct rec_exit exit = {.task = 1, .last = 1, .maxrss_bytes = 9 << 20};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_run(tb, 1, 0, 9 * MS);
+	tb_footprint(tb, 1, 3 * MS, 10 << 20, 9 << 20, 9 << 20);
+	tb_exit(tb, 1, 0);
+	tb_raw(tb, REC_K_EXIT, TB_EPOCH + 9 * MS, &exit);
+	m = load(tb, NULL);
+	cr_expect_eq(model_proc(m, 1)->rss_peak_bytes, 10 << 20);
+	cr_expect_not(model_proc(m, 1)->rss_peak_from_kernel);
+	model_free(m);
+}
+
 static void tb_last_exit(struct tb *tb, uint32_t id, uint64_t maxrss_mb)
 {
 	struct rec_exit exit = {.task = id, .last = 1, .maxrss_bytes = maxrss_mb << 20};
