@@ -253,18 +253,17 @@ Test(compare, text_and_json)
 	free(text);
 	doc = json_of_compare(&c);
 	cr_expect_str_eq(json_string_value(json_object_get(doc, "schema")), "mpvtrace.compare/1");
-	cr_expect_eq(
-	        json_integer_value(json_object_get(
-	                json_object_get(json_object_get(json_object_get(doc, "figures"), "wall_ns"),
-	                                "a"),
-	                "median")),
-	        199 * MS);
-	cr_expect(json_is_null(json_object_get(
-	                  json_object_get(json_object_get(doc, "figures"), "peak_pss_bytes"), "a")),
-	          "unknown is null");
-	cr_expect_str_eq(json_string_value(
-	                         json_object_get(json_object_get(doc, "recommendation"), "choice")),
-	                 "b");
+	cr_expect_eq(json_integer_value(at(doc, "figures.wall_ns.a.median")), 199 * MS);
+	cr_expect_eq(json_integer_value(at(doc, "figures.wall_ns.b.min")), 100 * MS);
+	cr_expect_eq(json_integer_value(at(doc, "figures.wall_ns.b.runs")), 2);
+	cr_expect_float_eq(json_number_value(at(doc, "figures.wall_ns.b_to_a_ratio")), 100.0 / 199,
+	                   1e-9);
+	cr_expect(json_is_false(at(doc, "figures.wall_ns.ranges_overlap")));
+	cr_expect(json_is_true(at(doc, "figures.cpu_ns.ranges_overlap")));
+	cr_expect(json_is_null(at(doc, "figures.peak_pss_bytes.a")), "unknown is null");
+	cr_expect_str_eq(json_string_value(at(doc, "recommendation.choice")), "b");
+	cr_expect_str_eq(json_string_value(at(doc, "a.verdict")), "serialized");
+	cr_expect_str_eq(json_string_value(at(doc, "b.verdict")), "parallel");
 	json_decref(doc);
 	compare_release(&c);
 }

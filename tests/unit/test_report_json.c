@@ -99,6 +99,26 @@ Test(report, json_values)
 	model_free(m);
 }
 
+/* What is a number is one. */
+Test(report, json_of_the_machine)
+{
+	struct tb *tb = workers();
+	struct model *m;
+	json_t *doc;
+
+	tb_meta(tb, META_NCPU, "8");
+	tb_meta(tb, META_MEMORY, "1073741824");
+	tb_meta(tb, META_LIBC, "glibc 2.36");
+	m = loaded(tb);
+	doc = json_of(m);
+	cr_expect_eq(num(doc, "machine.cpus_online"), 8);
+	cr_expect_eq(num(doc, "machine.memory_bytes"), 1 << 30);
+	cr_expect_str_eq(json_string_value(at(doc, "machine.libc")), "glibc 2.36");
+	cr_expect(json_is_null(at(doc, "machine.cpu_model")));
+	json_decref(doc);
+	model_free(m);
+}
+
 Test(report, unknown_is_null_not_zero)
 {
 	struct tb *tb = tb_new_attach();
