@@ -188,6 +188,23 @@ Test(blame, while_the_gil_is_free_for_who_takes_it_next)
 	built_free(&b);
 }
 
+/* Nobody waits for itself: who had it already when it was late to say so waits for nobody. */
+Test(blame, a_gil_that_the_waiter_has)
+{
+	struct tb *tb = gil_program(40 * MS);
+	struct built b;
+
+	tb_run(tb, 2, 0, 45 * MS);
+	tb_run(tb, 3, 0, 45 * MS);
+	reads(tb, 10 * MS, 2, true, 4, 5);
+	reads(tb, 39 * MS, 2, true, 4, 5);
+	tb_stop(tb, 50 * MS);
+	b = build_waits(tb);
+	expect_blame(&b, 4, 0, 5 * MS, BLAME_NOBODY, 0);
+	expect_blame(&b, 4, 0, 20 * MS, BLAME_HANDOFF, 0);
+	built_free(&b);
+}
+
 /* Two threads pass it on a hundred times: the first of them are told, what is left is nobody's. */
 Test(blame, pieces_of_one_wait_are_limited)
 {

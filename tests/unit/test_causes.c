@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Capacity, shares, serial sections and verdict, on programs built in memory whose truth is known
  * to the ns. Two CPUs, unless said otherwise. Critical path and deadlocks: test_path.c. */
+#include "analyze/capacity_priv.h"
 #include "causes_test.h"
 #include "random_trace.h"
 
@@ -968,6 +969,37 @@ Test(causes, heights)
 	cr_expect_eq(b.r.proc_shares.v[0].height_ns, 32 * MS);
 	cr_expect_eq(b.r.proc_shares.v[0].critical_ns, (1 + 20 + 5 + 1) * MS);
 	drop(&b);
+}
+
+/* --- rounding --- */
+
+/* Down, and what is missing goes to those of which most was cut off; or up, and what is too much is
+ * taken from those of which least was. */
+Test(causes, parts_are_rounded_to_their_sum)
+{
+	static const struct {
+		double parts[4];
+		uint64_t total, want[4];
+	} rows[] = {
+	        {{1.2, 2.7, 0, 3.1}, 7, {1, 3, 0, 3}}, {{0.5, 0.5, 0.5, 0.5}, 2, {1, 1, 0, 0}},
+	        {{3.9999, 2, 1, 0}, 7, {4, 2, 1, 0}}, /* a hair below a whole number */
+	        {{3, 2, 1, 0}, 5, {3, 2, 1, 0}},       {{0, 0, 0, 0}, 0, {0, 0, 0, 0}},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint64_t out[4], sum = 0;
+
+		cr_assert_eq(apportion(rows[i].parts, 4, rows[i].total, out), 0);
+		for (size_t k = 0; k < 4; k++) {
+			double off = (double)out[k] - rows[i].parts[k];
+
+			sum += out[k];
+			cr_expect(off >= -1 && off < 1, "row %zu, %zu: %g", i, k, off);
+			cr_expect(i == 3 || out[k] == rows[i].want[k], "row %zu, %zu: %" PRIu64, i,
+			          k, out[k]);
+		}
+		cr_expect_eq(sum, rows[i].total, "row %zu", i);
+	}
 }
 
 /* --- any recording --- */

@@ -101,6 +101,27 @@ Test(model, many_waits_are_sampled_evenly)
 	model_free(m);
 }
 
+/* A thread that calls exec goes on under its leader's id. */
+Test(model, exec_by_a_thread)
+{
+	struct rec_exec exec = {.task = 2, .tid = 1001};
+	struct tb *tb = tb_new();
+	struct model *m;
+
+	tb_task(tb, 1, "main");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 1, 0, 4 * MS);
+	tb_exit(tb, 1, 0);
+	tb_run(tb, 2, 0, 9 * MS);
+	tb_raw(tb, REC_K_EXEC, TB_EPOCH + 5 * MS, &exec);
+	tb_exit(tb, 2, 0);
+	m = load(tb, NULL);
+	cr_expect_eq(model_task(m, 2)->tid, 1001);
+	cr_expect_eq(model_proc(m, 1)->n_execs, 1);
+	model_free(m);
+}
+
 /* Another thread than the last one ended the process: it says with what. */
 Test(model, status_of_a_group)
 {

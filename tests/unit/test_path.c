@@ -341,6 +341,26 @@ Test(path, not_from_who_was_joined_and_went_late)
 	drop(&b);
 }
 
+/* The last that is known of main is that it runs; the recording ends a little later. */
+Test(path, goes_on_to_the_end)
+{
+	struct rec_end end = {.task = 1, .run = 19 * MS, .flags = CNT_F_ON_CPU | CNT_F_ALIVE};
+	struct tb *tb = tb_program(2, "main", "worker");
+	struct built b;
+
+	tb_no_end(tb, 1);
+	tb_run(tb, 1, 0, 19 * MS);
+	tb_run(tb, 2, 0, 20 * MS);
+	tb_raw(tb, REC_K_END, TB_EPOCH + 19 * MS, &end);
+	tb_stop(tb, 20 * MS);
+	b = build(tb);
+	cr_assert_gt(b.r.path.n, 0);
+	cr_expect_eq(b.r.path.v[b.r.path.n - 1].task, 1);
+	cr_expect_eq(b.r.path.v[b.r.path.n - 1].state, 'R');
+	cr_expect_eq(b.r.path.v[b.r.path.n - 1].end_ns, TB_EPOCH + 20 * MS);
+	drop(&b);
+}
+
 Test(path, of_one_task)
 {
 	const struct analyze_opts by_name = {.task = "beta"}, by_tid = {.task = "1003"},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* CPython's locks by what its library made of them. */
+#include "analyze/capacity_priv.h"
 #include "locks_test.h"
 #include "report.h"
 
@@ -202,6 +203,26 @@ Test(pykinds, a_semaphore_that_signals_is_none)
 	built_free(&b);
 	b = three_wait("queue", false);
 	cr_expect_eq(lock_of_wait(&b, 3, 0)->pool, 0);
+	built_free(&b);
+}
+
+/* Where half of the run is waited at a queue for those who wait there, too, that is told. */
+Test(pykinds, a_pool_that_is_too_small)
+{
+	struct built b = three_wait("queue", true);
+	struct report r = {.m = b.m, .w = b.w, .wall_ns = 80 * MS};
+
+	pools_say(&r);
+	cr_expect(strstr(r.next_step, ": 3 tasks waited there for 129 ms in all"), "%s",
+	          r.next_step);
+	r = (struct report){.m = b.m, .w = b.w, .wall_ns = 260 * MS};
+	pools_say(&r);
+	cr_expect_str_empty(r.next_step);
+	built_free(&b);
+	b = three_wait("queue", false);
+	r = (struct report){.m = b.m, .w = b.w, .wall_ns = 80 * MS};
+	pools_say(&r);
+	cr_expect_str_empty(r.next_step);
 	built_free(&b);
 }
 

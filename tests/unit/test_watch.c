@@ -116,6 +116,7 @@ Test(watch, what_keeps_it_at_work_is_told)
 	tb_on(tb, 2, 1);
 	tb_run(tb, 2, 0, 60 * MS);
 	tb_run(tb, 1, 0, 1 * MS);
+<<<<<<< HEAD
 	tb_owner(tb, 1, 1002);
 	tb_futex(tb, 1, 0x1000, TB_FUTEX_WAIT, 2, 0, 10 * MS, 2);
 	tb_run(tb, 1, 14 * MS, 20 * MS);
@@ -140,4 +141,88 @@ Test(watch, what_keeps_it_at_work_is_told)
 	report_release(&r);
 	model_free(m);
 	tb_free(tb);
+=======
+	sleeps(tb, 10 * MS);
+	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
+	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
+	tb_run(tb, 1, 30 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, &mo);
+	tb_free(tb);
+	cr_assert(m);
+	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.watch.n, 1);
+	cr_assert_eq(r.watch.v[0].by.n, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].task, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].cause, CAUSE_GIL);
+	cr_expect_eq(r.watch.v[0].by.v[0].ns, 19 * MS - 20 * US);
+	cr_expect_eq(r.watch.v[0].by.v[1].cause, CAUSE_CPU_SHORTAGE);
+	cr_expect_eq(r.watch.v[0].by.v[1].ns, 1 * MS);
+	report_release(&r);
+	model_free(m);
+>>>>>>> d03a29d (Tests: who kept a watched task, pools too small, rounding, ids after exec)
+}
+
+/* What it was kept by: after the timer 1 ms by the lack of a CPU, then by who had the GIL. */
+Test(watch, by_whom)
+{
+	struct model_opts mo = {.flags = MODEL_SLICES};
+	struct analyze_opts o = {.watch = "main"};
+	struct tb *tb = tb_new();
+	struct report r = {0};
+	struct err err = {0};
+	struct model *m;
+
+	tb_task(tb, 1, "app");
+	tb_gil(tb, 1, 1, 0x1000, true, 0x030b07f0);
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 60 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
+	tb_owner(tb, 1, 1002);
+	tb_futex(tb, 1, 0x1000, TB_FUTEX_WAIT, 2, 0, 10 * MS, 2);
+	tb_run(tb, 1, 14 * MS, 20 * MS);
+	tb_preempt(tb, 1);
+	tb_run(tb, 1, 25 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, &mo);
+	cr_assert(m);
+	cr_assert_eq(report_build_opts(&r, m, &(struct analyze_opts){.watch = "main"}, &err), 0);
+	row = r.watch.v[0];
+	cr_expect_eq(row.waits, 0);
+	cr_expect_eq(row.at_work_ns, (9 + 4 + 5) * MS, "%" PRIu64, row.at_work_ns);
+	out = open_memstream(&text, &n);
+	cr_assert_eq(report_text(&r, &o, out, &err), 0);
+	fclose(out);
+	cr_expect(
+	        strstr(text, "watched          app: no delay, as it waited for nothing of its own"),
+	        "%s", text);
+	cr_expect(strstr(text, "at work 18 ms ready or kept by locks\n"), "%s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+	tb_free(tb);
+}
+
+	sleeps(tb, 10 * MS);
+	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
+	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
+	tb_run(tb, 1, 30 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, &mo);
+	tb_free(tb);
+	cr_assert(m);
+	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.watch.n, 1);
+	cr_assert_eq(r.watch.v[0].by.n, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].task, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].cause, CAUSE_GIL);
+	cr_expect_eq(r.watch.v[0].by.v[0].ns, 19 * MS - 20 * US);
+	cr_expect_eq(r.watch.v[0].by.v[1].cause, CAUSE_CPU_SHORTAGE);
+	cr_expect_eq(r.watch.v[0].by.v[1].ns, 1 * MS);
+	report_release(&r);
+	model_free(m);
 }
