@@ -185,6 +185,9 @@ Test(blame, while_the_gil_is_free_for_who_takes_it_next)
 	expect_blame(&b, 4, 0, 15 * MS, BLAME_HELD, 2);
 	expect_blame(&b, 4, 0, 20500 * US, BLAME_HANDOFF, 3);
 	expect_blame(&b, 4, 0, 25 * MS, BLAME_HELD, 3);
+	cr_expect_eq(b.w->locks.v[0].owner_known, 2, "each was woken by who had it");
+	cr_expect_eq(b.w->locks.v[0].owner_agree, 2);
+	cr_expect_eq(b.w->locks.v[0].owner_differ, 0);
 	built_free(&b);
 }
 

@@ -971,6 +971,64 @@ Test(causes, heights)
 	drop(&b);
 }
 
+/* --- semaphores --- */
+
+/* Two workers wait at a semaphore, each `rounds` times for the other one, who posts after 2 ms of
+ * work, and so often as said for main. */
+static struct built semaphore(unsigned rounds, unsigned for_main)
+{
+	struct tb *tb = tb_program(3, "main", "worker");
+	uint32_t post = tb_site(tb, TB_NR_futex, SEM, TB_FUTEX_WAKE, 1, FD_UNKNOWN);
+	uint64_t t = 1 * MS;
+
+	tb_meta(tb, META_CPUS, "3");
+	for (uint32_t id = 1; id <= 3; id++)
+		tb_wakes_by(tb, id, post, 0);
+	tb_object(tb, 1, SEM, "slots", 0, 32);
+	tb_run(tb, 2, 0, 1 * MS);
+	tb_run(tb, 3, 0, 1 * MS);
+	for (unsigned i = 0; i < rounds; i++, t += 4 * MS) {
+		tb_futex(tb, 3, SEM, TB_FUTEX_BITSET, 0, 0, t + 2 * MS, 2);
+		tb_run(tb, 2, t, t + 2 * MS);
+		tb_futex(tb, 2, SEM, TB_FUTEX_BITSET, 0, 0, t + 4 * MS, 3);
+		tb_run(tb, 3, t + 2 * MS, t + 4 * MS);
+	}
+	if (rounds)
+		tb_run(tb, 2, t, t + 10 * US);
+	if (for_main) {
+		tb_run(tb, 1, t, t + for_main * 4 * MS);
+		for (uint32_t id = 2; id <= 3; id++) {
+			uint64_t end = t + for_main * 4 * MS;
+
+			tb_futex(tb, id, SEM, TB_FUTEX_BITSET, 0, 0, end, 1);
+			tb_run(tb, id, end, end + 1 * MS);
+		}
+	} else
+		tb_run(tb, 1, 0, 1 * MS);
+	for (uint32_t id = 3; id; id--)
+		tb_exit(tb, id, 0);
+	return build(tb);
+}
+
+/* It is a lock where those who post wait for it, too; else who posts has something to do first. */
+Test(causes, semaphores_are_locks_or_signals)
+{
+	struct built b = semaphore(10, 0);
+
+	cr_assert_eq(b.r.w->locks.v[0].kind, LOCK_SEMAPHORE);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 40 * MS);
+	cr_expect_eq(of_cause(&b, CAUSE_SERIAL), 0);
+	drop(&b);
+	b = semaphore(0, 10);
+	cr_assert_eq(b.r.w->locks.v[0].kind, LOCK_SEMAPHORE);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 0);
+	cr_expect_gt(of_cause(&b, CAUSE_SERIAL), 38 * MS);
+	drop(&b);
+	b = semaphore(2, 10); /* most of it for main */
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), 0);
+	drop(&b);
+}
+
 /* --- rounding --- */
 
 /* Down, and what is missing goes to those of which most was cut off; or up, and what is too much is

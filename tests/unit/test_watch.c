@@ -142,6 +142,27 @@ Test(watch, what_keeps_it_at_work_is_told)
 	model_free(m);
 	tb_free(tb);
 =======
+/* Delays of 1 to 100 us: the longest of the shortest half, and of all but the longest. */
+Test(watch, percentiles)
+{
+	struct tb *tb = tb_new();
+	struct watch_row row;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 1 * MS);
+	for (unsigned i = 1; i <= 100; i++) {
+		sleeps(tb, i * 10 * MS);
+		tb_run(tb, 1, i * 10 * MS + i * US, i * 10 * MS + 5 * MS);
+	}
+	tb_exit(tb, 1, 0);
+	row = watch_of(tb);
+	cr_expect_eq(row.waits, 100);
+	cr_expect_eq(row.p50_ns, 50 * US);
+	cr_expect_eq(row.p99_ns, 99 * US);
+	cr_expect_eq(row.max_ns, 100 * US);
+>>>>>>> c83fc59 (Tests: which semaphores are locks, percentiles of delays)
+}
+
 	sleeps(tb, 10 * MS);
 	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
 	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
@@ -161,7 +182,26 @@ Test(watch, what_keeps_it_at_work_is_told)
 	cr_expect_eq(r.watch.v[0].by.v[1].ns, 1 * MS);
 	report_release(&r);
 	model_free(m);
->>>>>>> d03a29d (Tests: who kept a watched task, pools too small, rounding, ids after exec)
+=======
+/* Delays of 1 to 100 us: the longest of the shortest half, and of all but the longest. */
+Test(watch, percentiles)
+{
+	struct tb *tb = tb_new();
+	struct watch_row row;
+
+	tb_task(tb, 1, "app");
+	tb_run(tb, 1, 0, 1 * MS);
+	for (unsigned i = 1; i <= 100; i++) {
+		sleeps(tb, i * 10 * MS);
+		tb_run(tb, 1, i * 10 * MS + i * US, i * 10 * MS + 5 * MS);
+	}
+	tb_exit(tb, 1, 0);
+	row = watch_of(tb);
+	cr_expect_eq(row.waits, 100);
+	cr_expect_eq(row.p50_ns, 50 * US);
+	cr_expect_eq(row.p99_ns, 99 * US);
+	cr_expect_eq(row.max_ns, 100 * US);
+>>>>>>> c83fc59 (Tests: which semaphores are locks, percentiles of delays)
 }
 
 /* What it was kept by: after the timer 1 ms by the lack of a CPU, then by who had the GIL. */
