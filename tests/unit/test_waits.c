@@ -335,6 +335,34 @@ Test(waits, open_waits_know_the_owner)
 	built_free(&b);
 }
 
+/* Of a semaphore, who got it last and has not posted since. */
+Test(waits, open_waits_for_a_semaphore)
+{
+	for (unsigned posts = 0; posts < 2; posts++) {
+		struct tb *tb = threads(4);
+		struct built b;
+
+		tb_object(tb, 1, L, "slots", 0, 32);
+		tb_run(tb, 1, 0, 40 * MS);
+		tb_run(tb, 4, 0, 1 * MS);
+		if (posts) {
+			tb_futex(tb, 4, L, TB_FUTEX_BITSET, 0, 0, 20 * MS, 2);
+			tb_run(tb, 4, 20 * MS, 40 * MS);
+		}
+		tb_run(tb, 2, 0, 1 * MS);
+		tb_futex(tb, 2, L, TB_FUTEX_BITSET, 0, 0, 10 * MS, 1);
+		tb_run(tb, 2, 10 * MS, 40 * MS);
+		tb_run(tb, 3, 0, 15 * MS);
+		tb_futex(tb, 3, L, TB_FUTEX_BITSET, 0, 0, TB_NEVER, 0);
+		tb_stop(tb, 40 * MS);
+		b = build_waits(tb);
+		cr_assert_eq(b.w->locks.v[0].kind, LOCK_SEMAPHORE);
+		cr_expect(wait_no(&b, 3, 0)->open);
+		expect_blame(&b, 3, 0, 30 * MS, BLAME_HELD, posts ? 4 : 2);
+		built_free(&b);
+	}
+}
+
 /* Who waits for several words at once waits for the one on which it is woken. */
 Test(waits, several_words_at_once)
 {
