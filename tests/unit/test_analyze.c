@@ -360,6 +360,11 @@ Test(analyze, futexes_by_wait)
 	cr_expect_eq(r->locks.v[1].futex->addr, 0xa000);
 	cr_expect_str_eq(r->locks.v[1].name, "futex in python3, waited for at take_gil");
 	cr_expect_eq(r->locks.v[1].futex->waits, 100);
+	cr_expect_eq(r->locks.v[1].futex->max_ns, 100 * US);
+	cr_assert_eq(r->locks.v[1].futex->waiters.n, 1);
+	cr_expect_eq(r->locks.v[1].futex->waiters.v[0].max_ns, 100 * US);
+	cr_expect_eq(r->locks.v[1].id, 1, "the first that was waited for");
+	cr_expect_eq(r->locks.v[0].id, 2);
 	cr_expect_eq(r->locks.v[1].p50_ns, 50 * US);
 	cr_expect_eq(r->locks.v[1].p99_ns, 99 * US);
 	cr_expect_str_eq(r->locks.v[2].name, "futex in python3, 0xc000");

@@ -130,6 +130,37 @@ Test(gil_share, somebody_waits)
 	done(&x);
 }
 
+/* As long as one of several waits. */
+Test(gil_share, several_wait)
+{
+	struct tb *tb = threads();
+	const struct gil_time *t;
+	struct result x;
+
+	samples(tb, 2, 0, 10, 5);
+	samples(tb, 2, 10, 60, 0);
+	samples(tb, 2, 60, 100, 5);
+	for (uint32_t id = 3; id <= 4; id++) {
+		uint64_t from = id == 3 ? 20 : 10, to = id == 3 ? 60 : 40;
+
+		tb_run(tb, id, 0, from * MS);
+		tb_reads_gil(tb, id, 1, true, TSTATE(2), 5);
+		tb_futex_wait(tb, id, COND, to * MS, 2);
+		tb_run(tb, id, to * MS, (to + 1) * MS);
+		tb_call(tb, id, TB_NR_nanosleep, 1, FD_UNKNOWN, 120 * MS, 0);
+	}
+	tb_run(tb, 2, 0, 100 * MS);
+	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
+	tb_exit(tb, 2, 0);
+	tb_stop(tb, 120 * MS);
+	x = analyzed(tb);
+	t = time_of(&x, 2);
+	cr_assert(t);
+	cr_expect_eq(t->samples, 50);
+	expect_near(t->hold_ns, 50 * MS + 49.5 * MS / 2);
+	done(&x);
+}
+
 /* A holder that has lost its CPU still has it; that needs no sample. */
 Test(gil_share, holder_that_does_not_run)
 {

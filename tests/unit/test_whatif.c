@@ -726,6 +726,72 @@ Test(whatif, more_cpus)
 	drop(&b);
 }
 
+/* Of two tasks the second sleeps for the first 4 ms, and then has 2 ms of work. Who loses the only
+ * CPU to the other one does not do again what it had done. With the longer one first, the other one
+ * goes to sleep only after that. */
+Test(whatif, who_loses_the_cpu_goes_on_where_it_was)
+{
+	struct tb *tb = main_and_worker(0);
+	struct built b;
+	struct replay p;
+
+	tb_run(tb, 1, 0, 10 * MS);
+	tb_run(tb, 2, 0, 1);
+	tb_call(tb, 2, TB_NR_nanosleep, 0, FD_UNKNOWN, 4 * MS, 0);
+	tb_run(tb, 2, 4 * MS, 6 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_assert_eq(replay_build(&p, b.r.w), 0);
+	for (int order = REPLAY_SHARED; order <= REPLAY_SHORT_FIRST; order++) {
+		struct replay_result out = {0};
+
+		cr_assert_eq(
+		        replay_run(&p, &(struct replay_terms){.cpus = 1, .order = order}, &out), 0);
+		expect_ns((uint64_t)out.wall_ns,
+		          (order == REPLAY_LONG_FIRST ? 10 + 4 + 2 : 12) * MS);
+		cr_expect(out.crowded);
+	}
+	replay_release(&p);
+	drop(&b);
+}
+
+/* Of many locks the three that were waited for longest are tried, that first. */
+Test(whatif, locks_that_were_waited_for_most)
+{
+	static const unsigned ms[] = {5, 20, 10, 40, 7}, want[] = {40, 20, 10};
+	struct tb *tb = main_and_worker(0);
+	struct built b;
+	uint64_t t = 1 * MS;
+	size_t n = 0;
+
+	tb_run(tb, 2, 0, t);
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t end = t + ms[i] * MS;
+
+		tb_wakes_by(tb, 1, wake_call(tb, MUTEX + 64 * i), 0);
+		tb_owner(tb, 2, 1);
+		tb_futex(tb, 2, MUTEX + 64 * i, TB_FUTEX_WAIT, 2, 0, end, 1);
+		tb_run(tb, 2, end, end + 1 * MS);
+		t = end + 1 * MS;
+	}
+	tb_run(tb, 1, 0, t);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	for (size_t i = 0; i < b.r.what_if.n; i++) {
+		const struct what_if_row *row = &b.r.what_if.v[i];
+
+		if (row->cause != CAUSE_LOCK)
+			continue;
+		cr_assert_lt(n, 3);
+		cr_expect_eq(b.r.w->locks.v[row->id - 1].wait_ns, want[n] * MS, "row %zu", i);
+		n++;
+	}
+	cr_expect_eq(n, 3);
+	drop(&b);
+}
+
 /* --- any recording --------------------------------------------------------------------------- */
 
 static double wall_of(const struct replay *p, const struct replay_terms *terms)
