@@ -55,6 +55,7 @@ struct what_if {
 	VEC(struct change) changes;
 	double scale, steps;
 	bool crowded;
+	double gil_ns, gil_least_ns; /* CPU time with the GIL that was had longest, and at least */
 };
 
 /* --- replays --- */
@@ -109,6 +110,21 @@ static int replay_apart(const struct what_if *f, const struct change *c, double 
 	return err;
 }
 
+/* Who has a GIL is alone with it on any number of CPUs; threads that something else kept apart
+ * never had to wait for it, so the replay does not know that they would. */
+static void find_gil_time(struct what_if *f)
+{
+	for (size_t i = 0; i < f->r->gils.n; i++) {
+		const struct gil_time *t = &f->r->gils.v[i].time;
+
+		if (!t->samples)
+			continue;
+		f->gil_ns = fmax(f->gil_ns, (double)t->cpu_hold_ns);
+		f->gil_least_ns =
+		        fmax(f->gil_least_ns, (double)t->cpu_hold_ns - (double)t->doubt_ns);
+	}
+}
+
 /* Fills in the row's times. */
 static int predict(const struct what_if *f, struct change *c)
 {
@@ -121,6 +137,12 @@ static int predict(const struct what_if *f, struct change *c)
 		err = replay_apart(f, c, &low);
 	if (err)
 		return err;
+	if (!c->gil) {
+		shared = fmax(shared, f->gil_ns);
+		high = fmax(high, f->gil_ns);
+		alone = fmax(alone, f->gil_ns);
+		low = fmax(low, f->gil_least_ns);
+	}
 	low *= fmin(1, f->scale) / (1 + SPEED_DOUBT);
 	high = (high + c->extra_ns) * fmax(1, f->scale) * (1 + SPEED_DOUBT);
 	if (c->gil)
@@ -393,6 +415,7 @@ static int run(struct what_if *f)
 	if (f->scale > TOO_FAR * crowding(r->m) || f->scale * TOO_FAR < 1)
 		return give_up(r, "what the run waited for is not known well enough to replay it");
 	r->what_if_known = true;
+	find_gil_time(f);
 	return all_rows(f);
 }
 

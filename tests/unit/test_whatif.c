@@ -586,11 +586,10 @@ Test(whatif, sleeping_often_is_not_polling)
 /* --- locks and CPUs -------------------------------------------------------------------------- */
 
 /* Two threads, four rounds: 5 ms of work, then 15 ms of work under one mutex. */
-Test(whatif, mutex)
+/* Each of the two has the mutex for 15 ms of 20, four times. */
+static void take_the_mutex(struct tb *tb)
 {
-	struct tb *tb = main_and_worker(0);
 	uint64_t free_at = 0, at[2] = {0, 0};
-	struct built b;
 
 	tb_wakes_by(tb, 1, wake_call(tb, MUTEX), 0);
 	tb_wakes_by(tb, 2, wake_call(tb, MUTEX), 0);
@@ -610,6 +609,14 @@ Test(whatif, mutex)
 	}
 	tb_exit(tb, 1, 0);
 	tb_exit(tb, 2, 0);
+}
+
+Test(whatif, mutex)
+{
+	struct tb *tb = main_and_worker(0);
+	struct built b;
+
+	take_the_mutex(tb);
 	b = build(tb);
 	cr_assert_eq(b.r.wall_ns, 125 * MS);
 	expect_ns(b.r.replay_ns, 125 * MS);
@@ -618,6 +625,33 @@ Test(whatif, mutex)
 	cr_expect(!strncmp(row_of(&b, CAUSE_LOCK)->change, "Without the ", 12), "%s",
 	          row_of(&b, CAUSE_LOCK)->change);
 	cr_expect_null(row_of(&b, CAUSE_WORK), "more CPUs would not help");
+	drop(&b);
+}
+
+/* Python that has the GIL for three quarters of its CPU time: a mutex around that kept its threads
+ * from meeting there. Without the mutex they would. */
+Test(whatif, mutex_instead_of_the_gil)
+{
+	struct tb *tb = main_and_worker(0);
+	const struct what_if_row *row;
+	struct built b;
+
+	tb_gil(tb, 1, 1, GIL_ADDR, true, 0x030b07f0);
+	take_the_mutex(tb);
+	for (uint64_t t = 0; t < 120; t++) {
+		struct rec_sample s = {.task = 1 + t % 2,
+		                       .gil = 1,
+		                       .gil_state = t % 8 < 6 ? GIL_S_LOCKED | GIL_S_MINE : 0};
+
+		tb_raw(tb, REC_K_SAMPLE, TB_EPOCH + t * MS + MS / 2, &s);
+	}
+	b = build(tb);
+	cr_assert_eq(b.r.wall_ns, 125 * MS);
+	row = row_of(&b, CAUSE_LOCK);
+	cr_assert(row);
+	expect_near(row->wall_ns, 120 * MS, 50);
+	cr_expect_gt(row->wall_low_ns, 100 * MS);
+	cr_expect_leq(row->wall_low_ns, row->wall_ns);
 	drop(&b);
 }
 
