@@ -109,6 +109,48 @@ static bool is_queue(const struct report *r, const struct turns *t, const char *
 	return waited >= r->wall_ns / 2 && waited / 4 >= all / 5 && blocked / 4 >= all_blocked / 5;
 }
 
+static bool add_tasks(struct hmap *tasks, const struct lock_task *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!hmap_put(tasks, v[i].task, 0, NULL))
+			return false;
+	return true;
+}
+
+static bool find_tasks(const struct report *r, const char *name, struct hmap *tasks)
+{
+	for (size_t i = 0; i < r->w->locks.n; i++) {
+		const struct lock *l = &r->w->locks.v[i];
+
+		if (l->kind != LOCK_JOIN && !strcmp(l->name, name) &&
+		    (!add_tasks(tasks, l->waiters.v, l->waiters.n) ||
+		     !add_tasks(tasks, l->blockers.v, l->blockers.n)))
+			return false;
+	}
+	return true;
+}
+
+/* Did those who meet at the lock do half of it? Of one name are often also others: a program's
+ * threads, and what they start. */
+static bool is_by_them(const struct report *r, const struct turns *t, const char *name)
+{
+	struct hmap tasks = {0};
+	uint64_t ns = 0, all = 0;
+	bool known = find_tasks(r, name, &tasks);
+
+	for (size_t i = 0; known && i < r->breakdown.n; i++) {
+		const struct cause_row *row = &r->breakdown.v[i];
+
+		if (!turns_have(r, t, row))
+			continue;
+		all = plus(all, row->ns);
+		if (hmap_get(&tasks, row->id, 0))
+			ns = plus(ns, row->ns);
+	}
+	hmap_release(&tasks);
+	return known && ns >= all - all / 2;
+}
+
 static void find_queue(const struct report *r, struct turns *t)
 {
 	uint64_t most = 0, ns;
@@ -117,7 +159,7 @@ static void find_queue(const struct report *r, struct turns *t)
 		const struct lock *l = &r->w->locks.v[i];
 
 		if (l->kind == LOCK_JOIN || (t->at && !strcmp(t->at, l->name)) ||
-		    !is_queue(r, t, l->name, &ns) || ns <= most)
+		    !is_queue(r, t, l->name, &ns) || ns <= most || !is_by_them(r, t, l->name))
 			continue;
 		most = ns;
 		t->at = l->name;

@@ -86,6 +86,37 @@ static struct tb *starts(uint32_t n, uint64_t each)
 	return tb;
 }
 
+/* main waits for a thread that starts four programs, one after the other: all of one name, but no
+ * program waits where main does. */
+Test(turns, who_waits_there_does_not_work)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+	uint64_t t = MS;
+
+	tb_task(tb, 1, "py");
+	tb_thread(tb, 2, 1, "py", 0);
+	tb_on(tb, 2, 1);
+	tb_object(tb, 1, COND, "future", 0, 48);
+	tb_run(tb, 1, 0, US);
+	tb_run(tb, 2, 0, MS);
+	for (uint32_t id = 3; id < 7; id++, t += 20 * MS) {
+		tb_fork(tb, id, 1, "py", t);
+		tb_on(tb, id, id % 2);
+		tb_call(tb, 2, TB_NR_read, 3, FD_PIPE, t + 20 * MS, id);
+		tb_run(tb, 2, t + 20 * MS, t + 20 * MS + US);
+		tb_run(tb, id, t, t + 20 * MS + US);
+		tb_exit(tb, id, 0);
+	}
+	tb_futex(tb, 1, COND, TB_FUTEX_BITSET, 0, 0, t + US, 2);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 1, t + US, t + MS);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	expect_verdict(&b, VERDICT_SERIALIZED, "tasks called py do one at a time: ");
+	drop(&b);
+}
+
 /* No name has half of it. */
 Test(turns, of_several_names)
 {
