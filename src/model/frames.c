@@ -15,6 +15,9 @@
  *  - more loops, Python frames complete: the innermost loop had not begun its function yet
  *    (or had left it), the outer ones are matched;
  *  - more loops, Python frames cut: the inner ones are matched.
+ *
+ * A greenlet (gevent, eventlet) is begun on the C stack of another one, whose Python functions are
+ * not its own: loops beyond its begin count as none.
  */
 #include <errno.h>
 #include <string.h>
@@ -160,6 +163,7 @@ struct merge {
 	struct frame *out;
 	size_t n, max;
 	uint32_t next_py; /* first Python frame that has not been put out */
+	uint32_t end;     /* first native frame beyond the stack's own greenlet */
 };
 
 static void emit(struct merge *g, const struct frame *f)
@@ -193,14 +197,25 @@ static size_t count_runs(const struct mstack *s)
 /* A run of C for each native address; inlined functions come with it. */
 #define PLACE_MAX 64
 
+static bool is_greenlet(const struct frame *f)
+{
+	static const char name[] = "_greenlet.";
+
+	return !strncmp(path_base(f->module), name, sizeof(name) - 1);
+}
+
+/* Also finds g->end: greenlet's own functions are innermost while it switches, else they began it.
+ */
 static void count_loops(struct merge *g, size_t *loops, size_t *maybe)
 {
 	struct frame f[PLACE_MAX];
 
 	*loops = *maybe = 0;
-	for (uint32_t i = 0; i < g->s->n; i++) {
-		size_t n = model_resolve(g->m, g->s, i, f, PLACE_MAX);
+	for (g->end = 0; g->end < g->s->n; g->end++) {
+		size_t n = model_resolve(g->m, g->s, g->end, f, PLACE_MAX);
 
+		if (*loops && n && is_greenlet(&f[0]))
+			return;
 		for (size_t j = 0; j < n; j++) {
 			enum part part = part_of(&f[j]);
 
@@ -208,6 +223,12 @@ static void count_loops(struct merge *g, size_t *loops, size_t *maybe)
 			*maybe += part == PART_MAYBE;
 		}
 	}
+}
+
+static void emit_runs(struct merge *g)
+{
+	while (g->next_py < g->s->n_py)
+		emit_run(g);
 }
 
 static void merge_python(struct merge *g)
@@ -223,8 +244,10 @@ static void merge_python(struct merge *g)
 	for (uint32_t i = 0; i < g->s->n; i++) {
 		size_t n = model_resolve(g->m, g->s, i, f, PLACE_MAX);
 
+		if (i == g->end)
+			emit_runs(g);
 		for (size_t j = 0; j < n; j++) {
-			enum part part = part_of(&f[j]);
+			enum part part = i < g->end ? part_of(&f[j]) : PART_OTHER;
 
 			if (part == PART_LOOP && skip) {
 				skip--;
@@ -239,8 +262,7 @@ static void merge_python(struct merge *g)
 				emit(g, &f[j]);
 		}
 	}
-	while (g->next_py < g->s->n_py)
-		emit_run(g);
+	emit_runs(g);
 }
 
 size_t model_frames(const struct model *m, uint32_t stack_id, struct frame *out, size_t max)

@@ -3,7 +3,8 @@
 #include "model_test.h"
 #include "report/names_priv.h"
 
-#define LIB "/usr/lib/libpython3.11.so.1.0"
+#define LIB      "/usr/lib/libpython3.11.so.1.0"
+#define GREENLET "/x/_greenlet.cpython-311-x86_64-linux-gnu.so"
 
 enum {
 	LOOP = 0x100,
@@ -65,6 +66,8 @@ static const char *merged(const struct given *g)
 	tb_task(tb, 1, "python3");
 	tb_map(tb, 1, 0x1000000, 0x1010000, 0, LIB);
 	tb_map(tb, 1, 0x2000000, 0x2010000, 0, "/usr/lib/libc.so.6");
+	tb_map(tb, 1, 0x3000000, 0x3010000, 0, GREENLET);
+	tb_symbol(tb, GREENLET, 0x100, "begin", 4, 0);
 	tb_symbol(tb, LIB, LOOP, "_PyEval_EvalFrameDefault", 4, 0);
 	tb_symbol(tb, LIB, COLD, "_PyEval_EvalFrameDefault.cold", 4, 0);
 	tb_symbol(tb, LIB, CALL, "PyObject_Vectorcall", 4, 0);
@@ -108,6 +111,29 @@ Test(frames, runs_take_the_place_of_the_loop)
 	        MERGED(0),
 	        "futex_wait < lock_acquire < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
 	        "PyObject_Vectorcall < p:f:3 < p:<module>:9 < Py_BytesMain");
+}
+
+/* It was begun by what main called, which has nothing to do with its own two functions. */
+Test(frames, loops_beyond_a_greenlet_are_none_of_its_own)
+{
+	static const uint64_t frames[] = {WAITING,   AT(LOOP), AT(CALL), AT(LOOP),
+	                                  0x3000100, AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(
+	        MERGED(0),
+	        "futex_wait < lock_acquire < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
+	        "PyObject_Vectorcall < p:f:3 < p:<module>:9 < begin < "
+	        "i:_PyObject_VectorcallTstate < PyObject_Vectorcall < _PyEval_EvalFrameDefault < "
+	        "Py_BytesMain");
+}
+
+/* It is about to go on in another one. */
+Test(frames, a_greenlet_that_switches)
+{
+	static const uint64_t frames[] = {0x3000100, AT(LOOP), AT(CALL), AT(LOOP), AT(MAIN)};
+
+	cr_expect_str_eq(MERGED(0), "begin < p:Klasse.größe:7 < i:_PyObject_VectorcallTstate < "
+	                            "PyObject_Vectorcall < p:f:3 < p:<module>:9 < Py_BytesMain");
 }
 
 Test(frames, parts_that_the_compiler_split_off)
