@@ -89,7 +89,8 @@ struct what_if_row {
  * row: of all threads of its process, including those that never had it); cpu_hold_ns: of that with the GIL. */
 struct gil_time { uint64_t hold_ns, doubt_ns, cpu_ns, cpu_hold_ns, samples; };
 struct gil_task { uint32_t task; struct gil_time time; uint64_t wait_ns, waits; };
-struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; VEC(struct gil_task) tasks; };
+/* others: Python ran without it, too, in a sub-interpreter whose own GIL is not known. */
+struct gil_row { uint32_t gil, proc; struct gil_time time; uint64_t wait_ns, switches; bool others; VEC(struct gil_task) tasks; };
 struct watch_by { uint32_t task; uint8_t cause; uint64_t ns; };
 /* at_work_ns: ready, or kept by a lock, in the middle of its work, so that it is in no delay. */
 struct watch_row { uint32_t task; uint64_t waits, p50_ns, p99_ns, max_ns, at_work_ns; VEC(struct watch_by) by; };

@@ -6,12 +6,18 @@
  * timeline has it as the holder all along. There the samples decide, as each has looked whether its
  * task had the GIL: of k in n of them, k / n of that time. A task without a sample is taken to be
  * like the others of its process.
+ *
+ * Nobody is in the evaluation loop without a GIL: where that is not the one which was looked at, it
+ * is a sub-interpreter's own (from 3.12 on), which is not known before somebody waits for it.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 
 #include "gil_priv.h"
+
+#define OTHERS_LEAST 2
+#define OTHERS_SHARE 20 /* … and one sample in so many: another GIL that is not known */
 
 /* Somebody waits for the GIL. before: the sum of all stretches in front of this one. */
 struct stretch {
@@ -20,7 +26,8 @@ struct stretch {
 
 struct waited {
 	VEC(struct stretch) v;
-	uint64_t first_ns; /* the GIL's first sign; UINT64_MAX = none */
+	uint64_t first_ns;        /* the GIL's first sign; UINT64_MAX = none */
+	uint64_t samples, others; /* that looked at it; in the loop without it */
 };
 
 /* A task and a GIL. on_ns: it ran, since the GIL's first sign; quiet_ns: with nobody waiting.
@@ -37,7 +44,8 @@ struct share {
 	struct waited *waited;
 	struct hmap at; /* (gil, task) -> index into pairs + 1 */
 	VEC(struct pair) pairs;
-	uint64_t lo, hi; /* the window */
+	struct hmap loops; /* user stack -> 1: in the evaluation loop, 2: not */
+	uint64_t lo, hi;   /* the window */
 };
 
 static struct pair *pair_of(struct share *s, size_t gil, uint32_t task)
@@ -164,6 +172,25 @@ static void add_running(const struct waited *w, const struct task *t, uint64_t l
 	}
 }
 
+/* Is the innermost function Python's, run by the loop itself? */
+static int count_other(struct share *s, struct waited *w, uint32_t ustack)
+{
+	const struct mstack *k = model_stack(s->g->r->m, ustack);
+	struct frame first;
+	uint64_t *at;
+
+	if (!k || !k->n || !k->n_py)
+		return 0;
+	at = hmap_put(&s->loops, ustack, 0, NULL);
+	if (!at)
+		return -ENOMEM;
+	if (!*at)
+		*at = model_frames(s->g->r->m, ustack, &first, 1) && first.kind == FRAME_PYTHON ? 1
+		                                                                                : 2;
+	w->others += *at == 1;
+	return 0;
+}
+
 static int add_samples(struct share *s)
 {
 	const struct cpu_sample *v;
@@ -178,6 +205,9 @@ static int add_samples(struct share *s)
 			continue;
 		w = &s->waited[gil - 1];
 		w->first_ns = v[i].ts < w->first_ns ? v[i].ts : w->first_ns;
+		w->samples++;
+		if (!v[i].has_gil && count_other(s, w, v[i].ustack))
+			return -ENOMEM;
 		p = pair_of(s, gil - 1, v[i].task);
 		if (!p)
 			return -ENOMEM;
@@ -304,10 +334,16 @@ int gil_share(struct gil_sums *g)
 	for (size_t i = 0; i < g->n && !err; i++)
 		err = add_spans(&s, i);
 	err = err ? err : add_pairs(&s);
-	for (size_t i = 0; i < g->n; i++)
+	for (size_t i = 0; i < g->n; i++) {
+		const struct waited *w = &s.waited[i];
+
+		g->r->gils.v[i].others =
+		        w->others >= OTHERS_LEAST && w->others >= w->samples / OTHERS_SHARE;
 		vec_release(&s.waited[i].v);
+	}
 	free(s.waited);
 	vec_release(&s.pairs);
 	hmap_release(&s.at);
+	hmap_release(&s.loops);
 	return err;
 }

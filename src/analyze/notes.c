@@ -269,6 +269,23 @@ static int of_chains(struct report *r)
 	               : 0;
 }
 
+static int of_gils(struct report *r)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < r->gils.n; i++) {
+		const struct proc *p = model_proc(r->m, r->gils.v[i].proc);
+
+		if (p && r->gils.v[i].others)
+			rc = note_add(r,
+			              "Python of pid %u ran in sub-interpreters, too, whose own "
+			              "GILs nobody waited for: for how much of its CPU time it had "
+			              "one is not known",
+			              p->pid);
+	}
+	return rc;
+}
+
 static int of_what_if(struct report *r)
 {
 	return r->what_if_cut
@@ -279,9 +296,10 @@ static int of_what_if(struct report *r)
 int analyze_notes(struct report *r, struct err *err)
 {
 	static int (*const subjects[])(struct report *) = {
-	        of_chains,          of_what_if,  of_file,  of_losses,  of_oddities,
-	        of_kernel_counters, of_memory,   of_forks, of_stacks,  cut_stacks_note,
-	        of_futexes,         of_channels, of_stops, of_machine, of_recorder,
+	        of_chains,   of_gils,     of_what_if,         of_file,
+	        of_losses,   of_oddities, of_kernel_counters, of_memory,
+	        of_forks,    of_stacks,   cut_stacks_note,    of_futexes,
+	        of_channels, of_stops,    of_machine,         of_recorder,
 	};
 	int rc = 0;
 

@@ -182,8 +182,11 @@ static bool threads_text(const struct report *r, char *out, size_t n)
 	char cpu[32], cpus[40], off[24] = "";
 	double share, most;
 
-	for (size_t i = 0; i < r->gils.n; i++)
+	for (size_t i = 0; i < r->gils.n; i++) {
+		if (r->gils.v[i].others)
+			return false;
 		add_gil(&p, &r->gils.v[i]);
+	}
 	if (!p.gils || p.cpu_ns < cpu_of_all(r) / MUCH || r->cpus <= 1 ||
 	    p.doubt_ns > MOST_DOUBT * p.cpu_ns)
 		return false;

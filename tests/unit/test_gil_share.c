@@ -76,6 +76,56 @@ static void done(struct result *x)
 	cr_expect(fabs((double)(got) - (double)(want)) < MS / 1000.0, "%.3f ms, not %.3f", \
 	          (double)(got) / 1e6, (double)(want) / 1e6)
 
+/* A thread that is in the evaluation loop without the GIL that is known has another one; one that
+ * calls C may have released it. */
+static bool has_others(uint64_t innermost, unsigned of_ten)
+{
+	static const char lib[] = "/usr/lib/libpython3.13.so.1.0";
+	uint64_t native[] = {innermost, 0x1000200};
+	static uint64_t py[] = {PY_FRAME(1, 1, 1)};
+	struct rec_stack stack = {.id = 900,
+	                          .kind = STACK_USER,
+	                          .space = 1,
+	                          .flags = STACK_F_PY,
+	                          .frames = {native, ARRAY_LEN(native)},
+	                          .py = {py, ARRAY_LEN(py)}};
+	struct tb *tb = threads();
+	struct rec_pycode code = {
+	        .id = 1, .name = tb_string(tb, "f"), .file = tb_string(tb, "/a.py")};
+	struct result x;
+	size_t notes = 0;
+	bool others;
+
+	tb_map(tb, 1, 0x1000000, 0x1010000, 0, lib);
+	tb_symbol(tb, lib, 0x100, "_PyEval_EvalFrameDefault", 4, 0);
+	tb_symbol(tb, lib, 0x200, "long_add", 4, 0);
+	tb_raw(tb, REC_K_PYCODE, TB_EPOCH, &code);
+	tb_raw(tb, REC_K_STACK, TB_EPOCH, &stack);
+	for (uint64_t t = 0; t < 100; t++) {
+		struct rec_sample s = {.task = 2, .gil = 1, .ustack = t % 10 < of_ten ? 900 : 0};
+
+		tb_raw(tb, REC_K_SAMPLE, TB_EPOCH + t * MS + MS / 2, &s);
+	}
+	sample(tb, 1, MS / 4, HAS);
+	tb_run(tb, 1, 0, 100 * MS);
+	tb_run(tb, 2, 0, 100 * MS);
+	x = analyzed(tb);
+	others = x.gil->others;
+	for (size_t i = 0; i < x.r.notes.n; i++)
+		notes += strstr(x.r.notes.v[i], "whose own GILs nobody waited for") != NULL;
+	cr_expect_eq(notes, others);
+	done(&x);
+	return others;
+}
+
+Test(gil_share, another_gil_that_is_not_known)
+{
+	cr_expect(has_others(0x1000100, 10));
+	cr_expect(has_others(0x1000100, 1));
+	cr_expect_not(has_others(0x1000200, 10));
+	cr_expect_not(has_others(0x1000100, 0));
+}
+
 /* It has the GIL at both ends, and for 4 in 10 of its samples in between. */
 Test(gil_share, nobody_waits)
 {
