@@ -129,18 +129,25 @@ static uint64_t first_own_work(const struct model *m, const struct task *t)
 	return at;
 }
 
-/* Of [lo, hi], when it was ready and had no CPU. */
-static uint64_t without_cpu(const struct task *t, uint64_t lo, uint64_t hi)
+static uint64_t overlap(uint64_t a, uint64_t b, uint64_t lo, uint64_t hi)
+{
+	a = a > lo ? a : lo;
+	b = b < hi ? b : hi;
+	return b > a ? b - a : 0;
+}
+
+/* Of [lo, hi], when it was ready and had no CPU, or waited for the disk: what it read there is in
+ * memory when the next process wants it. */
+static uint64_t waited(const struct task *t, uint64_t lo, uint64_t hi)
 {
 	uint64_t ns = 0;
 
-	for (size_t i = 0; i < t->slices.n && t->slices.v[i].queued_ns < hi; i++) {
+	for (size_t i = 0; i < t->slices.n && t->slices.v[i].out_ns < hi; i++) {
 		const struct slice *s = &t->slices.v[i];
-		uint64_t from = s->queued_ns > lo ? s->queued_ns : lo;
-		uint64_t to = s->in_ns < hi ? s->in_ns : hi;
 
-		if (to > from)
-			ns += to - from;
+		ns += overlap(s->queued_ns, s->in_ns, lo, hi);
+		if (s->cause == BLOCK_FILE || s->cause == BLOCK_FAULT)
+			ns += overlap(s->out_ns, s->queued_ns, lo, hi);
 	}
 	return ns;
 }
@@ -154,7 +161,7 @@ static uint64_t start_ns_of(const struct model *m, const struct proc *p)
 
 	if (!t || ready <= t->last_exec_ns)
 		return WHAT_IF_UNKNOWN;
-	return ready - t->last_exec_ns - without_cpu(t, t->last_exec_ns, ready);
+	return ready - t->last_exec_ns - waited(t, t->last_exec_ns, ready);
 }
 
 int whatif_cost(const struct report *r, const struct proc *p, struct what_if_row *row,

@@ -159,9 +159,9 @@ static uint64_t poll_for_end(struct tb *tb, uint64_t end)
 	return t - US;
 }
 
-/* away_ns: at 5 ms main has to wait for its CPU so long. */
+/* away_ns: at 5 ms main has to wait for its CPU so long; disk_ns: at 7 ms for the disk. */
 static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns,
-                                   uint64_t away_ns)
+                                   uint64_t away_ns, uint64_t disk_ns)
 {
 	struct tb *tb = main_with_gil("2");
 	struct turns x = {.tb = tb, .n = n, .lag_ns = lag_ns};
@@ -180,7 +180,10 @@ static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls,
 	tb_run(tb, 1, 0, 5 * MS);
 	if (away_ns)
 		tb_preempt(tb, 1);
-	tb_run(tb, 1, 5 * MS + away_ns, 10 * MS);
+	tb_run(tb, 1, 5 * MS + away_ns, 7 * MS);
+	if (disk_ns)
+		tb_call(tb, 1, TB_NR_fsync, 3, FD_FILE, 7 * MS + disk_ns, 0);
+	tb_run(tb, 1, 7 * MS + disk_ns, 10 * MS);
 	for (unsigned i = 0; i < n; i++) {
 		if (x.end[i] <= t)
 			continue;
@@ -199,7 +202,7 @@ static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls,
 
 static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
 {
-	return gil_program_with(n, work, polls, lag_ns, 0);
+	return gil_program_with(n, work, polls, lag_ns, 0, 0);
 }
 
 static struct tb *gil_program(unsigned n, const uint64_t *work)
@@ -315,7 +318,8 @@ Test(whatif, nothing_of_processes_in_a_window)
 }
 
 /* 1 at 0, exec of the interpreter at 3 ms (a script ran before that), first seen in a function of
- * the program's own at 8 ms. */
+ * the program's own at 8 ms; what it waited for its CPU and the disk a new process does not wait.
+ */
 Test(whatif, a_process_starts_at_its_last_exec)
 {
 	static const uint64_t work[] = {100 * MS, 100 * MS};
@@ -325,7 +329,7 @@ Test(whatif, a_process_starts_at_its_last_exec)
 	                              .space = 1,
 	                              .flags = STACK_F_PY,
 	                              .py = {(uint64_t *)mine, 1}};
-	struct tb *tb = gil_program_with(2, work, false, 0, MS);
+	struct tb *tb = gil_program_with(2, work, false, 0, MS, MS / 2);
 	const struct rec_pycode code = {
 	        .id = 1, .name = tb_string(tb, "main"), .file = tb_string(tb, "app.py")};
 	struct built b;
@@ -337,7 +341,7 @@ Test(whatif, a_process_starts_at_its_last_exec)
 	tb_exec(tb, 1, 3 * MS, "/usr/bin/python3", "python3");
 	tb_sample(tb, 1, 8 * MS, 1, 0);
 	b = build(tb);
-	cr_expect_eq(row_of(&b, CAUSE_GIL)->spawn_ns, 4 * MS, "%" PRIu64,
+	cr_expect_eq(row_of(&b, CAUSE_GIL)->spawn_ns, 3500 * US, "%" PRIu64,
 	             row_of(&b, CAUSE_GIL)->spawn_ns);
 	drop(&b);
 }
