@@ -149,6 +149,8 @@ static void print_gil(struct tx *t, const struct gil_row *g)
 /* All of Python's: CPU time, that with a GIL, and what that may be off by. */
 struct python {
 	size_t gils;
+	uint32_t proc;
+	bool procs; /* several */
 	double cpu_ns, hold_ns, doubt_ns;
 };
 
@@ -156,6 +158,8 @@ static void add_gil(struct python *p, const struct gil_row *g)
 {
 	if (!g->time.samples || !g->time.cpu_ns)
 		return;
+	p->procs |= p->gils && p->proc != g->proc;
+	p->proc = g->proc;
 	p->gils++;
 	p->cpu_ns += (double)g->time.cpu_ns;
 	p->hold_ns += (double)g->time.cpu_hold_ns;
@@ -173,8 +177,8 @@ static double cpu_of_all(const struct report *r)
 
 /*
  * Only one thread at a time has the GIL: where that takes a part f of the CPU time, threads of one
- * process can use 1 / f CPUs, however the work is divided. Of several processes: if they were
- * threads of one.
+ * process can use 1 / f CPUs, however the work is divided. Of several processes, or interpreters of
+ * one with a GIL each: if they were threads of one.
  */
 static bool threads_text(const struct report *r, char *out, size_t n)
 {
@@ -201,9 +205,10 @@ static bool threads_text(const struct report *r, char *out, size_t n)
 	fmt_ns(cpu, sizeof(cpu), (uint64_t)p.cpu_ns);
 	if (p.gils > 1)
 		snprintf(out, n,
-		         "Python's processes had their GILs for %.0f %%%s of their CPU time, %s: "
-		         "as threads of one process they could use %s at a time.",
-		         100 * share, off, cpu, cpus);
+		         "Python's %s had their GILs for %.0f %%%s of their CPU time, %s: "
+		         "as threads of one %s they could use %s at a time.",
+		         p.procs ? "processes" : "interpreters", 100 * share, off, cpu,
+		         p.procs ? "process" : "interpreter", cpus);
 	else
 		snprintf(out, n,
 		         "Python had the GIL for %.0f %%%s of its CPU time, %s: so threads can use "

@@ -568,6 +568,39 @@ Test(report_causes, threads_or_processes)
 	model_free(m);
 }
 
+/* Several GILs: of processes, or of interpreters in one. */
+Test(report_causes, several_gils)
+{
+	struct model *m = with_slices(workers());
+	struct report_opts o = {.width = 300};
+	struct report r = {0};
+	struct gil_row other;
+	char *text;
+
+	fill(&r, m, false);
+	r.gils.v[0].time =
+	        (struct gil_time){.cpu_ns = 100 * MS, .cpu_hold_ns = 80 * MS, .samples = 400};
+	other = (struct gil_row){.gil = 2, .proc = r.gils.v[0].proc, .time = r.gils.v[0].time};
+	ADD(&r.gils, other);
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Python's interpreters had their GILs for 80 % of their CPU time, "
+	                       "200 ms: as threads of one interpreter they could use at most"),
+	          "%s", text);
+	free(text);
+	r.gils.v[1].proc++;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Python's processes had their GILs for 80 % of their CPU time, "
+	                       "200 ms: as threads of one process they could use at most"),
+	          "%s", text);
+	free(text);
+	r.gils.v[0].others = true;
+	text = print(&r, &o);
+	cr_expect(!strstr(text, "CPUs at a time"), "another GIL that is not known: %s", text);
+	free(text);
+	report_release(&r);
+	model_free(m);
+}
+
 /* Of a workload that got no CPUs the report says who had them, if that is known. */
 Test(report_causes, other_programs_cpus)
 {
