@@ -117,6 +117,7 @@ struct lock_task {			/* of a waiter or a blocker */
 	uint8_t evidence;		/* blockers: the commonest */
 };
 struct lock_site { uint32_t ustack, kstack; uint64_t waits, wait_ns; };
+#define LOCK_NAMED_SYSV "System V"	/* a set of semaphores of the kernel's, whose id is known */
 struct lock {
 	uint32_t id;			/* 1 …, = index + 1 */
 	uint8_t kind;			/* enum lock_kind */
@@ -130,7 +131,7 @@ struct lock {
 	uint32_t gil;			/* REC_GIL id */
 	uint32_t join_task;		/* join: the thread waited for, 0 unknown */
 	char name[160];			/* "cache_lock", "GIL (pid 4711)", "join of worker-2" …: for a person */
-	const char *name_from;		/* "symbol", "object", "file", "site", "thread" */
+	const char *name_from;		/* "symbol", "object", "file", "site", "thread", LOCK_NAMED_SYSV */
 	uint64_t waits, wait_ns, max_ns, held_ns, handoff_ns, ready_ns;	/* logical waits; ready: runnable after the wake */
 	uint64_t p50_ns, p99_ns;
 	uint32_t family;		/* id of one of those that are one lock in truth, the most waited for: each thread
@@ -148,6 +149,8 @@ struct lock {
 bool lock_is_for_work(const struct lock *l);
 /* Threads gather there, Python's included. */
 bool lock_is_barrier(const struct lock *l);
+/* Its name says what it is: "file lock a.lock", "join of worker-2", "System V semaphore 5". */
+bool lock_names_itself(const struct lock *l);
 /* What its user calls its kind: "mutex", "Python lock", "Python queue". Returns out. */
 const char *lock_kind_text(const struct lock *l, char *out, size_t n);
 

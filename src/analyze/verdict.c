@@ -195,7 +195,7 @@ static void lock_text(const struct report *r, const struct cause_row *row, char 
 
 	if (!l || !*row->name)
 		snprintf(out, n, "a lock that is not known");
-	else if (l->kind == LOCK_FILE)
+	else if (lock_names_itself(l))
 		snprintf(out, n, "the %s", row->name);
 	else if (l->name_from && !strcmp(l->name_from, "site"))
 		snprintf(out, n, "a %s %s",

@@ -254,8 +254,7 @@ static int without_lock(struct what_if *f, const struct lock *l)
 	if (!c)
 		return -ENOMEM;
 	c->row.id = l->id;
-	/* The names of these say what they are. */
-	if (l->kind == LOCK_FILE)
+	if (lock_names_itself(l))
 		snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", l->name);
 	else
 		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",

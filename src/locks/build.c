@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "locks_priv.h"
 
@@ -13,6 +14,12 @@ const char *lock_kind_key(enum lock_kind kind)
 	};
 
 	return (unsigned)kind < ARRAY_LEN(keys) ? keys[kind] : "futex";
+}
+
+bool lock_names_itself(const struct lock *l)
+{
+	return l->kind == LOCK_GIL || l->kind == LOCK_JOIN || l->kind == LOCK_FILE ||
+	       (l->name_from && !strcmp(l->name_from, LOCK_NAMED_SYSV));
 }
 
 const char *evidence_key(enum evidence e)

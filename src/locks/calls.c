@@ -174,7 +174,7 @@ bool slice_posted(const struct build *b, const struct task *t, const struct slic
 		waker = model_task(b->m, s->waker);
 		return waker && waker->proc != t->proc;
 	}
-	if (slice_is_file_lock(b, s))
+	if (slice_is_file_lock(b, s) || slice_is_sysv(b, s))
 		return s->waker && !(bits & CALL_KILL);
 	if (s->cause != BLOCK_FUTEX && s->cause != BLOCK_JOIN)
 		return s->waker;

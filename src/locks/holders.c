@@ -75,7 +75,8 @@ static int add_start(struct holders *h, const struct task *t, const struct slice
 /* Slices in between are preemptions. */
 static bool of_wait(const struct holders *h, const struct slice *s)
 {
-	return s->futex || (h->l->kind == LOCK_FILE && slice_is_file_lock(h->b, s));
+	return s->futex || (h->l->kind == LOCK_FILE && slice_is_file_lock(h->b, s)) ||
+	       (h->l->kind == LOCK_SEMAPHORE && slice_is_sysv(h->b, s));
 }
 
 static int add_wait_facts(struct holders *h, const struct wait *x)

@@ -56,7 +56,7 @@ struct build {
 	VEC(uint32_t) lock_futex;  /* by lock index: one of its words, as futex index + 1 */
 	struct hmap joins;         /* task waited for, or address -> lock index + 1 */
 	struct hmap holds;         /* lock id -> task that memory says holds it at the end */
-	struct hmap file_locks;    /* inode, device and kind -> lock index + 1 */
+	struct hmap file_locks;    /* inode, device and kind -> lock index + 1; semaphores: id */
 	struct hmap channel_ids;
 	VEC(uint32_t) file_channels; /* file index -> channel index + 1 */
 	VEC(uint32_t) order;         /* places in w->waits, by lock */
@@ -113,6 +113,9 @@ uint32_t hold_of_lock(const struct build *b, const struct lock *l);
 /* Does it wait for a lock on a file that is known? Then which; *lock: index + 1. */
 bool slice_is_file_lock(const struct build *b, const struct slice *s);
 int locks_of_file(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock);
+/* The same of System V semaphores. */
+bool slice_is_sysv(const struct build *b, const struct slice *s);
+int locks_of_sysv(struct build *b, const struct task *t, const struct slice *s, uint32_t *lock);
 static inline bool hold_is_of_file(const struct hold *h)
 {
 	return h->evidence == HOLD_FLOCK || h->evidence == HOLD_RECORD_LOCK;

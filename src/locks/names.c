@@ -331,7 +331,7 @@ static void name_lock(struct build *b, size_t i)
 		name_gil(b, l);
 	else if (l->kind == LOCK_JOIN)
 		name_join(b, l);
-	else if (l->kind == LOCK_FILE)
+	else if (lock_names_itself(l))
 		return; /* files.c */
 	else if (!by_object(b, l, f) &&
 	         !((l->family || is_named_by_chance(key_of(b, l, f))) && by_place(b, l)) &&

@@ -40,10 +40,12 @@ static bool is_of_kernel(const struct slice *s)
 	       !(s->flags & (SW_F_SYSCALL | SW_F_FAULT | SW_F_FUTEX | SW_F_DEAD));
 }
 
-static void set_other(struct build *b, const struct slice *s, struct wait *x)
+static int set_other(struct build *b, const struct task *t, const struct slice *s, struct wait *x)
 {
 	unsigned bits = call_bits(b, s->site);
 
+	if (slice_is_sysv(b, s))
+		return locks_of_sysv(b, t, s, &x->lock);
 	x->channel = channel_of_file(b, s->file);
 	if (x->channel)
 		set_io(b, s, x);
@@ -55,6 +57,7 @@ static void set_other(struct build *b, const struct slice *s, struct wait *x)
 		x->kind = WAIT_EXTERNAL; /* for something to do */
 	else
 		x->kind = WAIT_OTHER;
+	return 0;
 }
 
 static int set_sleep(struct build *b, const struct slice *s, struct wait *x)
@@ -104,7 +107,7 @@ static int set_purpose(struct build *b, const struct task *t, const struct slice
 		break;
 	case BLOCK_OTHER:
 	case BLOCK_N:
-		set_other(b, s, x);
+		err = set_other(b, t, s, x);
 		break;
 	}
 	if (x->lock)
@@ -277,6 +280,11 @@ static int find_sleeps(struct build *b)
 	for (size_t i = 0; i < b->words.n; i++)
 		if (b->words.v[i].posted)
 			posted[b->futex_locks.v[i]] = true;
+	/* The kernel's own have no words. */
+	for (size_t i = 0; i < w->waits.n; i++)
+		if (w->waits.v[i].lock && !b->lock_futex.v[w->waits.v[i].lock - 1] &&
+		    wait_posted(b, &w->waits.v[i]))
+			posted[w->waits.v[i].lock] = true;
 	for (size_t i = 0; i < w->waits.n; i++) {
 		struct wait *x = &w->waits.v[i];
 		const struct slice *s = x->lock ? wait_last_slice(b, x) : NULL;

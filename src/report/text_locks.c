@@ -261,8 +261,7 @@ static void add_kind(struct table *tab, const struct lock *l)
 {
 	char kind[48];
 
-	/* The names of these say what they are. */
-	if (l->kind == LOCK_GIL || l->kind == LOCK_JOIN || l->kind == LOCK_FILE)
+	if (lock_names_itself(l))
 		table_nothing(tab, "");
 	else
 		table_cell(tab, "%s%s", l->shared ? "shared " : "",

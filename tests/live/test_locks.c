@@ -69,7 +69,7 @@ Test(locks, each_kind_is_one_object_with_its_waits)
 		names[k] = name;
 		n += k == n;
 	}
-	cr_expect_geq(n, 14);
+	cr_expect_geq(n, 15);
 	cr_expect_eq(lock_facts_count(f), n, "%zu lock objects, not %zu", lock_facts_count(f), n);
 	lock_facts_free(f);
 }

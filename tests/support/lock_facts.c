@@ -158,8 +158,9 @@ const char *lock_facts_broken(const struct lock_facts *f)
 		const struct wait *x = waits_of(f->w, t->id, &n);
 
 		for (size_t j = 0; j < n; j++)
-			if (t->slices.v[x[j].slice].cause == BLOCK_FILE)
-				continue; /* a lock on a file is no futex */
+			if (t->slices.v[x[j].slice].cause == BLOCK_FILE ||
+			    t->slices.v[x[j].slice].cause == BLOCK_OTHER)
+				continue; /* the kernel's own locks are no futexes */
 			else if (x[j].lock || t->slices.v[x[j].slice].futex)
 				ns += x[j].blocked_ns;
 		if (ns == all)

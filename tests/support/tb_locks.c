@@ -42,7 +42,7 @@ uint32_t tb_file(struct tb *tb, enum fd_kind kind, uint64_t inode, uint64_t peer
 	struct rec_file r = {
 	        .id = ++tb->n_files,
 	        .kind = kind,
-	        .dev = 9,
+	        .dev = kind == FD_SYSV ? 2 : 9, /* semaphores */
 	        .inode = inode,
 	        .peer = peer,
 	        .family = kind == FD_SOCKET ? 1 : 0,

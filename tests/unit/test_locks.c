@@ -282,6 +282,49 @@ Test(locks, files)
 	built_free(&b);
 }
 
+/* Task `id` waits for a semaphore of that set for 2 ms, woken by the waker or (0) a timer. */
+static void wait_for_set(struct tb *tb, uint32_t id, uint64_t t, int32_t nr, uint32_t set,
+                         uint32_t waker)
+{
+	tb_run(tb, id, t, t + MS);
+	tb_on_file(tb, id, set);
+	tb_call(tb, id, nr, 7, FD_UNKNOWN, t + 3 * MS, waker);
+	tb_run(tb, id, t + 3 * MS, t + 4 * MS);
+	tb_preempt(tb, id);
+}
+
+/* System V semaphores, by set. Who is told by a signal got nothing; and a timeout at one that
+ * nobody ever posts to is a sleep. */
+Test(locks, semaphores_of_the_kernel)
+{
+	enum { SEMOP = 65, SEMTIMEDOP = 220, KILL = 62 };
+	struct tb *tb = program();
+	uint32_t a = tb_file(tb, FD_SYSV, 7, 0, NULL), b2 = tb_file(tb, FD_SYSV, 8, 0, NULL),
+	         c = tb_file(tb, FD_SYSV, 9, 0, NULL);
+	struct built b;
+
+	tb_wakes_by(tb, 1, tb_site(tb, SEMOP, 7, 0, 1, FD_UNKNOWN), a);
+	wait_for_set(tb, 2, 0, SEMOP, a, 1);
+	wait_for_set(tb, 3, 0, SEMTIMEDOP, a, 1);
+	wait_for_set(tb, 2, 5 * MS, SEMOP, b2, 1);
+	wait_for_set(tb, 2, 10 * MS, SEMTIMEDOP, c, 0);
+	tb_wakes_by(tb, 1, tb_site(tb, KILL, 1002, 15, 0, FD_UNKNOWN), 0);
+	wait_for_set(tb, 3, 15 * MS, SEMOP, a, 1);
+	b = build_waits(tb);
+	cr_expect_eq(b.w->locks.n, 2, "%zu locks", b.w->locks.n);
+	expect_lock(&b, 2, 0, LOCK_SEMAPHORE, 3);
+	expect_lock(&b, 3, 0, LOCK_SEMAPHORE, 3);
+	expect_lock(&b, 2, 1, LOCK_SEMAPHORE, 1);
+	cr_expect_str_eq(lock_of_wait(&b, 2, 0)->name, "System V semaphore 7");
+	cr_expect_str_eq(lock_of_wait(&b, 2, 1)->name, "System V semaphore 8");
+	cr_expect(lock_of_wait(&b, 3, 0)->shared && lock_of_wait(&b, 3, 0)->inode == 7);
+	expect_blame(&b, 2, 0, 2 * MS, BLAME_HELD, 1);
+	expect_blame(&b, 3, 0, 2 * MS, BLAME_HELD, 1);
+	cr_expect_eq(wait_no(&b, 2, 2)->kind, WAIT_TIMER);
+	expect_blame(&b, 3, 1, 17 * MS, BLAME_NOBODY, 0);
+	built_free(&b);
+}
+
 /* Each took one without waiting, and waits for the other's: what the kernel says of them at the end
  * is all that tells. Its numbers are not those of a futex word at the same place. */
 Test(locks, holders_of_files_at_the_end)

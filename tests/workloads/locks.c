@@ -13,6 +13,7 @@
 #include <linux/futex.h>
 #include <semaphore.h>
 #include <sys/file.h>
+#include <sys/sem.h>
 
 #define ROUNDS    6
 #define NR_WAITV  449
@@ -197,6 +198,31 @@ static void open_locks(void)
 	rmdir(dir);
 }
 
+static int set = -1;
+static char set_name[48];
+
+static void change_set(short by)
+{
+	struct sembuf op = {.sem_op = by};
+
+	must(!semop(set, &op, 1), "semop");
+}
+static void set_take(void)
+{
+	change_set(-1);
+}
+static void set_give(void)
+{
+	change_set(1);
+}
+
+static void make_set(void)
+{
+	set = semget(IPC_PRIVATE, 1, 0600);
+	must(set >= 0, "semget");
+	snprintf(set_name, sizeof(set_name), "System V semaphore %d", set);
+}
+
 static const struct kind kinds[] = {
         {"mutex", "cache_lock", mutex_take, mutex_take, mutex_give, mutex_give},
         {"mutex", "table", field_take, field_take, field_give, field_give},
@@ -205,6 +231,7 @@ static const struct kind kinds[] = {
         {"rwlock", "maps", read_take, write_take, maps_give, maps_give},
         {"cond", "ready", nothing, cond_take, cond_give, nothing},
         {"semaphore", "slots", nothing, sem_take, sem_give, nothing},
+        {"semaphore", set_name, nothing, set_take, set_give, nothing},
         {"barrier", "gate", nothing, gate_pass, gate_pass, nothing},
         {"file", "file lock rows.lock", flock_take, flock_wait, flock_give, flock_after},
         {"file", "file lock range.lock", range_take, range_wait, range_give, range_after},
@@ -277,7 +304,7 @@ static void play(const struct kind *k)
 	truth("{\"t\":\"lock\",\"kind\":\"%s\",\"name\":\"%s\",\"waits\":%d,\"waiter\":%d,"
 	      "\"blocker\":%d,\"shared\":%s}",
 	      k->kind, k->name, ROUNDS, waiter_tid, gettid_(),
-	      strcmp(k->kind, "file") ? "false" : "true");
+	      strcmp(k->kind, "file") && k->name != set_name ? "false" : "true");
 	/* It has ended when it is joined, or nearly. */
 	while (!pthread_tryjoin_np(t, NULL) ? false : true)
 		sleep_ns(MS / 4);
@@ -481,8 +508,10 @@ int main(int argc, char **argv)
 		contend(n);
 		return 0;
 	}
+	make_set();
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		play(&kinds[i]);
+	semctl(set, 0, IPC_RMID);
 	if (syscall(NR_WAITV, NULL, 0, 0, NULL, 0) >= 0 || errno != ENOSYS)
 		play(&waitv);
 	join("first");
