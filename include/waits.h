@@ -137,6 +137,7 @@ struct lock {
 	uint32_t family;		/* id of one of those that are one lock in truth, the most waited for: each thread
 					 * parks on a word of its own and is woken by others of them; 0 = none */
 	uint32_t family_n;		/* that one: how many they are */
+	bool family_held;		/* that one: functions on its stacks say that they wait for a lock's owner */
 	uint32_t pool;			/* a Python queue: id of the most waited for at the same place, where most of the
 					 * waiting is for threads that wait there, too; 0 = it is not */
 	uint64_t owner_known, owner_agree, owner_differ;	/* waits by agreement of two kinds of evidence */

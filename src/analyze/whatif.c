@@ -254,7 +254,9 @@ static int without_lock(struct what_if *f, const struct lock *l)
 	if (!c)
 		return -ENOMEM;
 	c->row.id = l->id;
-	if (lock_names_itself(l))
+	if (l->family_held)
+		snprintf(c->row.change, sizeof(c->row.change), "Without the lock %.70s", l->name);
+	else if (lock_names_itself(l))
 		snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", l->name);
 	else
 		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
@@ -284,11 +286,13 @@ static int with_cpus(struct what_if *f, double cpus, const char *change)
 }
 
 /* Of words that are one lock in truth the first stands for all, where it is known what they are: in
- * Python's library. */
+ * Python's library, or by the functions that wait there. */
 static bool is_removable(const struct lock *l)
 {
 	if (l->family && l->py)
 		return l->family == l->id;
+	if (l->family_held)
+		return true;
 	return l->kind != LOCK_GIL && lock_is_strong(l);
 }
 

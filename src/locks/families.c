@@ -7,7 +7,7 @@
  * who park on such words themselves, and wakes them. (In a pipeline each is woken by its
  * neighbour; workers are woken by one who hands out work and does not park among them.)
  * Where the place says that it is a lock (a JVM's monitor), who takes turns so regularly that each
- * is woken by the same one all the time belongs to it as well.
+ * is woken by the same one all the time belongs to it as well; and it is one however few wait.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #include "locks_priv.h"
 
 enum {
-	MEMBERS = 3,  /* at least */
+	MEMBERS = 3,  /* at least, where no place says that it is a lock */
 	WAKERS = 2,   /* of each member */
 	NOTABLE = 20, /* a waker counts from this part of the waiting on */
 	MOST_WAKERS = 64,
@@ -168,10 +168,11 @@ static void group(struct families *f)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t head = head_of(f, i), most = f->most[head];
 
-		if (f->size[head] < MEMBERS)
+		if (f->size[head] < MEMBERS && !f->named[most])
 			continue;
 		f->w->locks.v[i].family = most + 1;
 		f->w->locks.v[most].family_n = f->size[head];
+		f->w->locks.v[most].family_held = f->named[most];
 	}
 }
 

@@ -903,6 +903,35 @@ Test(waits, a_ring_of_a_locks_waiters_is_one)
 	built_free(&b);
 }
 
+static uint32_t always_the_second(uint32_t turn, uint32_t n)
+{
+	(void)turn;
+	(void)n;
+	return 1;
+}
+
+/* Two wait for each other, or always the same one for one who never has to. */
+Test(waits, few_who_wait_for_a_lock)
+{
+	static const char *const functions[] = {"ObjectMonitor::EnterI(JavaThread*)",
+	                                        "take_the_next(int)"};
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct built b = parking_in(functions[i], 2, neighbour, 64);
+		uint32_t head = b.w->locks.v[0].family;
+
+		cr_assert_eq(b.w->locks.n, 2);
+		cr_expect_eq(!head, i, "two in %s", functions[i]);
+		cr_expect_eq(b.w->locks.v[1].family, head);
+		cr_expect_eq(head && b.w->locks.v[head - 1].family_held, !i);
+		built_free(&b);
+		b = parking_in(functions[i], 2, always_the_second, 64);
+		cr_assert_eq(b.w->locks.n, 1);
+		cr_expect_eq(b.w->locks.v[0].family, !i, "one in %s", functions[i]);
+		built_free(&b);
+	}
+}
+
 /* One who gives work to three, each of whom answers: only its own word has several wakers. */
 static uint32_t star(uint32_t turn, uint32_t n)
 {

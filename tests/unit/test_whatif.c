@@ -659,6 +659,54 @@ Test(whatif, mutex_instead_of_the_gil)
 	drop(&b);
 }
 
+/* The same where each parks on a word of its own, in a function that waits for a lock's owner: what
+ * they wait for is known to be a lock then, else it is not. */
+Test(whatif, monitor)
+{
+	static const char *const functions[] = {"ObjectMonitor::EnterI(JavaThread*)", "park(int)"};
+
+	for (unsigned k = 0; k < 2; k++) {
+		const uint64_t frame = 0x400100;
+		struct tb *tb = main_and_worker(0);
+		uint64_t free_at = 0, at[2] = {0, 0};
+		uint32_t stack;
+		struct built b;
+
+		tb_map(tb, 1, 0x400000, 0x401000, 0, "/usr/lib/libjvm.so");
+		tb_symbol(tb, "/usr/lib/libjvm.so", 0x100, functions[k], 0, 0);
+		stack = tb_stack(tb, STACK_USER, 1, &frame, 1);
+		for (unsigned i = 0; i < 8; i++) {
+			uint32_t id = i % 2 + 1, other = 3 - id;
+			uint64_t t = at[i % 2] + 5 * MS;
+
+			tb_stacks(tb, id, stack, 0);
+			tb_wakes_by(tb, other, wake_call(tb, MUTEX + 256 * id), 0);
+			tb_run(tb, id, at[i % 2], t);
+			if (t < free_at) {
+				tb_futex(tb, id, MUTEX + 256 * id, TB_FUTEX_BITSET, 0, 0, free_at,
+				         other);
+				t = free_at;
+			}
+			tb_run(tb, id, t, t + 15 * MS);
+			at[i % 2] = free_at = t + 15 * MS;
+		}
+		tb_exit(tb, 1, 0);
+		tb_exit(tb, 2, 0);
+		b = build(tb);
+		cr_assert_eq(b.r.wall_ns, 125 * MS);
+		if (k) {
+			cr_expect_null(row_of(&b, CAUSE_LOCK));
+		} else {
+			expect_row(&b, CAUSE_LOCK, 80 * MS);
+			cr_expect(!strncmp(row_of(&b, CAUSE_LOCK)->change,
+			                   "Without the lock waited for in ObjectMonitor::EnterI",
+			                   52),
+			          "%s", row_of(&b, CAUSE_LOCK)->change);
+		}
+		drop(&b);
+	}
+}
+
 /* --- a Python lock: who gets it wants the GIL next, which the old holder still has ------------ */
 
 enum { ROUND_US = 10050, LOCKED_US = 10010, RUNS_ON_US = 40 };
