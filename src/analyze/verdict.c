@@ -51,6 +51,7 @@ struct tally {
 	double behind;               /* of rest, what waited behind locks … */
 	struct cause_row lock;       /* … most behind this */
 	bool lent;                   /* … whose holder waited for others, who slept */
+	double awaited;     /* of rest, sleep of those for whom others waited, but at no lock */
 	struct turns turns; /* its n is set: many work one at a time, and that is the verdict */
 };
 
@@ -463,8 +464,9 @@ static void set_headline(struct report *r, struct tally *t)
 	default:
 		say(r, "IDLE: %s; it %s", cpus,
 		    !t->top                        ? "had nothing to do"
-		    : t->top->cause == CAUSE_SLEEP ? "slept"
-		                                   : "waited for the outside");
+		    : t->top->cause != CAUSE_SLEEP ? "waited for the outside"
+		    : 3 * t->awaited < t->rest     ? "slept"
+		                               : "slept, while others waited for the one who did");
 		break;
 	}
 	say_others(r, t);
@@ -579,6 +581,22 @@ static void set_lock(const struct report *r, struct tally *t, uint32_t id, doubl
 	}
 }
 
+/* Of what is charged to sleep, that for whose end others wait: for what a task is to do, or in turn
+ * (a database's locks on rows look so). */
+static double awaited_of(const struct sweep *s)
+{
+	double ns = 0;
+
+	for (size_t i = 0; i < s->chains.charges.n; i++) {
+		const struct charge *c = &s->chains.charges.v[i];
+
+		if (c->what.cause == CAUSE_SLEEP &&
+		    (c->label == LABEL_WORK || c->label == LABEL_BARRIER))
+			ns += c->ns;
+	}
+	return ns;
+}
+
 /* ns, via: room for each lock. */
 static void sum_behind(const struct report *r, const struct sweep *s, struct tally *t, double *ns,
                        double *via)
@@ -634,7 +652,9 @@ static double scarce_of(const struct report *r, const struct tally *t)
 
 int verdict_fill(struct report *r, const struct sweep *s)
 {
-	struct tally t = {.capacity = (double)r->capacity_ns, .balance = balance_of(s)};
+	struct tally t = {.capacity = (double)r->capacity_ns,
+	                  .balance = balance_of(s),
+	                  .awaited = awaited_of(s)};
 
 	if (!r->capacity_ns)
 		return 0;

@@ -679,7 +679,7 @@ Test(causes, sleepers_and_daemons)
 	}
 	b = build(tb);
 	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 144 * MS);
-	expect_verdict(&b, VERDICT_IDLE, "slept");
+	expect_verdict(&b, VERDICT_IDLE, "it slept.");
 	drop(&b);
 
 	tb = tb_new();
@@ -692,6 +692,41 @@ Test(causes, sleepers_and_daemons)
 	cr_expect_eq(of_cause(&b, CAUSE_NO_TASK), 500 * MS);
 	cr_expect_eq(of_cause(&b, CAUSE_WORK), 1 * MS);
 	expect_verdict(&b, VERDICT_IDLE, "outside");
+	drop(&b);
+}
+
+/* Three take turns in which they sleep, each woken by the one before at a word of its own: nobody
+ * knows whether that is a lock, but it is not their sleep alone. */
+Test(causes, others_wait_for_who_sleeps)
+{
+	struct tb *tb = tb_new();
+	struct built b;
+
+	tb_task(tb, 1, "a");
+	tb_thread(tb, 2, 1, "b", 0);
+	tb_thread(tb, 3, 1, "c", 0);
+	for (uint32_t id = 1; id <= 3; id++) {
+		tb_on(tb, id, id - 1);
+		tb_wakes_by(tb, id, tb_site(tb, TB_NR_futex, COND, TB_FUTEX_WAKE, 1, FD_UNKNOWN),
+		            0);
+		tb_run(tb, id, 0, 1 * MS);
+	}
+	for (uint32_t i = 0; i < 12; i++) {
+		uint32_t id = i % 3 + 1;
+		uint64_t t = 1 * MS + i * 10 * MS;
+
+		if (i) {
+			tb_futex(tb, id, COND + 256 * id, TB_FUTEX_BITSET, 0, 0, t,
+			         (i + 2) % 3 + 1);
+			tb_run(tb, id, t, t + US);
+		}
+		tb_call(tb, id, TB_NR_nanosleep, 0, FD_UNKNOWN, t + 9 * MS, 0);
+		tb_run(tb, id, t + 9 * MS, t + 10 * MS);
+		if (i >= 9)
+			tb_exit(tb, id, 0);
+	}
+	b = build(tb);
+	expect_verdict(&b, VERDICT_IDLE, "slept, while others waited for the one who did");
 	drop(&b);
 }
 
@@ -794,7 +829,7 @@ Test(causes, bystanders_among_themselves)
 	tb_stop(tb, 100 * MS);
 	b = build(tb);
 	cr_expect_eq(of_cause(&b, CAUSE_SLEEP), 200 * MS);
-	expect_verdict(&b, VERDICT_IDLE, "slept");
+	expect_verdict(&b, VERDICT_IDLE, "it slept.");
 	drop(&b);
 }
 
