@@ -150,6 +150,8 @@ struct lock {
 bool lock_is_for_work(const struct lock *l);
 /* Threads gather there, Python's included. */
 bool lock_is_barrier(const struct lock *l);
+/* The name of a lock at which a thread of a Go program waits for something to run. */
+bool lock_name_is_go_idle(const char *name);
 /* Its name says what it is: "file lock a.lock", "join of worker-2", "System V semaphore 5". */
 bool lock_names_itself(const struct lock *l);
 /* What its user calls its kind: "mutex", "Python lock", "Python queue". Returns out. */

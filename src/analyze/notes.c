@@ -245,6 +245,20 @@ static int of_stops(struct report *r)
 	                who(r->m, most->id, name, sizeof(name)), fmt_ns(ns, sizeof(ns), most_ns));
 }
 
+/* Its threads wait for something to run, and that is all that the kernel sees. */
+static int of_goroutines(struct report *r)
+{
+	bool go = false;
+
+	for (size_t i = 0; r->w && i < r->w->locks.n && !go; i++)
+		go = lock_name_is_go_idle(r->w->locks.v[i].name);
+	if (!go || r->verdict == VERDICT_PARALLEL)
+		return 0;
+	return note_add(r, "of a Go program only threads are seen: goroutines that wait for each "
+	                   "other (a sync.Mutex, a channel), or for their turn (GOMAXPROCS), are "
+	                   "not; Go's mutex and block profiles tell");
+}
+
 static int of_machine(struct report *r)
 {
 	const char *arch = model_meta(r->m, META_MACHINE);
@@ -299,7 +313,8 @@ int analyze_notes(struct report *r, struct err *err)
 	        of_chains,   of_gils,     of_what_if,         of_file,
 	        of_losses,   of_oddities, of_kernel_counters, of_memory,
 	        of_forks,    of_stacks,   cut_stacks_note,    of_futexes,
-	        of_channels, of_stops,    of_machine,         of_recorder,
+	        of_channels, of_stops,    of_goroutines,      of_machine,
+	        of_recorder,
 	};
 	int rc = 0;
 

@@ -199,6 +199,8 @@ void turns_find(const struct report *r, const struct cause_row *top, struct turn
 	find_queue(r, out);
 	if (is_one_alone(out, top->ns, ns))
 		*out = (struct turns){0};
+	else if (out->at && lock_name_is_go_idle(out->at))
+		out->at = NULL; /* what they wait for is not seen */
 }
 
 void turns_text(const struct turns *t, char *out, size_t n)

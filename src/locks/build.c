@@ -16,6 +16,13 @@ const char *lock_kind_key(enum lock_kind kind)
 	return (unsigned)kind < ARRAY_LEN(keys) ? keys[kind] : "futex";
 }
 
+bool lock_name_is_go_idle(const char *name)
+{
+	static const char place[] = "waited for in runtime.stopm ";
+
+	return !strncmp(name, place, sizeof(place) - 1);
+}
+
 bool lock_names_itself(const struct lock *l)
 {
 	return l->kind == LOCK_GIL || l->kind == LOCK_JOIN || l->kind == LOCK_FILE ||

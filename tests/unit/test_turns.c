@@ -6,12 +6,18 @@
 #define ROUNDS 4
 #define TURN   (10 * MS)
 
-/* Three tasks work in turn, the first one as long as said, and hand on at a word of each. */
-static struct tb *ring(const char *const names[3], uint64_t first)
+/* Three tasks work in turn, the first one as long as said, and hand on at a word of each: at one
+ * object, or in that function. */
+static struct tb *ring_at(const char *const names[3], uint64_t first, const char *function)
 {
 	struct tb *tb = tb_new();
+	const uint64_t frame = 0x400100;
+	uint32_t stack;
 
 	tb_task(tb, 1, "main");
+	tb_map(tb, 1, 0x400000, 0x401000, 0, "/usr/bin/app");
+	tb_symbol(tb, "/usr/bin/app", 0x100, function ? function : "wait", 0, 0);
+	stack = tb_stack(tb, STACK_USER, 1, &frame, 1);
 	for (uint32_t k = 0; k < 3; k++) {
 		tb_thread(tb, 2 + k, 1, names[k], 0);
 		tb_on(tb, 2 + k, 2 + k);
@@ -20,7 +26,10 @@ static struct tb *ring(const char *const names[3], uint64_t first)
 		uint32_t id = 2 + k, before = 2 + (k + 2) % 3;
 		uint64_t at = COND + k * 0x100;
 
-		tb_object(tb, 1, at, "baton", 0, 48);
+		if (function)
+			tb_stacks(tb, id, stack, 0);
+		else
+			tb_object(tb, 1, at, "baton", 0, 48);
 		for (uint64_t i = 0; i < ROUNDS; i++) {
 			uint64_t t = i * (first + 2 * TURN) + (k ? first + (k - 1) * TURN : 0);
 
@@ -36,6 +45,11 @@ static struct tb *ring(const char *const names[3], uint64_t first)
 	tb_run(tb, 1, 0, US);
 	tb_exit(tb, 1, 0);
 	return tb;
+}
+
+static struct tb *ring(const char *const names[3], uint64_t first)
+{
+	return ring_at(names, first, NULL);
 }
 
 /* A word for each waiter, but they have one name. */
@@ -61,6 +75,30 @@ Test(turns, of_different_length)
 	drop(&b);
 	b = build(ring(names, 10 * TURN));
 	expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by what w (1002) does alone: ");
+	drop(&b);
+}
+
+static bool of_goroutines(const struct built *b)
+{
+	for (size_t i = 0; i < b->r.notes.n; i++)
+		if (strstr(b->r.notes.v[i], "goroutines that wait for each other"))
+			return true;
+	return false;
+}
+
+/* Threads of a Go program that have nothing to run do not wait for each other there: for what they
+ * do is not seen, and a note says that. */
+Test(turns, of_a_go_program)
+{
+	static const char *const names[3] = {"w", "w", "w"};
+	struct built b = build(ring_at(names, TURN, "runtime.stopm"));
+
+	expect_verdict(&b, VERDICT_SERIALIZED, "what 3 tasks called w do one at a time:");
+	cr_expect(of_goroutines(&b));
+	drop(&b);
+	b = build(ring_at(names, TURN, "next_turn"));
+	expect_verdict(&b, VERDICT_SERIALIZED, ", waiting for each other in next_turn (app):");
+	cr_expect_not(of_goroutines(&b));
 	drop(&b);
 }
 
