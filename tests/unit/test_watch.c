@@ -97,51 +97,6 @@ Test(watch, handing_the_gil_over_is_no_delay)
 	}
 }
 
-/* A worker that never waits for anything of its own, but for a lock and for the CPU. */
-Test(watch, what_keeps_it_at_work_is_told)
-{
-	struct report_opts o = {.width = 100};
-	struct model_opts mo = {.flags = MODEL_SLICES};
-	struct tb *tb = tb_new();
-	struct watch_row row;
-	struct report r = {0};
-	struct err err = {0};
-	char *text = NULL;
-	struct model *m;
-	size_t n = 0;
-	FILE *out;
-
-	tb_task(tb, 1, "app");
-	tb_thread(tb, 2, 1, "worker", 0);
-	tb_on(tb, 2, 1);
-	tb_run(tb, 2, 0, 60 * MS);
-	tb_run(tb, 1, 0, 1 * MS);
-<<<<<<< HEAD
-	tb_owner(tb, 1, 1002);
-	tb_futex(tb, 1, 0x1000, TB_FUTEX_WAIT, 2, 0, 10 * MS, 2);
-	tb_run(tb, 1, 14 * MS, 20 * MS);
-	tb_preempt(tb, 1);
-	tb_run(tb, 1, 25 * MS, 60 * MS);
-	tb_exit(tb, 2, 0);
-	tb_exit(tb, 1, 0);
-	m = tb_load(tb, &mo);
-	cr_assert(m);
-	cr_assert_eq(report_build_opts(&r, m, &(struct analyze_opts){.watch = "main"}, &err), 0);
-	row = r.watch.v[0];
-	cr_expect_eq(row.waits, 0);
-	cr_expect_eq(row.at_work_ns, (9 + 4 + 5) * MS, "%" PRIu64, row.at_work_ns);
-	out = open_memstream(&text, &n);
-	cr_assert_eq(report_text(&r, &o, out, &err), 0);
-	fclose(out);
-	cr_expect(
-	        strstr(text, "watched          app: no delay, as it waited for nothing of its own"),
-	        "%s", text);
-	cr_expect(strstr(text, "at work 18 ms ready or kept by locks\n"), "%s", text);
-	free(text);
-	report_release(&r);
-	model_free(m);
-	tb_free(tb);
-=======
 /* Delays of 1 to 100 us: the longest of the shortest half, and of all but the longest. */
 Test(watch, percentiles)
 {
@@ -160,48 +115,6 @@ Test(watch, percentiles)
 	cr_expect_eq(row.p50_ns, 50 * US);
 	cr_expect_eq(row.p99_ns, 99 * US);
 	cr_expect_eq(row.max_ns, 100 * US);
->>>>>>> c83fc59 (Tests: which semaphores are locks, percentiles of delays)
-}
-
-	sleeps(tb, 10 * MS);
-	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
-	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
-	tb_run(tb, 1, 30 * MS, 60 * MS);
-	tb_exit(tb, 2, 0);
-	tb_exit(tb, 1, 0);
-	m = tb_load(tb, &mo);
-	tb_free(tb);
-	cr_assert(m);
-	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
-	cr_assert_eq(r.watch.n, 1);
-	cr_assert_eq(r.watch.v[0].by.n, 2);
-	cr_expect_eq(r.watch.v[0].by.v[0].task, 2);
-	cr_expect_eq(r.watch.v[0].by.v[0].cause, CAUSE_GIL);
-	cr_expect_eq(r.watch.v[0].by.v[0].ns, 19 * MS - 20 * US);
-	cr_expect_eq(r.watch.v[0].by.v[1].cause, CAUSE_CPU_SHORTAGE);
-	cr_expect_eq(r.watch.v[0].by.v[1].ns, 1 * MS);
-	report_release(&r);
-	model_free(m);
-=======
-/* Delays of 1 to 100 us: the longest of the shortest half, and of all but the longest. */
-Test(watch, percentiles)
-{
-	struct tb *tb = tb_new();
-	struct watch_row row;
-
-	tb_task(tb, 1, "app");
-	tb_run(tb, 1, 0, 1 * MS);
-	for (unsigned i = 1; i <= 100; i++) {
-		sleeps(tb, i * 10 * MS);
-		tb_run(tb, 1, i * 10 * MS + i * US, i * 10 * MS + 5 * MS);
-	}
-	tb_exit(tb, 1, 0);
-	row = watch_of(tb);
-	cr_expect_eq(row.waits, 100);
-	cr_expect_eq(row.p50_ns, 50 * US);
-	cr_expect_eq(row.p99_ns, 99 * US);
-	cr_expect_eq(row.max_ns, 100 * US);
->>>>>>> c83fc59 (Tests: which semaphores are locks, percentiles of delays)
 }
 
 /* What it was kept by: after the timer 1 ms by the lack of a CPU, then by who had the GIL, then 2
@@ -221,6 +134,46 @@ Test(watch, by_whom)
 	tb_on(tb, 2, 1);
 	tb_run(tb, 2, 0, 60 * MS);
 	tb_run(tb, 1, 0, 1 * MS);
+	sleeps(tb, 10 * MS);
+	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
+	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
+	tb_run(tb, 1, 32 * MS, 60 * MS);
+	tb_exit(tb, 2, 0);
+	tb_exit(tb, 1, 0);
+	m = tb_load(tb, &mo);
+	tb_free(tb);
+	cr_assert(m);
+	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
+	cr_assert_eq(r.watch.n, 1);
+	cr_assert_eq(r.watch.v[0].by.n, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].task, 2);
+	cr_expect_eq(r.watch.v[0].by.v[0].cause, CAUSE_GIL);
+	cr_expect_eq(r.watch.v[0].by.v[0].ns, 19 * MS - 20 * US);
+	cr_expect_eq(r.watch.v[0].by.v[1].cause, CAUSE_CPU_SHORTAGE);
+	cr_expect_eq(r.watch.v[0].by.v[1].ns, (1 + 2) * MS);
+	report_release(&r);
+	model_free(m);
+}
+
+/* A worker that never waits for anything of its own, but for a lock and for the CPU. */
+Test(watch, what_keeps_it_at_work_is_told)
+{
+	struct report_opts o = {.width = 100};
+	struct model_opts mo = {.flags = MODEL_SLICES};
+	struct tb *tb = tb_new();
+	struct watch_row row;
+	struct report r = {0};
+	struct err err = {0};
+	char *text = NULL;
+	struct model *m;
+	size_t n = 0;
+	FILE *out;
+
+	tb_task(tb, 1, "app");
+	tb_thread(tb, 2, 1, "worker", 0);
+	tb_on(tb, 2, 1);
+	tb_run(tb, 2, 0, 60 * MS);
+	tb_run(tb, 1, 0, 1 * MS);
 	tb_owner(tb, 1, 1002);
 	tb_futex(tb, 1, 0x1000, TB_FUTEX_WAIT, 2, 0, 10 * MS, 2);
 	tb_run(tb, 1, 14 * MS, 20 * MS);
@@ -245,25 +198,4 @@ Test(watch, by_whom)
 	report_release(&r);
 	model_free(m);
 	tb_free(tb);
-}
-
-	sleeps(tb, 10 * MS);
-	tb_run(tb, 1, 11 * MS, 11 * MS + 20 * US);
-	tb_futex(tb, 1, 0x1000 + 72, TB_FUTEX_BITSET, 0, 0, 30 * MS, 2);
-	tb_run(tb, 1, 32 * MS, 60 * MS);
-	tb_exit(tb, 2, 0);
-	tb_exit(tb, 1, 0);
-	m = tb_load(tb, &mo);
-	tb_free(tb);
-	cr_assert(m);
-	cr_assert_eq(report_build_opts(&r, m, &o, &err), 0, "%s", err.msg);
-	cr_assert_eq(r.watch.n, 1);
-	cr_assert_eq(r.watch.v[0].by.n, 2);
-	cr_expect_eq(r.watch.v[0].by.v[0].task, 2);
-	cr_expect_eq(r.watch.v[0].by.v[0].cause, CAUSE_GIL);
-	cr_expect_eq(r.watch.v[0].by.v[0].ns, 19 * MS - 20 * US);
-	cr_expect_eq(r.watch.v[0].by.v[1].cause, CAUSE_CPU_SHORTAGE);
-	cr_expect_eq(r.watch.v[0].by.v[1].ns, (1 + 2) * MS);
-	report_release(&r);
-	model_free(m);
 }
