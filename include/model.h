@@ -90,6 +90,7 @@ struct task {
 	struct counters kernel;			/* growth of the kernel's counters over the same time: END - BASE,
 						 * less what was recorded outside the window (the faults
 						 * are those of the whole recording) */
+	uint64_t kernel_run_all_ns, kernel_runnable_all_ns; /* the same of the whole recording */
 	uint64_t futex_waits, wakes_given, samples;
 	bool faults_known;			/* the next three were counted */
 	uint64_t first_read_faults, first_write_faults, wp_faults;

@@ -14,28 +14,31 @@ struct pair {
 	uint64_t recorded, kernel;
 	bool known;
 	uint64_t stolen; /* the clocks compared may differ by this much more */
+	uint64_t whole;  /* the kernel's number for all of the recording: of a part it is that
+	                    less what was recorded elsewhere, so that all differences are in it */
 };
 
 struct check {
 	const char *name;
 	struct pair (*of)(const struct task *t);
-	double ratio;   /* allowed difference: this share of the kernel's number, */
+	double ratio;   /* allowed difference: this share of the kernel's whole number, */
 	uint64_t least; /* or this much, whichever is more */
 };
 
 static struct pair voluntary(const struct task *t)
 {
-	return (struct pair){t->voluntary, t->kernel.voluntary, true, 0};
+	return (struct pair){t->voluntary, t->kernel.voluntary, true, 0, 0};
 }
 
 static struct pair involuntary(const struct task *t)
 {
-	return (struct pair){t->involuntary, t->kernel.involuntary, true, 0};
+	return (struct pair){t->involuntary, t->kernel.involuntary, true, 0, 0};
 }
 
 static struct pair run_ns(const struct task *t)
 {
-	return (struct pair){t->run_ns, t->kernel.run_ns, t->kernel_run_exact, 0};
+	return (struct pair){t->run_ns, t->kernel.run_ns, t->kernel_run_exact, 0,
+	                     t->kernel_run_all_ns};
 }
 
 /* Time stolen on a CPU is in runnable_ns, but no run queue saw it. Stolen around a switch, our
@@ -44,7 +47,8 @@ static struct pair runnable_ns(const struct task *t)
 {
 	uint64_t queue = t->runnable_ns > t->steal_ns ? t->runnable_ns - t->steal_ns : 0;
 
-	return (struct pair){queue, t->kernel.runnable_ns, t->kernel_runnable_exact, t->steal_ns};
+	return (struct pair){queue, t->kernel.runnable_ns, t->kernel_runnable_exact, t->steal_ns,
+	                     t->kernel_runnable_all_ns};
 }
 
 static const struct check checks[] = {
@@ -59,7 +63,7 @@ static bool near_enough(const struct check *c, const struct pair *p)
 	uint64_t diff = p->recorded > p->kernel ? p->recorded - p->kernel : p->kernel - p->recorded;
 
 	diff = diff > p->stolen ? diff - p->stolen : 0;
-	return diff <= c->least || (double)diff <= c->ratio * (double)p->kernel;
+	return diff <= c->least || (double)diff <= c->ratio * (double)p->whole;
 }
 
 static int check_tasks(struct report *r, const struct check *c)

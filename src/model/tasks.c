@@ -338,15 +338,16 @@ static void kernel_growth(struct ltask *lt)
 	        .read_bytes = sat_sub(t->io.read_bytes, lt->io_base.read_bytes),
 	        .written_bytes = sat_sub(t->io.written_bytes, lt->io_base.written_bytes),
 	};
+	t->kernel_run_all_ns = sat_sub(b->run_ns, a->run_ns);
+	t->kernel_runnable_all_ns = sat_sub(b->runnable_ns, a->runnable_ns);
 	t->kernel = (struct counters){
 	        .voluntary = sat_sub(sat_sub(b->voluntary, a->voluntary),
 	                             sat_sub(lt->all.voluntary, t->voluntary)),
 	        .involuntary = sat_sub(sat_sub(b->involuntary, a->involuntary),
 	                               sat_sub(lt->all.involuntary, t->involuntary)),
-	        .run_ns =
-	                sat_sub(sat_sub(b->run_ns, a->run_ns), sat_sub(lt->all.run_ns, t->run_ns)),
-	        .runnable_ns = sat_sub(sat_sub(b->runnable_ns, a->runnable_ns),
-	                               sat_sub(lt->all.queue_ns, lt->queue_ns)),
+	        .run_ns = sat_sub(t->kernel_run_all_ns, sat_sub(lt->all.run_ns, t->run_ns)),
+	        .runnable_ns =
+	                sat_sub(t->kernel_runnable_all_ns, sat_sub(lt->all.queue_ns, lt->queue_ns)),
 	        .minflt = sat_sub(b->minflt, a->minflt),
 	        .majflt = sat_sub(b->majflt, a->majflt),
 	};

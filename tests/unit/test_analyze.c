@@ -221,6 +221,38 @@ Test(analyze, checks_have_a_tolerance_for_times_only)
 	}
 }
 
+/* What the whole recording and the kernel differ by is in the numbers of any part of it, too: that
+ * is not much more of a small part. */
+Test(analyze, checks_of_a_part_allow_what_the_whole_may_differ_by)
+{
+	for (uint64_t over = 500 * US; over <= 510 * US; over += 10 * US) {
+		struct rec_end end = {.task = 1,
+		                      .voluntary = 1,
+		                      .run = 100 * MS + 100 * US,
+		                      .runnable = 50 * MS + over};
+		struct model_opts part = {
+		        .since_ns = 40 * MS, .until_ns = 60 * MS, .flags = MODEL_SLICES};
+		struct tb *tb = tb_new();
+		struct report r = {0};
+		struct err err = {0};
+		struct model *m;
+
+		tb_task(tb, 1, "main");
+		tb_no_end(tb, 1);
+		tb_run(tb, 1, 50 * MS, 150 * MS);
+		tb_exit(tb, 1, 0);
+		tb_raw(tb, REC_K_END, TB_EPOCH + 150 * MS, &end);
+		m = tb_load(tb, &part);
+		cr_assert(m);
+		cr_assert_eq(report_build(&r, m, &err), 0, "%s", err.msg);
+		cr_expect(check(&r, "run_ns")->ok);
+		cr_expect_eq(check(&r, "runnable_ns")->ok, over < 505 * US);
+		report_release(&r);
+		model_free(m);
+		tb_free(tb);
+	}
+}
+
 /* Of a short run, a fixed difference is allowed: what reading two clocks explains. */
 Test(analyze, checks_of_short_times)
 {
