@@ -32,6 +32,30 @@ Test(causes, mutex_is_charged_while_its_holder_runs)
 	drop(&b);
 }
 
+/* What is less than 3 % of the capacity is not worth a word. */
+Test(causes, small_causes_are_not_named)
+{
+	for (uint64_t ms = 4; ms <= 12; ms += 8) {
+		struct tb *tb = two_workers(101 * MS);
+		struct built b;
+
+		tb_run(tb, 2, 1 * MS, 101 * MS);
+		tb_exit(tb, 2, 0);
+		tb_run(tb, 3, 1 * MS, 21 * MS);
+		tb_call(tb, 3, TB_NR_fsync, 3, FD_FILE, (21 + ms) * MS, 0);
+		tb_run(tb, 3, (21 + ms) * MS, 41 * MS);
+		tb_owner(tb, 3, 2);
+		tb_futex_wait(tb, 3, MUTEX, 101 * MS, 2);
+		tb_run(tb, 3, 101 * MS, 101 * MS + US);
+		tb_exit(tb, 3, 0);
+		b = build(tb);
+		cr_expect_eq(of_cause(&b, CAUSE_IO), ms * MS);
+		expect_verdict(&b, VERDICT_SERIALIZED, "SERIALIZED by ");
+		cr_expect_eq(strstr(b.r.headline, "I/O") != NULL, ms > 6, "%s", b.r.headline);
+		drop(&b);
+	}
+}
+
 /* However little a task does, it is held up when it wants what another one has. */
 Test(causes, one_with_little_work_is_held_up_by_a_lock)
 {
