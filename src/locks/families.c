@@ -36,10 +36,11 @@ struct families {
 	bool *mutual; /* by lock: most of its waiting is for others that park, and several */
 };
 
-static bool is_parking(const struct lock *l)
+static bool is_parking(const struct model *m, const struct lock *l)
 {
 	return (l->kind == LOCK_COND || l->kind == LOCK_SEMAPHORE || l->kind == LOCK_FUTEX) &&
-	       l->waiters.n == 1 && l->blockers.n;
+	       l->waiters.n == 1 && l->blockers.n &&
+	       !(l->sites.n && stack_waits_for_work(m, l->sites.v[0].ustack));
 }
 
 static bool alike(const struct lock *x, const struct lock *y)
@@ -56,7 +57,7 @@ static int find_own(struct families *f)
 		const struct lock *l = &f->w->locks.v[i];
 		uint64_t *at;
 
-		if (!is_parking(l))
+		if (!is_parking(f->m, l))
 			continue;
 		at = hmap_put(&f->own, l->waiters.v[0].task, 0, NULL);
 		if (!at)
@@ -105,7 +106,8 @@ static const struct lock *own_of(const struct families *f, const struct lock *l,
 static void look_at(struct families *f, size_t i)
 {
 	const struct lock *l = &f->w->locks.v[i];
-	const uint64_t *own = is_parking(l) ? hmap_get(&f->own, l->waiters.v[0].task, 0) : NULL;
+	const uint64_t *own =
+	        is_parking(f->m, l) ? hmap_get(&f->own, l->waiters.v[0].task, 0) : NULL;
 	uint64_t by_parking = 0;
 	unsigned wakers = 0;
 
@@ -150,7 +152,8 @@ static void group(struct families *f)
 	uint32_t n = (uint32_t)f->w->locks.n;
 
 	for (uint32_t i = 0; i < n; i++)
-		f->named[i] = is_parking(&f->w->locks.v[i]) && is_named(f->m, &f->w->locks.v[i]);
+		f->named[i] =
+		        is_parking(f->m, &f->w->locks.v[i]) && is_named(f->m, &f->w->locks.v[i]);
 	for (uint32_t i = 0; i < n; i++)
 		look_at(f, i);
 	for (uint32_t i = 0; i < n; i++)

@@ -133,6 +133,25 @@ static bool is_libgomp(const struct frame *f)
 	return f->kind == FRAME_NATIVE && !strncmp(path_base(f->module), "libgomp.so", 10);
 }
 
+/* It has binary semaphores of its own, with the values of a low-level lock: threads without work
+ * wait there, and who brings some is no holder. Its locks spin. */
+static bool in_libtbb(const struct frame *frames, size_t n)
+{
+	size_t i = 0;
+
+	while (i < n && frames[i].kind == FRAME_NATIVE && model_is_libc(frames[i].module))
+		i++;
+	return i < n && frames[i].kind == FRAME_NATIVE &&
+	       !strncmp(path_base(frames[i].module), "libtbb.so", 9);
+}
+
+bool stack_waits_for_work(const struct model *m, uint32_t ustack)
+{
+	struct frame frames[DEEPEST];
+
+	return ustack && in_libtbb(frames, model_frames(m, ustack, frames, DEEPEST));
+}
+
 static struct kind_vote read_stack(const struct model *m, uint32_t ustack)
 {
 	struct kind_vote v = {.kind = LOCK_KIND_N};
@@ -140,6 +159,8 @@ static struct kind_vote read_stack(const struct model *m, uint32_t ustack)
 	size_t n = model_frames(m, ustack, frames, DEEPEST);
 
 	v.gomp = n && is_libgomp(&frames[0]);
+	if (in_libtbb(frames, n))
+		v.kind = LOCK_COND;
 	for (size_t i = 0; i < n; i++) {
 		if (frames[i].name && frames[i].kind == FRAME_PYTHON)
 			vote_python(&frames[i], &v);

@@ -91,6 +91,8 @@ struct kind_vote {
 	bool look_out; /* a language's scheduler looks for something to run */
 };
 int kind_of_stack(struct build *b, uint32_t ustack, struct kind_vote *out);
+/* Does it end in a library whose threads wait for work so, and wake each other for it? */
+bool stack_waits_for_work(const struct model *m, uint32_t ustack);
 
 /* --- words.c --------------------------------------------------------------------------------- */
 

@@ -204,6 +204,33 @@ Test(locks, libgomp)
 	built_free(&b);
 }
 
+/* TBB's binary semaphores have the values of a low-level lock, and it has no names: there threads
+ * wait for work. */
+Test(locks, libtbb)
+{
+	const uint64_t tbb = 4 * CODE, libc = 5 * CODE;
+	const uint64_t frames[] = {libc + 0x100, tbb + 0x100, 2 * CODE + 0x100};
+	struct tb *tb = program();
+	struct built b;
+
+	tb_map(tb, 1, tbb, tbb + 0x10000, 0, "/usr/lib/libtbb.so.12.8");
+	tb_map(tb, 1, libc, libc + 0x10000, 0, "/usr/lib/libc.so.6");
+	tb_symbol(tb, "/usr/lib/libc.so.6", 0x100, "syscall", 4, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		uint64_t t = i * 5 * MS;
+
+		tb_run(tb, 2, t, t + MS);
+		tb_stacks(tb, 2, tb_stack(tb, STACK_USER, 1, frames + (i ? 2 : 0), i ? 1 : 3), 0);
+		tb_futex(tb, 2, BASE + 0x100 * i, TB_FUTEX_WAIT, 2, 0, t + 3 * MS, 1);
+		tb_run(tb, 2, t + 3 * MS, t + 4 * MS);
+		tb_preempt(tb, 2);
+	}
+	b = build_waits(tb);
+	expect_lock(&b, 2, 0, LOCK_COND, 1);
+	expect_lock(&b, 2, 1, LOCK_MUTEX, 1);
+	built_free(&b);
+}
+
 /* C++20's own: inlined or not, they call the kernel themselves. What they wait at may be a word
  * that the library has for all. */
 Test(locks, of_cpp20)

@@ -804,14 +804,14 @@ Test(waits, interrupts_name_nobody)
 
 /* --- many words, one lock -------------------------------------------------------------------- */
 
-/* All wait in this function. */
-static void wait_in(struct tb *tb, uint32_t n, const char *function)
+/* All wait in this function of that library. */
+static void wait_in(struct tb *tb, uint32_t n, const char *function, const char *library)
 {
 	static const uint64_t frame = 0x400100;
 	uint32_t stack;
 
-	tb_map(tb, 1, 0x400000, 0x500000, 0, "/usr/lib/libjvm.so");
-	tb_symbol(tb, "/usr/lib/libjvm.so", 0x100, function, 0, 0);
+	tb_map(tb, 1, 0x400000, 0x500000, 0, library);
+	tb_symbol(tb, library, 0x100, function, 0, 0);
 	stack = tb_stack(tb, STACK_USER, 1, &frame, 1);
 	for (uint32_t id = 2; id <= n + 1; id++)
 		tb_stacks(tb, id, stack, 0);
@@ -819,7 +819,7 @@ static void wait_in(struct tb *tb, uint32_t n, const char *function)
 
 /* n threads, each with a word of its own, take turns; the next after `i` is next(i). function: in
  * which they wait, NULL = not known. */
-static struct built parking_in(const char *function, uint32_t n,
+static struct built parking_of(const char *library, const char *function, uint32_t n,
                                uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
 {
 	struct tb *tb = threads(n + 1);
@@ -827,7 +827,7 @@ static struct built parking_in(const char *function, uint32_t n,
 	struct built b;
 
 	if (function)
-		wait_in(tb, n, function);
+		wait_in(tb, n, function, library);
 	tb_run(tb, 1, 0, 1 * MS);
 	tb_run(tb, 2, 0, 2 * MS);
 	for (uint32_t id = 3; id <= n + 1; id++)
@@ -845,6 +845,12 @@ static struct built parking_in(const char *function, uint32_t n,
 	tb_stop(tb, (3 + turns) * MS);
 	b = build_waits(tb);
 	return b;
+}
+
+static struct built parking_in(const char *function, uint32_t n,
+                               uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
+{
+	return parking_of("/usr/lib/libjvm.so", function, n, next, turns);
 }
 
 static struct built parking(uint32_t n, uint32_t (*next)(uint32_t turn, uint32_t n), uint32_t turns)
@@ -874,6 +880,17 @@ Test(waits, words_to_park_on_are_one_lock)
 	for (size_t i = 0; i < 4; i++)
 		cr_expect_eq(b.w->locks.v[i].family, head);
 	cr_expect_eq(b.w->locks.v[head - 1].family_n, 4);
+	built_free(&b);
+}
+
+/* TBB's threads wake each other for work. */
+Test(waits, words_to_wait_for_work_at_are_no_lock)
+{
+	struct built b = parking_of("/usr/lib/libtbb.so.12", "wake_some", 4, anyone, 64);
+
+	cr_assert_eq(b.w->locks.n, 4);
+	for (size_t i = 0; i < 4; i++)
+		cr_expect_eq(b.w->locks.v[i].family, 0);
 	built_free(&b);
 }
 
