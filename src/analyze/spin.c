@@ -36,6 +36,11 @@ static const struct {
         {"__kmp_hyper_barrier", false, SPIN_BARRIER},
         {"__kmp_hardware_timestamp", false, SPIN_BARRIER},
         {"kmp_flag", false, SPIN_BARRIER},
+        {"spin_mutex::", false, SPIN_LOCK}, /* TBB's */
+        {"spin_rw_mutex::", false, SPIN_LOCK},
+        {"queuing_mutex::", false, SPIN_LOCK},
+        {"queuing_rw_mutex::", false, SPIN_LOCK},
+        {"spinlock::lock", false, SPIN_LOCK}, /* Boost's */
         {"sched_yield", false, SPIN_YIELD},
         {"thrd_yield", false, SPIN_YIELD},
         {"opal_progress", false, SPIN_MPI},
@@ -45,6 +50,11 @@ static const struct {
         {"MPIDI_progress_test", false, SPIN_MPI},
         {"MPID_Progress_wait", false, SPIN_MPI},
 };
+
+/* How names begin of what C++, Rust and TBB have around sched_yield: of nobody's program. */
+static const char *const wrappers[] = {
+        "__gthread_",   "std::this_thread::", "std::thread::yield_now", "std::sys::",
+        "core::hint::", "core::sync::",       "tbb::detail::"};
 
 /* Whole names. */
 static const char *const kernel_spins[] = {
@@ -97,18 +107,24 @@ static enum spin_kind of_frame(const struct frame *f)
 	return SPIN_NONE;
 }
 
+static bool is_wrapper(const struct frame *f)
+{
+	return f->name && begins_with(f->name, wrappers, ARRAY_LEN(wrappers));
+}
+
 static enum spin_kind of_stack(const struct model *m, uint32_t ustack)
 {
-	struct frame frames[INNERMOST];
-	size_t n = ustack ? model_frames(m, ustack, frames, INNERMOST) : 0;
+	struct frame frames[DEEPEST];
+	size_t n = ustack ? model_frames(m, ustack, frames, DEEPEST) : 0;
 	bool yields = false;
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0, looked_at = 0; i < n && looked_at < INNERMOST; i++) {
 		enum spin_kind kind;
 
 		if (frames[i].kind == FRAME_PYTHON || frames[i].kind == FRAME_KERNEL)
 			break;
 		kind = frames[i].name ? of_frame(&frames[i]) : SPIN_NONE;
+		looked_at += kind || !is_wrapper(&frames[i]);
 		/* What copies a message does its work. */
 		if (kind == SPIN_MPI && !yields && model_is_libc(frames[0].module))
 			return SPIN_NONE;
@@ -165,7 +181,7 @@ static const char *caller(const struct model *m, uint32_t ustack, char *out, siz
 	for (size_t i = 0; i < count; i++) {
 		const struct frame *f = &frames[i];
 
-		if (!f->name || in_openmp(f) || in_mpi(f) || of_frame(f) ||
+		if (!f->name || in_openmp(f) || in_mpi(f) || of_frame(f) || is_wrapper(f) ||
 		    model_is_plumbing(f->module))
 			continue;
 		if (f->src && f->line)

@@ -100,6 +100,45 @@ Test(spin, by_yielding)
 	drop(&b);
 }
 
+/* What C++ and TBB have around sched_yield is nobody's program, and hides neither the lock nor who
+ * wants it. */
+Test(spin, behind_wrappers)
+{
+	static const char *const names[] = {"work",
+	                                    "tbb::detail::d1::spin_mutex::lock()",
+	                                    "tbb::detail::d0::atomic_backoff::pause()",
+	                                    "tbb::detail::d0::yield()",
+	                                    "std::this_thread::yield()",
+	                                    "__gthread_yield()",
+	                                    "sched_yield"};
+
+	for (unsigned lock = 0; lock < 2; lock++) {
+		struct tb *tb = tb_new();
+		uint64_t frames[ARRAY_LEN(names)];
+		struct built b;
+		uint32_t spin;
+		size_t n = 0;
+
+		tb_task(tb, 1, "app");
+		tb_map(tb, 1, APP_AT, APP_AT + 0x10000, 0, APP);
+		for (size_t i = ARRAY_LEN(names); i-- > 0;) {
+			if (i == 1 && !lock)
+				continue;
+			tb_symbol(tb, APP, 0x100 * (i + 1), names[i], 4, 0);
+			frames[n++] = APP_AT + 0x100 * (i + 1);
+		}
+		spin = tb_stack(tb, STACK_USER, 1, frames, n);
+		tb_run(tb, 1, 0, 200 * MS);
+		for (unsigned i = 0; i < 100; i++)
+			tb_sample(tb, 1, (i + 1) * MS, spin, 0);
+		tb_exit(tb, 1, 0);
+		b = build(tb);
+		cr_expect_eq(b.r.spin_kind, lock ? SPIN_LOCK : SPIN_YIELD, "%s", b.r.spin_note);
+		cr_expect_str_eq(b.r.spin_place, "work");
+		drop(&b);
+	}
+}
+
 /* 40 of 100 samples in write() with that kernel stack, innermost first. */
 static struct built in_kernel(const char *const *names, size_t n)
 {
