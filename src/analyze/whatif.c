@@ -255,11 +255,11 @@ static int without_lock(struct what_if *f, const struct lock *l)
 		return -ENOMEM;
 	c->row.id = l->id;
 	if (l->family_held)
-		snprintf(c->row.change, sizeof(c->row.change), "Without the lock %.70s", l->name);
+		snprintf(c->row.change, sizeof(c->row.change), "Without the lock %.150s", l->name);
 	else if (lock_names_itself(l))
-		snprintf(c->row.change, sizeof(c->row.change), "Without the %.80s", l->name);
+		snprintf(c->row.change, sizeof(c->row.change), "Without the %.150s", l->name);
 	else
-		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.70s",
+		snprintf(c->row.change, sizeof(c->row.change), "Without the %s %.140s",
 		         lock_kind_text(l, kind, sizeof(kind)), l->name);
 	for (size_t i = 0; i < n; i++)
 		c->without[i] = i == l->id - 1 || locks[i].family == l->id;
