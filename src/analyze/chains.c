@@ -216,7 +216,7 @@ static int subtree_add(struct chains *c, uint32_t i, int sign)
 	int64_t rest = n->size;
 	int err = 0;
 
-	for (size_t k = 0; !err && k < n->slots.n; k++) {
+	for (size_t k = 0; n->for_end && !err && k < n->slots.n; k++) {
 		const struct slot *s = &n->slots.v[k];
 		uint32_t label = label_above(n, s->label);
 

@@ -470,43 +470,6 @@ Test(whatif, joins_that_did_not_wait)
 	drop(&b);
 }
 
-/* main joins the one that waited for the GIL first; meanwhile the long one ended, which without a
- * GIL ends after it. It has none ever, so no process is made in its place. Four CPUs. */
-Test(whatif, who_joins_joins_all)
-{
-	const uint64_t word = 0x700000, end = how == NO_JOIN ? 240 * MS : 210 * MS;
-	struct tb *tb = main_with_gil("4");
-
-	for (uint32_t id = 2; id <= 4; id++) {
-		tb_thread(tb, id, 1, "worker", 10 * MS);
-		tb_on(tb, id, id);
-	}
-	tb_wakes_by(tb, 4, wake_call(tb, GIL_WORD), 0);
-	tb_wakes_by(tb, 2, wake_call(tb, word), 0);
-	tb_run(tb, 1, 0, 10 * MS);
-	if (how == BY_ID)
-		tb_join(tb, 1, 2, 210 * MS);
-	else
-		tb_futex(tb, 1, word, TB_FUTEX_BITSET, 0, 0, 210 * MS, 2);
-	tb_run(tb, 1, 210 * MS, 220 * MS);
-	tb_exit(tb, 1, 0);
-	tb_run(tb, 2, 10 * MS, 10 * MS + US);
-	tb_futex(tb, 2, GIL_WORD, TB_FUTEX_BITSET, 0, 0, 110 * MS, 4);
-	tb_run(tb, 2, 110 * MS, end);
-	tb_exit(tb, 2, 0);
-	tb_run(tb, 3, 10 * MS, 160 * MS);
-	tb_exit(tb, 3, 0);
-	tb_run(tb, 4, 10 * MS, 110 * MS);
-	tb_exit(tb, 4, 0);
-<<<<<<< HEAD
-	b = build(tb);
-	cr_assert_eq(b.r.wall_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 170 * MS);
-	drop(&b);
-=======
-	return build(tb);
-}
-
 enum { BY_ID, BY_WORD, NO_JOIN };
 
 /* main waits for the one that waited for the GIL first: for its end, by its id or at a word of a
@@ -538,12 +501,6 @@ static struct built joins(int how)
 	tb_exit(tb, 3, 0);
 	tb_run(tb, 4, 10 * MS, 110 * MS);
 	tb_exit(tb, 4, 0);
-	b = build(tb);
-	cr_assert_eq(b.r.wall_ns, 220 * MS);
-	expect_row(&b, CAUSE_GIL, 170 * MS);
-	drop(&b);
-}
-
 	return build(tb);
 }
 
@@ -554,7 +511,7 @@ Test(whatif, who_joins_joins_all)
 		struct built b = joins(how);
 
 		cr_assert_eq(b.r.wall_ns, how == NO_JOIN ? 240 * MS : 220 * MS);
-		expect_row(&b, CAUSE_GIL, (how == NO_JOIN ? 160 * MS : 170 * MS) + PROCESS);
+		expect_row(&b, CAUSE_GIL, how == NO_JOIN ? 160 * MS : 170 * MS);
 		drop(&b);
 	}
 }
