@@ -220,7 +220,8 @@ struct recording {
 	uint64_t wall_start_ns, wall_end_ns;	/* first exec (attach: the first task is followed) to last exit, or to
 						 * MARK_STOPPING when tasks live on; inside the window */
 	bool attached, complete, damaged;
-	bool windowed;				/* since_ns or until_ns cut something off */
+	bool windowed;				/* since_ns or until_ns cut something off … */
+	uint64_t since_ns, whole_ns;		/* … of a wall time of whole_ns: all before since_ns, or what is last */
 	int exit_status;			/* of the command; -1 unknown or attached */
 	bool traffic_known;			/* --messages: traffic was counted … */
 	uint64_t traffic_lost;			/* … but for so many messages */

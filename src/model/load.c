@@ -253,9 +253,11 @@ static void set_wall(struct model *m)
 	if (m->stopping_ns && rec->wall_end_ns > m->stopping_ns && m->stopping_ns >= m->origin_ns)
 		rec->wall_end_ns = m->stopping_ns;
 	rec->windowed = m->opts.since_ns || rec->wall_end_ns > wanted_end(m);
+	rec->whole_ns = rec->wall_end_ns - m->origin_ns;
 	rec->wall_start_ns = m->lo_ns < rec->wall_end_ns ? m->lo_ns : rec->wall_end_ns;
 	if (rec->wall_end_ns > m->hi_ns)
 		rec->wall_end_ns = m->hi_ns;
+	rec->since_ns = rec->wall_start_ns > m->origin_ns ? rec->wall_start_ns - m->origin_ns : 0;
 }
 
 static void set_recording(struct model *m)

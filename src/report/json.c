@@ -42,6 +42,8 @@ static json_t *workload(struct jout *j)
 	j_set(j, o, "launcher_ns", j_known(j->r->launcher_procs, j->r->launcher_ns));
 	j_set(j, o, "wall_ns", j_u64(j->r->wall_ns));
 	j_set(j, o, "start_ns", j_time(j, rec->wall_start_ns));
+	j_set(j, o, "since_ns", j_u64(rec->since_ns));
+	j_set(j, o, "whole_wall_ns", j_u64(rec->whole_ns));
 	j_set(j, o, "cpus", real(j->r->cpus > 0, j->r->cpus));
 	j_set(j, o, "exit_status", rec->attached ? json_null() : j_status(rec->exit_status));
 	j_set(j, o, "attached", json_boolean(rec->attached));

@@ -266,11 +266,17 @@ static void print_damage(struct tx *t, const struct recording *rec)
 static void put_facts(struct buf *b, const struct tx *t)
 {
 	const struct recording *rec = model_recording(t->r->m);
-	char wall[32];
+	char wall[32], since[32];
 
 	buf_printf(b, "\n%s", fmt_ns(wall, sizeof(wall), t->r->wall_ns));
 	if (t->r->cpus > 0)
 		buf_printf(b, " on %.3g CPU%s", t->r->cpus, t->r->cpus == 1 ? "" : "s");
+	if (rec->windowed) {
+		buf_printf(b, " (of %s", fmt_ns(wall, sizeof(wall), rec->whole_ns));
+		if (rec->since_ns)
+			buf_printf(b, ", from %s on", fmt_ns(since, sizeof(since), rec->since_ns));
+		buf_printf(b, ")");
+	}
 	put_counts(b, t->r);
 	put_exit(b, rec);
 }

@@ -366,8 +366,10 @@ Test(report, cost_is_a_share_of_runs_only)
 	cr_assert(whole && some && after);
 	text = text_of(whole, &o);
 	cr_expect(strstr(text, "mpvtrace used 2 ms of CPU ("), "%s", text);
+	cr_expect(!strstr(text, " (of "), "%s", text);
 	free(text);
 	text = text_of(some, &o);
+	cr_expect(strstr(text, "19 ms on 2 CPUs (of 84 ms, from 1 ms on)"), "%s", text);
 	cr_expect(strstr(text, "mpvtrace used 2 ms of CPU\n") ||
 	                  strstr(text, "mpvtrace used 2 ms of CPU ·"),
 	          "%s", text);
