@@ -292,6 +292,7 @@ struct export_opts {
 	bool no_marks;		/* folded: no _[k], _[i], _[p] behind names */
 	double min_ratio;	/* frames with a smaller share are summed up; 0 = the format's default */
 	const char *trace_path;	/* for titles; may be NULL */
+	bool *empty;		/* out: there is nothing in this view; may be NULL */
 	const struct report *base;	/* the difference from this one: folded lines have two weights, base first; the
 				 * graph is as wide as the run's own and coloured by growth; NULL = none */
 };

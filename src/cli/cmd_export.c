@@ -78,6 +78,18 @@ static bool needs_slices(const char *view)
 	return false;
 }
 
+/* An empty file, or a graph of nothing, is no answer by itself. */
+static void say_empty(const char *view)
+{
+	const char *why = "";
+
+	if (!strcmp(view, "on-cpu"))
+		why = ": no sample was taken (one in 1/--freq of a second on a CPU)";
+	else if (!strcmp(view, "first-touch") || !strcmp(view, "cow"))
+		why = ": a task's pages are sampled once in 128 KiB";
+	log_warn("nothing was recorded for view %s%s", view, why);
+}
+
 static int export_file(const char *path, const struct exporter *x,
                        const struct export_settings *set, struct export_opts *o,
                        struct out_file *out, struct err *err)
@@ -89,6 +101,7 @@ static int export_file(const char *path, const struct exporter *x,
 	};
 	struct session s, base = {.fd = -1};
 	int rc, status = MT_EXIT_OK;
+	bool empty = false;
 
 	rc = session_open(&s, path, err);
 	if (!rc && set->base)
@@ -104,12 +117,15 @@ static int export_file(const char *path, const struct exporter *x,
 	if (!rc && set->base)
 		rc = session_load(&base, &opts, err);
 	o->base = set->base ? &base.report : NULL;
+	o->empty = &empty;
 	if (!rc)
 		rc = x->run(&s.report, o, out->f, err);
 	if (!rc)
 		rc = out_close(out, err);
 	if (!rc)
 		status = session_quality(&s);
+	if (!rc && empty)
+		say_empty(o->view);
 	session_release(&base);
 	session_release(&s);
 	return rc ? fail(rc, err) : status;

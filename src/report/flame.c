@@ -310,9 +310,12 @@ int flame_build(struct flame *f, const struct report *r, const struct export_opt
 		        "cannot export: the names of this trace's stacks would fill the memory");
 	if (code == -ENOMEM)
 		return err_set(err, code, MT_EXIT_FAIL, "cannot export: %s", strerror(-code));
-	if (!code)
-		add_up(f);
-	return code;
+	if (code)
+		return code;
+	add_up(f);
+	if (o->empty)
+		*o->empty = !f->nodes.v[0].total && !f->nodes.v[0].base_total;
+	return 0;
 }
 
 void flame_release(struct flame *f)

@@ -82,6 +82,23 @@ Test(folded, recorder_frames)
 	model_free(m);
 }
 
+Test(folded, says_when_there_is_nothing)
+{
+	static const char *const views[] = {"off-cpu", "first-touch"};
+
+	for (size_t i = 0; i < ARRAY_LEN(views); i++) {
+		bool empty = !i;
+		struct export_opts o = {.view = views[i], .empty = &empty};
+		struct model *m = loaded(two_processes());
+		char *text = folded(m, &o);
+
+		cr_expect_eq(empty, i == 1);
+		cr_expect_eq(!*text, i == 1, "%s", text);
+		free(text);
+		model_free(m);
+	}
+}
+
 Test(folded, off_cpu)
 {
 	struct model *m = loaded(two_processes());
