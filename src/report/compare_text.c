@@ -186,8 +186,12 @@ static int put_parts(struct buf *b, const struct compare *c)
 	double diff = z->v[COMPARE_WALL] - a->v[COMPARE_WALL], rest = diff;
 	double least = MIN_PART * fmax(a->v[COMPARE_WALL], z->v[COMPARE_WALL]);
 	char text[32];
-	int err = buf_printf(b, "B takes %s %s", fmt_ns(text, sizeof(text), whole(fabs(diff))),
-	                     diff < 0 ? "less" : "more");
+	/* Of an even number of runs none may be the median that the table has. */
+	bool medians = a->v[COMPARE_WALL] == c->stat[0][COMPARE_WALL].median &&
+	               z->v[COMPARE_WALL] == c->stat[1][COMPARE_WALL].median;
+	int err = buf_printf(b, "B takes %s %s%s", fmt_ns(text, sizeof(text), whole(fabs(diff))),
+	                     diff < 0 ? "less" : "more",
+	                     medians ? "" : " (of the runs nearest to the medians)");
 
 	for (size_t i = 0; i < c->parts.n && i < MAX_PARTS && !err; i++) {
 		const struct compare_part *p = &c->parts.v[i];

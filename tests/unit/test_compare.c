@@ -415,6 +415,29 @@ Test(compare, little_speed_for_much_memory_is_for_the_reader)
 	compare_release(&c);
 }
 
+/* The parts add up in one run of each side; of an even number none may be the median. */
+Test(compare, what_it_is_made_of_names_its_runs)
+{
+	for (unsigned n = 2; n <= 3; n++) {
+		struct compare c = {0};
+		char *text;
+
+		for (unsigned i = 0; i < n; i++) {
+			add(&c, 0, python(100 + 2 * i, 50, 0.1, 0, 1));
+			add(&c, 1, python(200 + 20 * i, 50, 0.5, 0, 1));
+		}
+		build(&c);
+		text = text_of_compare(&c, 100);
+		cr_expect(strstr(text,
+		                 n == 2 ? "B takes 100 ms more (of the runs nearest to the medians)"
+		                        : "B takes 118 ms more"),
+		          "%s", text);
+		cr_expect_eq(!!strstr(text, "nearest to"), n == 2, "%s", text);
+		free(text);
+		compare_release(&c);
+	}
+}
+
 /* Two or three digits: how many times as fast a run of another kind is, nobody knows better. */
 Test(compare, large_ratios_have_no_decimals)
 {
