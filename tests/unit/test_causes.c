@@ -257,6 +257,50 @@ Test(causes, a_child_sleeps_for_the_locks_holder)
 	drop(&b);
 }
 
+/* With the lock in its hands each asks the one server, which sleeps before it answers: that it
+ * would do for all of them, lock or no lock. */
+Test(causes, a_server_sleeps_for_the_locks_holder)
+{
+	struct tb *tb = tb_new();
+	uint32_t file, site;
+	struct built b;
+
+	tb_task(tb, 1, "main");
+	tb_fork(tb, 9, 1, "server", 0);
+	file = tb_file(tb, FD_PIPE, 77, 0, "pipe:[77]");
+	site = tb_site(tb, TB_NR_write, 4, 0, 0, FD_PIPE);
+	tb_wakes_by(tb, 9, site, file);
+	for (uint32_t id = 2; id <= 4; id++) {
+		uint64_t from = id - 2, at = from * 12 * MS + MS;
+
+		tb_thread(tb, id, 1, "w", 0);
+		tb_on(tb, id, id);
+		tb_run(tb, id, 0, from ? US : MS);
+		if (from) {
+			tb_owner(tb, id, id - 1);
+			tb_futex_wait(tb, id, MUTEX, at - MS, id - 1);
+			tb_run(tb, id, at - MS, at);
+		}
+		tb_on_file(tb, id, file);
+		tb_call(tb, id, TB_NR_read, 3, FD_PIPE, at + 10 * MS, 9);
+		tb_run(tb, 9, at + 10 * US, at + 100 * US);
+		tb_call(tb, 9, TB_NR_nanosleep, 0, FD_UNKNOWN, at + 10 * MS - 100 * US, 0);
+		tb_run(tb, 9, at + 10 * MS - 100 * US, at + 10 * MS + 10 * US);
+		tb_call(tb, 9, TB_NR_nanosleep, 0, FD_UNKNOWN, at + 12 * MS + 10 * US, 0);
+		tb_run(tb, id, at + 10 * MS + 10 * US, at + 11 * MS);
+		tb_exit(tb, id, 0);
+	}
+	tb_run(tb, 9, 38 * MS, 39 * MS);
+	tb_exit(tb, 9, 0);
+	tb_run(tb, 1, 0, US);
+	tb_exit(tb, 1, 0);
+	b = build(tb);
+	cr_expect_gt(of_cause(&b, CAUSE_SLEEP), of_cause(&b, CAUSE_LOCK));
+	cr_expect_lt(b.r.lock_idle_ns.v[0], 25 * MS, "%" PRIu64, b.r.lock_idle_ns.v[0]);
+	expect_verdict(&b, VERDICT_IDLE, "it slept");
+	drop(&b);
+}
+
 /* Whose turn it is waits for clients, with the lock that says so: the server is idle. */
 Test(causes, accepting_with_the_lock)
 {
