@@ -101,7 +101,6 @@ static int export_file(const char *path, const struct exporter *x,
 	};
 	struct session s, base = {.fd = -1};
 	int rc, status = MT_EXIT_OK;
-	bool empty = false;
 
 	rc = session_open(&s, path, err);
 	if (!rc && set->base)
@@ -117,14 +116,13 @@ static int export_file(const char *path, const struct exporter *x,
 	if (!rc && set->base)
 		rc = session_load(&base, &opts, err);
 	o->base = set->base ? &base.report : NULL;
-	o->empty = &empty;
 	if (!rc)
 		rc = x->run(&s.report, o, out->f, err);
 	if (!rc)
 		rc = out_close(out, err);
 	if (!rc)
 		status = session_quality(&s);
-	if (!rc && empty)
+	if (!rc && *o->empty)
 		say_empty(o->view);
 	session_release(&base);
 	session_release(&s);
@@ -140,6 +138,7 @@ int cmd_export(const struct command *cmd, int argc, char **argv)
 	struct err err = {};
 	const char *path;
 	int first, status;
+	bool empty = false;
 
 	status = begin_command(cmd, argc, argv, &set, &first);
 	if (status < 0)
@@ -162,6 +161,7 @@ int cmd_export(const struct command *cmd, int argc, char **argv)
 	o.by = set.by;
 	o.reverse = set.reverse;
 	o.no_marks = set.no_marks;
+	o.empty = &empty;
 	o.trace_path = strcmp(path, "-") ? path : NULL;
 	status = export_file(path, x, &set, &o, &out, &err);
 	out_discard(&out);

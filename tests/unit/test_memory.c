@@ -370,8 +370,7 @@ Test(memory, few_that_are_known_are_no_mean_of_all)
 		leave(tb, 6);
 		m = loaded(tb);
 		text = text_of(m, &o);
-		cr_expect_eq(!!strstr(text, " 5      9 MB  7 MB"), read == 3, "%s",
-		             text);
+		cr_expect_eq(!!strstr(text, " 5      9 MB  7 MB"), read == 3, "%s", text);
 		free(text);
 		model_free(m);
 	}
