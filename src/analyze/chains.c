@@ -210,23 +210,22 @@ static int chain_add(struct chains *c, uint32_t i, uint32_t label, int64_t weigh
 }
 
 /* Node i comes with all that is below it to what it hangs below (sign 1), or leaves that. */
-static int subtree_add(struct chains *c, uint32_t i, int sign)
+static int subtree_add(struct chains *c, uint32_t i, int64_t sign)
 {
 	struct node *n = &c->nodes.v[i];
-	int64_t rest = n->size;
+	int64_t rest = n->size, joiners = n->joiners;
 	int err = 0;
 
 	for (size_t k = 0; n->for_end && !err && k < n->slots.n; k++) {
-		const struct slot *s = &n->slots.v[k];
-		uint32_t label = label_above(n, s->label);
+		int64_t weight = n->slots.v[k].weight;
+		uint32_t label = label_above(n, n->slots.v[k].label);
 
-		if (!s->weight || label == n->label)
+		if (!weight || label == n->label)
 			continue;
-		err = chain_add(c, n->parent, label, sign * (int64_t)s->weight, 0);
-		rest -= s->weight;
+		err = chain_add(c, n->parent, label, sign * weight, 0);
+		rest -= weight;
 	}
-	return err ? err
-	           : chain_add(c, n->parent, n->label, sign * rest, sign * (int64_t)n->joiners);
+	return err ? err : chain_add(c, n->parent, n->label, sign * rest, sign * joiners);
 }
 
 static uint32_t root_of(struct chains *c, uint32_t i)
