@@ -59,10 +59,12 @@ static int of_losses(struct report *r)
 {
 	const struct loss *losses;
 	size_t n = model_losses(r->m, &losses);
+	char count[32];
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < n; i++)
-		rc = note_add(r, "%" PRIu64 " event%s lost (%s)", losses[i].count,
+		rc = note_add(r, "%s event%s lost (%s)",
+		              fmt_count(count, sizeof(count), losses[i].count),
 		              plural(losses[i].count), losses[i].cause);
 	return rc;
 }
