@@ -180,7 +180,7 @@ Test(gil_share, somebody_waits)
 	done(&x);
 }
 
-/* As long as one of several waits. */
+/* As long as one of several waits; and another time, later. */
 Test(gil_share, several_wait)
 {
 	struct tb *tb = threads();
@@ -189,7 +189,9 @@ Test(gil_share, several_wait)
 
 	samples(tb, 2, 0, 10, 5);
 	samples(tb, 2, 10, 60, 0);
-	samples(tb, 2, 60, 100, 5);
+	samples(tb, 2, 60, 80, 5);
+	samples(tb, 2, 80, 90, 0);
+	samples(tb, 2, 90, 100, 5);
 	for (uint32_t id = 3; id <= 4; id++) {
 		uint64_t from = id == 3 ? 20 : 10, to = id == 3 ? 60 : 40;
 
@@ -197,8 +199,12 @@ Test(gil_share, several_wait)
 		tb_reads_gil(tb, id, 1, true, TSTATE(2), 5);
 		tb_futex_wait(tb, id, COND, to * MS, 2);
 		tb_run(tb, id, to * MS, (to + 1) * MS);
-		tb_call(tb, id, TB_NR_nanosleep, 1, FD_UNKNOWN, 120 * MS, 0);
+		tb_call(tb, id, TB_NR_nanosleep, 1, FD_UNKNOWN, (id == 3 ? 120 : 79) * MS, 0);
 	}
+	tb_run(tb, 4, 79 * MS, 80 * MS);
+	tb_futex_wait(tb, 4, COND, 90 * MS, 2);
+	tb_run(tb, 4, 90 * MS, 91 * MS);
+	tb_call(tb, 4, TB_NR_nanosleep, 1, FD_UNKNOWN, 120 * MS, 0);
 	tb_run(tb, 2, 0, 100 * MS);
 	tb_reads_gil(tb, 2, 1, true, TSTATE(2), 5);
 	tb_exit(tb, 2, 0);
@@ -206,8 +212,9 @@ Test(gil_share, several_wait)
 	x = analyzed(tb);
 	t = time_of(&x, 2);
 	cr_assert(t);
-	cr_expect_eq(t->samples, 50);
-	expect_near(t->hold_ns, 50 * MS + 49.5 * MS / 2);
+	cr_expect_eq(t->samples, 40);
+	expect_near(t->hold_ns, (50 + 10) * MS + 39.5 * MS / 2);
+	expect_near(t->cpu_hold_ns, (50 + 10) * MS + 39.5 * MS / 2);
 	done(&x);
 }
 
