@@ -204,6 +204,7 @@ struct report {
 	uint64_t others_ns;			/* CPU time that other programs used meanwhile on the CPUs of the workload's
 						 * affinity, not mpvtrace nor the hypervisor while the workload ran;
 						 * WHAT_IF_UNKNOWN = not recorded */
+	uint64_t recorder_ns;			/* CPU time of mpvtrace's in that time; WHAT_IF_UNKNOWN likewise */
 	VEC(struct gil_row) gils;
 	VEC(struct watch_row) watch;
 	VEC(struct spawn_row) spawns;		/* by start_ns; tasks made during the recording */

@@ -459,6 +459,7 @@ const char *rec_kind_name(enum rec_kind kind);	/* "switch"; "?" when unknown */
 #define META_BUSY "machine.busy_ns"
 #define META_CAPACITY "machine.capacity_ns"
 #define META_CAPACITY_CPUS "machine.capacity_cpus"
+#define META_RECORDER "machine.recorder_ns"	/* CPU time of the recorder itself in that time, on any CPU */
 #define META_START_NS "recorder.startup_ns"	/* from our start to the workload's first instruction */
 
 #endif

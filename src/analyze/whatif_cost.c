@@ -214,6 +214,8 @@ void whatif_others(struct report *r)
 	double others, wall;
 
 	r->others_ns = WHAT_IF_UNKNOWN;
+	if (rec->windowed || !model_meta_u64(r->m, META_RECORDER, &r->recorder_ns))
+		r->recorder_ns = WHAT_IF_UNKNOWN;
 	if (rec->windowed || !model_meta_u64(r->m, META_BUSY, &busy) ||
 	    !model_meta_u64(r->m, META_CAPACITY, &capacity) || busy > capacity ||
 	    !model_meta_u64(r->m, META_CAPACITY_CPUS, &n) || !n || capacity / n < LEAST_LOOK_NS)

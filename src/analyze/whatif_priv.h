@@ -47,7 +47,7 @@ struct cpus_left {
 	double worst, fair;
 };
 struct cpus_left whatif_cpus_left(const struct report *r, double cpus, uint32_t tasks);
-/* Fills in r->others_ns. */
+/* Fills in r->others_ns and recorder_ns. */
 void whatif_others(struct report *r);
 
 #endif

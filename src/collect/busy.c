@@ -95,6 +95,7 @@ int busy_write(const struct busy *b, pid_t helper, struct trace_writer *w)
 	own = end.own_ns > b->begin.own_ns ? end.own_ns - b->begin.own_ns : 0;
 	used = capacity > idle + own ? capacity - idle - own : 0;
 	rc = meta_write_u64(w, META_BUSY, used);
+	rc = rc ? rc : meta_write_u64(w, META_RECORDER, own);
 	rc = rc ? rc : meta_write_u64(w, META_CAPACITY, capacity);
 	return rc ? rc : meta_write_u64(w, META_CAPACITY_CPUS, end.cpus);
 }

@@ -542,6 +542,8 @@ void json_causes(struct jout *j)
 	j_member(j, "what_if", what_if(j));
 	j_member(j, "replay_ns", j_known(j->r->replay_ns, j->r->replay_ns));
 	j_member(j, "others_cpu_ns", j_known(j->r->others_ns != WHAT_IF_UNKNOWN, j->r->others_ns));
+	j_member(j, "recorder_cpu_ns",
+	         j_known(j->r->recorder_ns != WHAT_IF_UNKNOWN, j->r->recorder_ns));
 	j_member(j, "gil", gils(j));
 	j_member(j, "watch", watch(j));
 }

@@ -17,6 +17,7 @@
 #define BAR_COLUMNS 60
 #define LARGE_DOUBT 0.02 /* an uncertainty from here on is told */
 #define MUCH_STOLEN 0.02 /* of a CPU: is told */
+#define MUCH_OWN    0.1  /* … of what the recorder used itself */
 
 /* --- deadlocks ------------------------------------------------------------------------------ */
 
@@ -228,21 +229,25 @@ static uint64_t steal_ns(const struct model *m)
 	return ns;
 }
 
-/* Who had the CPUs that this workload was ready for: others, the hypervisor, or (a quota, more
+/* Who had the CPUs that this workload was ready for: others, the recorder (which reads large files'
+ * unwinding tables meanwhile), the hypervisor, or (a quota, more
  * tasks than CPUs) nobody but itself. */
 static void print_others(struct tx *t)
 {
 	const struct report *r = t->r;
 	double wall = (double)r->wall_ns, steal = (double)steal_ns(r->m);
-	char line[160], took[80] = "";
+	double own = r->recorder_ns == WHAT_IF_UNKNOWN ? 0 : (double)r->recorder_ns;
+	char line[200], took[80] = "", recorder[40] = "";
 
 	if (r->verdict != VERDICT_CPU_STARVED || r->others_ns == WHAT_IF_UNKNOWN || !r->wall_ns)
 		return;
 	if (steal >= MUCH_STOLEN * wall)
 		snprintf(took, sizeof(took), "; the hypervisor and interrupts took %.2f",
 		         steal / wall);
-	snprintf(line, sizeof(line), "Other programs used %.2f CPUs meanwhile%s.",
-	         (double)r->others_ns / wall, took);
+	if (own >= MUCH_OWN * wall)
+		snprintf(recorder, sizeof(recorder), ", mpvtrace %.2f", own / wall);
+	snprintf(line, sizeof(line), "Other programs used %.2f CPUs meanwhile%s%s.",
+	         (double)r->others_ns / wall, recorder, took);
 	tx_items(t, TX_PLAIN, NULL, line);
 }
 

@@ -183,6 +183,7 @@ static const struct {
         {"what_if[].spawn_ns", "?u"},
         {"replay_ns", "?u"},
         {"others_cpu_ns", "?u"},
+        {"recorder_cpu_ns", "?u"},
         {"gil", "?a"},
         {"gil[].hold_ns", "u"},
         {"gil[].hold_uncertainty_ns", "u"},

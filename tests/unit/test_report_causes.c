@@ -618,6 +618,11 @@ Test(report_causes, other_programs_cpus)
 	text = print(&r, &o);
 	cr_expect(strstr(text, "Other programs used 0.25 CPUs meanwhile."), "%s", text);
 	free(text);
+	r.recorder_ns = r.wall_ns / 2;
+	text = print(&r, &o);
+	cr_expect(strstr(text, "Other programs used 0.25 CPUs meanwhile, mpvtrace 0.50."), "%s",
+	          text);
+	free(text);
 	r.others_ns = WHAT_IF_UNKNOWN;
 	text = print(&r, &o);
 	cr_expect(!strstr(text, "Other programs"), "%s", text);
