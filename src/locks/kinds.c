@@ -148,8 +148,9 @@ static bool in_libtbb(const struct frame *frames, size_t n)
 bool stack_waits_for_work(const struct model *m, uint32_t ustack)
 {
 	struct frame frames[DEEPEST];
+	size_t n = ustack ? model_frames(m, ustack, frames, DEEPEST) : 0;
 
-	return ustack && in_libtbb(frames, model_frames(m, ustack, frames, DEEPEST));
+	return in_libtbb(frames, n);
 }
 
 static struct kind_vote read_stack(const struct model *m, uint32_t ustack)
