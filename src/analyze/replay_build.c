@@ -13,7 +13,7 @@
 /* Who was killed while it waited has this much left to do to go away. */
 #define LAST_STEPS_NS 1000000
 /* One that only looks on is awake between its sleeps for less than 1 part in this of
- * them, and sleeps at least so often. */
+ * them, but for waits for the GIL, and sleeps at least so often. */
 #define ONLOOKER_DUTY   50
 #define ONLOOKER_SLEEPS 8
 #define MAX_ONLOOKERS   64
@@ -284,25 +284,33 @@ static int join_all(struct building *b, const struct task *t)
 /* A task that sleeps again and again, hardly works, and stops with the next sleep after another
  * one's end: it looks whether that is done. How often depends on how long the others take. */
 struct onlooker {
-	uint64_t sleeps, slept_ns, first_ns, last_ns;
+	uint64_t sleeps, slept_ns, first_ns, last_ns, gil_ns;
 };
 
 static bool looks_on(const struct building *b, const struct task *t, struct onlooker *o)
 {
 	size_t n;
 	const struct wait *x = waits_of(b->w, t->id, &n);
+	uint64_t gil_ns = 0; /* since the last sleep */
 
 	*o = (struct onlooker){0};
 	for (size_t i = 0; i < n; i++) {
+		uint64_t ns = x[i].in_ns - x[i].start_ns;
+
+		if (x[i].lock && b->w->locks.v[x[i].lock - 1].kind == LOCK_GIL)
+			gil_ns += ns;
 		if (x[i].kind != WAIT_TIMER || x[i].open)
 			continue;
 		if (!o->sleeps++)
 			o->first_ns = x[i].start_ns;
-		o->slept_ns += x[i].in_ns - x[i].start_ns;
+		else
+			o->gil_ns += gil_ns;
+		gil_ns = 0;
+		o->slept_ns += ns;
 		o->last_ns = x[i].in_ns;
 	}
 	return o->sleeps >= ONLOOKER_SLEEPS &&
-	       (o->last_ns - o->first_ns - o->slept_ns) * ONLOOKER_DUTY <= o->slept_ns;
+	       (o->last_ns - o->first_ns - o->slept_ns - o->gil_ns) * ONLOOKER_DUTY <= o->slept_ns;
 }
 
 /* Whom it looks at: one that worked more and ended in the last of its sleeps or so. */

@@ -145,14 +145,21 @@ static void take_turns(struct turns *x)
 	}
 }
 
-/* main looks whether it is over every 10 ms. Returns when. */
-static uint64_t poll_for_end(struct tb *tb, uint64_t end)
+/* main looks whether it is over every 10 ms, and has to wait for the GIL for so long each time,
+ * which 2 and 3 have in turn. Returns when. */
+static uint64_t poll_for_end(struct tb *tb, uint64_t end, uint64_t gil_ns)
 {
 	uint64_t t = 10 * MS;
 
 	while (t < end) {
 		tb_call(tb, 1, TB_NR_nanosleep, 0, FD_UNKNOWN, t + 10 * MS, 0);
 		t += 10 * MS;
+		if (gil_ns && t + gil_ns < end) {
+			tb_run(tb, 1, t, t + US / 100);
+			t += gil_ns;
+			tb_futex(tb, 1, GIL_WORD, TB_FUTEX_BITSET, 0, 0, t,
+			         2 + (uint32_t)((t - 10 * MS) / (5 * MS) % 2));
+		}
 		tb_run(tb, 1, t, t + US);
 		t += US;
 	}
@@ -207,7 +214,7 @@ static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, u
 
 static struct tb *gil_program(unsigned n, const uint64_t *work)
 {
-	return gil_program_of(n, work, false, 0);
+	return gil_program_of(n, work, 0, 0);
 }
 
 Test(whatif, gil_of_two_equal_threads)
@@ -242,7 +249,7 @@ Test(whatif, gil_of_four_equal_threads)
 Test(whatif, waking_the_next_one_ends_with_the_gil)
 {
 	static const uint64_t work[] = {50 * MS, 50 * MS, 50 * MS, 50 * MS};
-	struct built b = build(gil_program_of(4, work, false, MS));
+	struct built b = build(gil_program_of(4, work, 0, MS));
 	const struct what_if_row *row = row_of(&b, CAUSE_GIL);
 
 	cr_assert_geq(b.r.wall_ns, 255 * MS);
@@ -577,11 +584,15 @@ Test(whatif, sleep_stays)
 Test(whatif, polling_for_the_end_takes_no_time)
 {
 	static const uint64_t work[] = {100 * MS, 100 * MS};
-	struct built b = build(gil_program_of(2, work, true, 0));
 
-	cr_assert_geq(b.r.wall_ns, 220 * MS);
-	expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 120 * MS + PROCESS, 10);
-	drop(&b);
+	/* Nor wait for the GIL to look. */
+	for (unsigned polls = 1; polls <= 2; polls++) {
+		struct built b = build(gil_program_of(2, work, polls, 0));
+
+		cr_assert_geq(b.r.wall_ns, 220 * MS);
+		expect_near(row_of(&b, CAUSE_GIL)->wall_ns, 120 * MS + PROCESS, 10);
+		drop(&b);
+	}
 }
 
 /* Sleeps that end long after the last worker are what the program does. */
