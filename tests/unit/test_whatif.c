@@ -166,9 +166,10 @@ static uint64_t poll_for_end(struct tb *tb, uint64_t end, uint64_t gil_ns)
 	return t - US;
 }
 
-/* away_ns: at 5 ms main has to wait for its CPU so long; disk_ns: at 7 ms for the disk. */
-static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns,
-                                   uint64_t away_ns, uint64_t disk_ns)
+/* polls: main does, and (2) waits for the GIL each time. away_ns: at 5 ms main has to wait for its
+ * CPU so long; disk_ns: at 7 ms for the disk. */
+static struct tb *gil_program_with(unsigned n, const uint64_t *work, unsigned polls,
+                                   uint64_t lag_ns, uint64_t away_ns, uint64_t disk_ns)
 {
 	struct tb *tb = main_with_gil("2");
 	struct turns x = {.tb = tb, .n = n, .lag_ns = lag_ns};
@@ -195,7 +196,7 @@ static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls,
 		if (x.end[i] <= t)
 			continue;
 		if (polls) {
-			t = poll_for_end(tb, x.end[n - 1]);
+			t = poll_for_end(tb, x.end[n - 1], polls > 1 ? 4 * MS : 0);
 			break;
 		}
 		t = x.end[i];
@@ -207,7 +208,7 @@ static struct tb *gil_program_with(unsigned n, const uint64_t *work, bool polls,
 	return tb;
 }
 
-static struct tb *gil_program_of(unsigned n, const uint64_t *work, bool polls, uint64_t lag_ns)
+static struct tb *gil_program_of(unsigned n, const uint64_t *work, unsigned polls, uint64_t lag_ns)
 {
 	return gil_program_with(n, work, polls, lag_ns, 0, 0);
 }
@@ -336,7 +337,7 @@ Test(whatif, a_process_starts_at_its_last_exec)
 	                              .space = 1,
 	                              .flags = STACK_F_PY,
 	                              .py = {(uint64_t *)mine, 1}};
-	struct tb *tb = gil_program_with(2, work, false, 0, MS, MS / 2);
+	struct tb *tb = gil_program_with(2, work, 0, 0, MS, MS / 2);
 	const struct rec_pycode code = {
 	        .id = 1, .name = tb_string(tb, "main"), .file = tb_string(tb, "app.py")};
 	struct built b;
