@@ -1074,6 +1074,36 @@ Test(causes, heights)
 	drop(&b);
 }
 
+/* --- cycles --- */
+
+/* beta tries for what alpha has; alpha waits for what beta has; beta gives up and goes to the disk:
+ * from then on alpha waits for the disk, too. */
+Test(causes, a_cycle_that_is_given_up)
+{
+	struct tb *tb = two_workers(92 * MS);
+	struct built b;
+
+	tb_run(tb, 2, 1 * MS, 3 * MS);
+	tb_owner(tb, 2, 3);
+	tb_futex(tb, 2, MUTEX, TB_FUTEX_WAIT, 2, 0, 91 * MS, 3);
+	tb_run(tb, 2, 91 * MS, 92 * MS);
+	tb_exit(tb, 2, 0);
+	tb_run(tb, 3, 1 * MS, 2 * MS);
+	tb_owner(tb, 3, 2);
+	tb_futex(tb, 3, COOL, TB_FUTEX_WAIT, 2, 1, 20 * MS, 0);
+	tb_run(tb, 3, 20 * MS, 20 * MS + 10 * US);
+	tb_call(tb, 3, TB_NR_fsync, 3, FD_FILE, 90 * MS, 0);
+	tb_run(tb, 3, 90 * MS, 92 * MS);
+	tb_exit(tb, 3, 0);
+	b = build(tb);
+	cr_expect_eq(b.r.deadlocks.n, 0);
+	cr_expect_eq(of_cause(&b, CAUSE_LOCK), (1 + 2 * 17 + 1) * MS + 10 * US, "%" PRIu64,
+	             of_cause(&b, CAUSE_LOCK));
+	cr_expect_eq(of_cause(&b, CAUSE_IO), 2 * (70 * MS - 10 * US), "%" PRIu64,
+	             of_cause(&b, CAUSE_IO));
+	drop(&b);
+}
+
 /* --- semaphores --- */
 
 /* Two workers wait at a semaphore, each `rounds` times for the other one, who posts after 2 ms of
