@@ -230,8 +230,8 @@ static uint64_t steal_ns(const struct model *m)
 }
 
 /* Who had the CPUs that this workload was ready for: others, the recorder (which reads large files'
- * unwinding tables meanwhile), the hypervisor, or (a quota, more
- * tasks than CPUs) nobody but itself. */
+ * unwinding tables meanwhile), the hypervisor, or (a quota, more tasks than CPUs) nobody but
+ * itself. */
 static void print_others(struct tx *t)
 {
 	const struct report *r = t->r;
