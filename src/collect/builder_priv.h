@@ -23,7 +23,7 @@ struct built {
 /* An executable mapping of a process, from /proc. */
 struct proc_map {
 	uint64_t start, end, offset, dev, inode;
-	uint64_t file; /* by tables_resolve(); 0 = not known */
+	uint64_t file; /* by tables_ahead(); 0 = not known */
 	bool vdso;
 };
 struct proc_maps {
@@ -38,9 +38,10 @@ const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t add
 /* What is known of the file that is mapped there: -ENOENT nothing, -EAGAIN its table is being
  * made, 0 it has been, or there is none. */
 int tables_state(const struct tables *t, const struct proc_map *m);
-/* Finds each mapping's file, as it is now, and asks for tables not known yet. */
-void tables_resolve(struct tables *t, struct proc_maps *maps);
-/* The same of one mapping, which a stack leads to. */
+/* Finds the mapping's file, as it is now, and asks for its table when that is not known yet: a stack
+ * may lead there. */
+void tables_ahead(struct tables *t, uint32_t pid, struct proc_map *m);
+/* The same where one does. */
 void tables_need(struct tables *t, uint32_t pid, struct proc_map *m);
 /* The table of the file that is mapped there. */
 bool tables_view(const struct tables *t, const struct proc_map *m, struct unwind_view *out);

@@ -70,6 +70,35 @@ static void *copy_of(const void *p, size_t n)
 	return c ? memcpy(c, p, n) : NULL;
 }
 
+void late_pointed(const struct mt_copy *e, const struct proc_maps *maps, bool *pointed)
+{
+	uint64_t addr = e->ip;
+
+	for (size_t at = 0;; at += sizeof(addr)) {
+		const struct proc_map *m = proc_maps_find(maps, addr);
+
+		if (m)
+			pointed[m - maps->v] = true;
+		if (at + sizeof(addr) > e->bytes)
+			return;
+		memcpy(&addr, e->data + at, sizeof(addr));
+	}
+}
+
+/* While the process is there to tell which files they are. A large program has hundreds of them,
+ * of which a stack has a few. */
+static void find_files(struct late *l, struct proc_maps *maps, const struct mt_copy *e)
+{
+	bool *pointed = calloc(maps->n + 1, sizeof(*pointed));
+
+	if (pointed)
+		late_pointed(e, maps, pointed);
+	for (size_t i = 0; pointed && i < maps->n; i++)
+		if (pointed[i])
+			tables_ahead(l->tables, maps->pid, &maps->v[i]);
+	free(pointed);
+}
+
 void late_copy(struct late *l, const struct mt_copy *e, uint32_t pid)
 {
 	struct proc_maps maps = {0};
@@ -82,7 +111,7 @@ void late_copy(struct late *l, const struct mt_copy *e, uint32_t pid)
 		free(maps.v);
 		return;
 	}
-	tables_resolve(l->tables, &maps);
+	find_files(l, &maps, e);
 	it->maps = maps;
 	it->copy = copy_of(e, offsetof(struct mt_copy, data) + e->bytes);
 }

@@ -9,7 +9,9 @@
  * anew.
  *
  * A program may have more libraries than go in, and most are never seen in a stack. What is made
- * ahead of any is not worth those that came just before: they are the same program's.
+ * ahead of any is not worth those that came just before: they are the same program's. Where a stack
+ * has led to one, those that none has led to yet give way first; they lie at the array's other end,
+ * so that it does not take all the others, too, to make room for a large one.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
@@ -37,8 +39,8 @@ static int compare(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* The first place between tables where n words go. */
-static int find_gap(const struct tables *t, uint32_t n, uint32_t *first)
+/* The first place between tables where n words go, or the last. */
+static int find_gap(const struct tables *t, uint32_t n, bool last, uint32_t *first)
 {
 	extent_vec used = {0};
 	uint32_t at = 0;
@@ -57,9 +59,10 @@ static int find_gap(const struct tables *t, uint32_t n, uint32_t *first)
 		uint32_t end = i < used.n ? used.v[i].first : t->n_words;
 
 		if (end - at >= n) {
-			*first = at;
+			*first = last ? end - n : at;
 			rc = 0;
-			break;
+			if (!last)
+				break;
 		}
 		if (i < used.n)
 			at = end + used.v[i].n;
@@ -81,12 +84,40 @@ static bool in_use(struct tables *t, const struct table_file *f, bool ask, uint6
 	return !bpf_map_update_elem(t->k.files_fd, &f->key, &v, BPF_EXIST);
 }
 
-/* Until so many words and slots are free that were not; or there is nothing more to take. What has
- * come after fresh_ns stays. */
-static void evict(struct tables *t, uint32_t words, uint32_t slots, uint64_t fresh_ns)
+/* Has a stack led to the file by now? */
+static bool is_seen(const struct tables *t, struct table_file *f)
+{
+	struct mt_file_table v;
+
+	if (f->ahead && !bpf_map_lookup_elem(t->k.files_fd, &f->key, &v) && v.used)
+		f->ahead = false;
+	return !f->ahead;
+}
+
+/* Those that no stack has led to, until so many words are free: the last ones first, as a program's
+ * own libraries come before those that they need. How many files; *freed: words. */
+static uint32_t evict_unseen(struct tables *t, uint32_t words, uint32_t *freed)
+{
+	uint32_t n = 0;
+
+	for (size_t i = t->files.n; i-- > 0 && *freed < words;) {
+		struct table_file *f = &t->files.v[i];
+
+		if (!f->n_words || f->key == MT_FILE_KEY_VDSO || is_seen(t, f))
+			continue;
+		*freed += f->n_words;
+		n++;
+		tables_forget(t, (uint32_t)i + 1);
+	}
+	return n;
+}
+
+/* Until so many words and slots are free that were not; or there is nothing more to take: false =
+ * nothing at all. What has come after fresh_ns stays. */
+static bool evict(struct tables *t, uint32_t words, uint32_t slots, uint64_t fresh_ns)
 {
 	size_t steps = t->files.n * (ROUNDS_MAX + 1);
-	uint32_t freed = 0, n = 0;
+	uint32_t freed = 0, n = fresh_ns == UINT64_MAX ? evict_unseen(t, words, &freed) : 0;
 
 	for (size_t i = 0; i < steps && (freed < words || n < slots); i++) {
 		uint32_t at = t->hand++ % (uint32_t)t->files.n;
@@ -102,6 +133,7 @@ static void evict(struct tables *t, uint32_t words, uint32_t slots, uint64_t fre
 	/* Who still walks by one of these has got it before now, with preemption off. */
 	if (n && syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0))
 		usleep(1000);
+	return n;
 }
 
 int room_take(struct tables *t, uint32_t n, bool ahead, uint32_t *first)
@@ -111,10 +143,9 @@ int room_take(struct tables *t, uint32_t n, bool ahead, uint32_t *first)
 
 	if (n > t->n_words)
 		return -ENOSPC;
-	for (int tries = 0; find_gap(t, n, first); tries++) {
-		if (tries > ROOM_SHARE)
+	for (int tries = 0; find_gap(t, n, ahead, first); tries++) {
+		if (tries > ROOM_SHARE || !evict(t, n > share ? n : share, 0, fresh_ns))
 			return -ENOSPC;
-		evict(t, n > share ? n : share, 0, fresh_ns);
 	}
 	return 0;
 }

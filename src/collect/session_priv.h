@@ -8,7 +8,7 @@
 
 #define RINGS_MAX     256
 #define RINGS_MAX_OLD 16
-#define UNWIND_WORDS  (2u << 20) /* 16 MiB: the tables of some 100 large libraries */
+#define UNWIND_WORDS  (3u << 20) /* 24 MiB: the tables of some 150 large libraries */
 
 /* A program's cost so far, and what the last window saw of it. */
 struct program_cost {

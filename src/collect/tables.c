@@ -114,7 +114,7 @@ static void install(struct tables *t, struct table_file *f, const struct built *
 	                          .base_block = a->base_block,
 	                          .n_blocks = a->n_blocks,
 	                          .n_rows = a->n_rows,
-	                          .used = 1};
+	                          .used = !f->ahead};
 	size_t bytes = (size_t)a->n_words * sizeof(uint64_t);
 
 	bool sound = a->n_words && (uint64_t)a->n_blocks + 1 + a->n_rows == a->n_words;
@@ -413,11 +413,28 @@ void tables_process(struct tables *t, const struct proc_maps *maps)
 	}
 }
 
+/* Still the file that was found there before? As long as we hold its inode no other has the number.
+ */
+static uint64_t held(struct tables *t, const struct proc_map *m, bool ahead)
+{
+	const uint64_t *known = hmap_get(&t->by_inode, m->dev, m->inode);
+	const struct table_file *f = known ? mapped_file(t, m) : NULL;
+
+	if (!f || !f->pin)
+		return 0;
+	t->files.v[(uint32_t)*known - 1].ahead &= ahead;
+	return *known;
+}
+
 static void resolve(struct tables *t, uint32_t pid, struct proc_map *m, bool ahead)
 {
 	uint64_t *slot;
 
 	if (!m->inode || t->b.sock < 0)
+		return;
+	m->file = 0;
+	m->file = held(t, m, ahead);
+	if (m->file)
 		return;
 	m->file = lasting_id(t, want(t, pid, m->start, m->end, 0, ahead));
 	/* The process may exit halfway: then what was found before has to do. */
@@ -426,10 +443,9 @@ static void resolve(struct tables *t, uint32_t pid, struct proc_map *m, bool ahe
 		*slot = m->file;
 }
 
-void tables_resolve(struct tables *t, struct proc_maps *maps)
+void tables_ahead(struct tables *t, uint32_t pid, struct proc_map *m)
 {
-	for (size_t i = 0; i < maps->n; i++)
-		resolve(t, maps->pid, &maps->v[i], true);
+	resolve(t, pid, m, true);
 }
 
 void tables_need(struct tables *t, uint32_t pid, struct proc_map *m)

@@ -117,7 +117,7 @@ Test(unwind, waits_are_their_python_callers)
  * whole stacks as the first ones have. (Each has 64,000 rows.) */
 Test(unwind, tables_give_way)
 {
-	const char *loop = "i=0; while [ $i -lt 50 ]; do cp /usr/bin/python3 p$i; ./p$i -S -c "
+	const char *loop = "i=0; while [ $i -lt 75 ]; do cp /usr/bin/python3 p$i; ./p$i -S -c "
 	                   "'import time\nfor i in range(12): time.sleep(0.01)'; rm p$i; "
 	                   "i=$((i+1)); done";
 	unsigned late = 0, early = 0;
@@ -134,7 +134,7 @@ Test(unwind, tables_give_way)
 	m = pyframes_load(r.trace);
 	cr_assert(m);
 	early = uframes_tasks_complete(m, 0, 9);
-	late = uframes_tasks_complete(m, 40, 49);
+	late = uframes_tasks_complete(m, 65, 74);
 	cr_expect_geq(early, 8);
 	cr_expect_geq(late, 8, "%u of the last ten programs have a whole stack", late);
 	pyframes_free(m);
@@ -145,7 +145,7 @@ Test(unwind, tables_give_way)
 Test(unwind, tables_of_one_program)
 {
 	const char *script = "import mmap, os, shutil, time\n"
-	                     "names = ['p%d' % i for i in range(48)]\n"
+	                     "names = ['p%d' % i for i in range(72)]\n"
 	                     "kept = []\n"
 	                     "for name in names:\n"
 	                     "    shutil.copy('/usr/bin/python3', name)\n"

@@ -215,3 +215,40 @@ Test(late, hostile_copies)
 	}
 	world_free(w);
 }
+
+/* --- the files that a copy may lead to -------------------------------------------------------- */
+
+static struct proc_map maps[] = {
+        {.start = 0x1000, .end = 0x2000, .inode = 1}, {.start = 0x2000, .end = 0x3000, .inode = 2},
+        {.start = 0x5000, .end = 0x6000, .inode = 3}, {.start = 0x6000, .end = 0x7000, .inode = 4},
+        {.start = 0x8000, .end = 0x9000, .inode = 5},
+};
+static const struct proc_maps all = {.v = maps, .n = 5, .cap = 5};
+
+/* Of five mappings: where it ended, and where words point to, to the last whole one. */
+Test(late, files_that_words_point_to)
+{
+	static const uint64_t words[] = {0x4fff, 0x2fff, 0x3000, 42, 0x2000, 0x8fff, 0x6000};
+	static struct mt_copy e = {.ip = 0x5000, .bytes = sizeof(words) - 1};
+	static const bool truth[] = {false, true, true, false, true};
+	bool pointed[5] = {false};
+
+	memcpy(e.data, words, sizeof(words));
+	late_pointed(&e, &all, pointed);
+	for (size_t i = 0; i < 5; i++)
+		cr_expect_eq(pointed[i], truth[i], "mapping %zu", i);
+	e.bytes = sizeof(words);
+	late_pointed(&e, &all, pointed);
+	cr_expect(pointed[3]);
+}
+
+Test(late, nothing_was_copied)
+{
+	static struct mt_copy e = {.ip = 0x7000};
+	bool pointed[5] = {false};
+
+	e.data[0] = 1;
+	late_pointed(&e, &all, pointed);
+	for (size_t i = 0; i < 5; i++)
+		cr_expect(!pointed[i], "mapping %zu", i);
+}

@@ -65,6 +65,38 @@ Test(room, what_is_made_ahead_leaves_what_came_just_before)
 	drop(t);
 }
 
+/* Made ahead of any stack, and none has led there yet: these make room first, the last ones before
+ * the first ones, and no more of them than it takes. */
+Test(room, what_no_stack_led_to_gives_way)
+{
+	struct tables *t = full(0);
+	uint32_t first;
+
+	for (uint32_t i = 2; i < 6; i++)
+		t->files.v[i].ahead = true;
+	cr_expect_eq(room_take(t, 200, false, &first), 0);
+	cr_expect_eq(first, 400);
+	cr_expect_eq(t->totals.evicted, 2);
+	for (uint32_t i = 0; i < 8; i++)
+		cr_expect_eq(!t->files.v[i].key, i == 4 || i == 5, "%u", i);
+	drop(t);
+}
+
+/* What is made ahead lies at the other end, so that there is room for a large one between them. */
+Test(room, from_both_ends)
+{
+	struct tables *t = full(0);
+	uint32_t first;
+
+	t->n_words = 3 * WORDS;
+	cr_expect_eq(room_take(t, 100, false, &first), 0);
+	cr_expect_eq(first, WORDS);
+	cr_expect_eq(room_take(t, 100, true, &first), 0);
+	cr_expect_eq(first, 3 * WORDS - 100);
+	cr_expect_eq(t->totals.evicted, 0);
+	drop(t);
+}
+
 Test(room, larger_than_all_there_is)
 {
 	struct tables *t = full(OLD);
