@@ -38,8 +38,8 @@ const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t add
 /* What is known of the file that is mapped there: -ENOENT nothing, -EAGAIN its table is being
  * made, 0 it has been, or there is none. */
 int tables_state(const struct tables *t, const struct proc_map *m);
-/* Finds the mapping's file, as it is now, and asks for its table when that is not known yet: a stack
- * may lead there. */
+/* Finds the mapping's file, as it is now, and asks for its table when that is not known yet: a
+ * stack may lead there. */
 void tables_ahead(struct tables *t, uint32_t pid, struct proc_map *m);
 /* The same where one does. */
 void tables_need(struct tables *t, uint32_t pid, struct proc_map *m);

@@ -17,8 +17,8 @@ void late_free(struct late *l);
  * gone by now; then nothing comes of it. */
 void late_copy(struct late *l, const struct mt_copy *e, uint32_t pid);
 void late_stack(struct late *l, const struct mt_stack *e);
-/* The mappings that the rest of the stack may lead to: where it ended, and where any word of the copy
- * points to, as return addresses do. pointed: by index of maps->v; set, never cleared. */
+/* The mappings that the rest of the stack may lead to: where it ended, and where any word of the
+ * copy points to, as return addresses do. pointed: by index of maps->v; set, never cleared. */
 void late_pointed(const struct mt_copy *e, const struct proc_maps *maps, bool *pointed);
 
 /* A whole one: the stack as it was sent, and its frames now. */
