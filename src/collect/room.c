@@ -72,7 +72,7 @@ out:
 	return rc;
 }
 
-static bool in_use(struct tables *t, const struct table_file *f, bool ask, uint64_t fresh_ns)
+static bool in_use(struct tables *t, struct table_file *f, bool ask, uint64_t fresh_ns)
 {
 	struct mt_file_table v;
 
@@ -81,6 +81,7 @@ static bool in_use(struct tables *t, const struct table_file *f, bool ask, uint6
 	if (!ask || bpf_map_lookup_elem(t->k.files_fd, &f->key, &v) || !v.used)
 		return false;
 	v.used = 0;
+	f->ahead = false;
 	return !bpf_map_update_elem(t->k.files_fd, &f->key, &v, BPF_EXIST);
 }
 
@@ -121,7 +122,7 @@ static bool evict(struct tables *t, uint32_t words, uint32_t slots, uint64_t fre
 
 	for (size_t i = 0; i < steps && (freed < words || n < slots); i++) {
 		uint32_t at = t->hand++ % (uint32_t)t->files.n;
-		const struct table_file *f = &t->files.v[at];
+		struct table_file *f = &t->files.v[at];
 
 		if (!f->key || in_use(t, f, i < t->files.n * ROUNDS_MAX, fresh_ns))
 			continue;

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include <bpf/bpf.h>
 
 #include "base.h"
 #include "collect/tables_priv.h"
@@ -79,6 +81,33 @@ Test(room, what_no_stack_led_to_gives_way)
 	cr_expect_eq(t->totals.evicted, 2);
 	for (uint32_t i = 0; i < 8; i++)
 		cr_expect_eq(!t->files.v[i].key, i == 4 || i == 5, "%u", i);
+	drop(t);
+}
+
+/* A mark that the hand has taken away was one all the same. */
+Test(room, what_a_stack_led_to_once)
+{
+	struct mt_file_table v = {.used = 0};
+	struct tables *t = full(OLD);
+	uint32_t first;
+
+	t->k.files_fd =
+	        bpf_map_create(BPF_MAP_TYPE_HASH, "room", sizeof(uint64_t), sizeof(v), 8, NULL);
+	if (t->k.files_fd < 0)
+		cr_skip_test("a BPF map cannot be made here: not root");
+	for (uint32_t i = 0; i < 8; i++) {
+		t->files.v[i].ahead = true;
+		v.used = i == 7;
+		cr_assert(!bpf_map_update_elem(t->k.files_fd, &t->files.v[i].key, &v, BPF_ANY));
+	}
+	t->hand = 7;
+	cr_expect_eq(room_take(t, 100, true, &first), 0);
+	cr_expect_eq(first, 0);
+	cr_expect_eq(room_take(t, 200, false, &first), 0);
+	cr_expect_eq(first, 500);
+	cr_expect_eq(t->totals.evicted, 3);
+	cr_expect(t->files.v[7].key);
+	close(t->k.files_fd);
 	drop(t);
 }
 
